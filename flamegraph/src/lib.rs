@@ -1,0 +1,1 @@
+//! The profile model, and every picture or file format made of it

@@ -1,0 +1,1 @@
+//! Probes that any kernel can link: samples, events, spans, counters, threads

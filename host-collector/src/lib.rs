@@ -1,0 +1,1 @@
+//! Finds and starts unikernels, reads their observation region, writes and reads recordings

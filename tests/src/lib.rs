@@ -1,0 +1,1 @@
+//! End-to-end tests: real guests in QEMU and the binary as a user runs it

@@ -1,0 +1,2 @@
+//! `uniprof`, the command line.
+fn main() {}
