@@ -1,1 +1,3 @@
-//! Layout of the observation region and encoding of its records, shared by guest and host
+#![no_std]
+//! What guest and host agree on.
+pub mod address;
