@@ -1,0 +1,65 @@
+//! The tasks themselves: which commands run, in which order.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::setup;
+use crate::step::{cargo, root, run, run_last};
+
+/// Everything that must pass before a change is good. Cheap checks come first; the end-to-end tests come last,
+/// so that their summary is the end of the output.
+pub(crate) fn test(yes: bool) -> Result<(), String> {
+    setup::qemu(yes)?;
+    setup::rust_components()?;
+    let kernel = root().join("sample-kernel");
+    run("format", &mut cargo(root(), &["fmt", "--all", "--check"]))?;
+    run("format, sample kernel", &mut cargo(&kernel, &["fmt", "--all", "--check"]))?;
+    run(
+        "clippy",
+        &mut cargo(root(), &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+    )?;
+    run(
+        "clippy, sample kernel",
+        &mut cargo(&kernel, &["clippy", "--release", "--locked", "--", "-D", "warnings"]),
+    )?;
+    run(
+        "unit tests and doctests",
+        &mut cargo(root(), &["test", "--workspace", "--exclude", "uniprof-tests", "--locked"]),
+    )?;
+    let binary = build_uniprof()?;
+    run_last(
+        "end-to-end tests",
+        cargo(root(), &["test", "--package", "uniprof-tests", "--locked"]).env("UNIPROF_TEST_BIN", binary),
+    )
+}
+
+/// Builds the binary and runs `uniprof demo` with it.
+pub(crate) fn demo(yes: bool, args: &[String]) -> Result<(), String> {
+    setup::qemu(yes)?;
+    let binary = build_uniprof()?;
+    run_last("uniprof demo", Command::new(binary).arg("demo").args(args))
+}
+
+/// Records the embedded sample anew, through the public command line like any other recording.
+pub(crate) fn sample(yes: bool) -> Result<(), String> {
+    setup::qemu(yes)?;
+    let binary = build_uniprof()?;
+    let file = root().join("uniprof/assets/sample.uniprof");
+    // Few samples and small rings: the file is part of every checkout and of every binary.
+    let args = ["record", "-F", "199", "-d", "3", "--vcpus", "2", "-e", "samples", "-o"];
+    let workload = ["--", "bundled", "workload=kv"];
+    run("record the sample", Command::new(binary).args(args).arg(&file).args(workload))
+}
+
+fn build_uniprof() -> Result<PathBuf, String> {
+    run("build uniprof", &mut cargo(root(), &["build", "--release", "--package", "uniprof", "--locked"]))?;
+    Ok(target_dir().join("release/uniprof"))
+}
+
+/// Where cargo puts what it builds: this program lies in `TARGET/PROFILE/` itself.
+fn target_dir() -> PathBuf {
+    std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.ancestors().nth(2).map(Path::to_owned))
+        .unwrap_or_else(|| root().join("target"))
+}
