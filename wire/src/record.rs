@@ -1,0 +1,720 @@
+//! Records: what lies in a ring, encoded and decoded here and nowhere else.
+//!
+//! ```text
+//!  word 0   header   kind:8 │ state:8 (BUSY, COMMITTED) │ length in words:16 │ tag:32
+//!  word 1   TSC, all 64 bits: every record can be placed in time without another
+//!  word 2…  payload by kind
+//!
+//!  Sample      thread:32 │ end:8 │ stack words:8 │ frames:16     rip rsp rbp weight missed  stack…  frames…
+//!  Event       site:32 │ thread:32                               arguments…
+//!  SpanBegin   site:32 │ thread:32                               arguments…
+//!  SpanEnd     site:32 │ thread:32                               TSC of its begin
+//!  Counter     site:32 │ thread:32                               value
+//!  Switch      from:32 │ to:32                                   reason
+//!  Log         thread:32 │ bytes:32                              UTF-8, zero-padded
+//!  Thread      thread:32 │ action:8 │ 0:8 │ name bytes:16        entry, stack low, stack high, name…
+//!  Padding     (header only; its length reaches to the end of the sub-buffer)
+//! ```
+//!
+//! All multi-byte values are little-endian. A record is at most a sub-buffer long and at least two words,
+//! padding at least one.
+
+use crate::address::GuestVirtual;
+use crate::ring;
+use crate::text;
+
+/// Number of classes under which records are counted.
+pub const CLASSES: usize = 8;
+/// Most frames of one sample.
+pub const MAX_FRAMES: usize = 128;
+/// Most arguments of one event or span.
+pub const MAX_ARGS: usize = 16;
+/// Longest log line in bytes; longer ones are cut by the guest.
+pub const MAX_LOG_BYTES: usize = 1024;
+/// Longest thread name in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
+
+const BUSY: u8 = 0xb5;
+const COMMITTED: u8 = 0xc3;
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// Fills a sub-buffer up to its end.
+    Padding = 1,
+    /// [`SampleRecord`]
+    Sample = 2,
+    /// [`EventRecord`]
+    Event = 3,
+    /// [`EventRecord`] that opens a span
+    SpanBegin = 4,
+    /// [`SpanEndRecord`]
+    SpanEnd = 5,
+    /// [`SwitchRecord`]
+    Switch = 6,
+    /// [`CounterRecord`]
+    Counter = 7,
+    /// [`LogRecord`]
+    Log = 8,
+    /// [`ThreadRecord`]
+    Thread = 9,
+}
+
+impl Kind {
+    const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Padding,
+            2 => Self::Sample,
+            3 => Self::Event,
+            4 => Self::SpanBegin,
+            5 => Self::SpanEnd,
+            6 => Self::Switch,
+            7 => Self::Counter,
+            8 => Self::Log,
+            9 => Self::Thread,
+            _ => return None,
+        })
+    }
+
+    /// The class that it is counted under.
+    #[must_use]
+    pub const fn class(self) -> Class {
+        match self {
+            Self::Sample => Class::Sample,
+            Self::Event => Class::Event,
+            Self::SpanBegin | Self::SpanEnd => Class::Span,
+            Self::Switch => Class::Switch,
+            Self::Counter => Class::Counter,
+            Self::Log => Class::Log,
+            Self::Thread => Class::Thread,
+            Self::Padding => Class::Other,
+        }
+    }
+}
+
+/// What emitted and lost records are counted under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Class {
+    /// CPU samples.
+    Sample = 0,
+    /// Trace events.
+    Event = 1,
+    /// Beginnings and ends of spans.
+    Span = 2,
+    /// Thread switches.
+    Switch = 3,
+    /// Counter values.
+    Counter = 4,
+    /// Log lines.
+    Log = 5,
+    /// Thread starts and exits.
+    Thread = 6,
+    /// Not counted today; keeps a class's counters one cache line.
+    Other = 7,
+}
+
+impl Class {
+    /// Every class, in the order of the counters.
+    pub const ALL: [Self; CLASSES] = [
+        Self::Sample,
+        Self::Event,
+        Self::Span,
+        Self::Switch,
+        Self::Counter,
+        Self::Log,
+        Self::Thread,
+        Self::Other,
+    ];
+
+    /// A word for people, JSON and the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sample => "samples",
+            Self::Event => "events",
+            Self::Span => "spans",
+            Self::Switch => "switches",
+            Self::Counter => "counters",
+            Self::Log => "logs",
+            Self::Thread => "threads",
+            Self::Other => "other",
+        }
+    }
+
+    /// Its bit in a mask of classes.
+    #[must_use]
+    pub const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+}
+
+/// Where and why a frame-pointer walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum WalkEnd {
+    /// At the thread's entry: the chain ended with a zero frame pointer or return address.
+    Root = 0,
+    /// The next frame pointer lay outside the thread's stack.
+    OutsideStack = 1,
+    /// The next frame pointer was not above the last one, or not aligned.
+    NotRising = 2,
+    /// After [`MAX_FRAMES`].
+    Depth = 3,
+    /// No stack bounds were known, so nothing was walked.
+    NoStack = 4,
+}
+
+/// Where a CPU was, and how it came there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleRecord<'a> {
+    /// When.
+    pub tsc: u64,
+    /// On which thread; 0 outside threads.
+    pub thread: u32,
+    /// Interrupted instruction.
+    pub rip: u64,
+    /// Stack pointer then.
+    pub rsp: u64,
+    /// Frame pointer then.
+    pub rbp: u64,
+    /// TSC ticks of busy vCPU time since the previous sample of this vCPU: what the sample stands for.
+    pub weight: u64,
+    /// Ticks that should have come since the previous one and did not.
+    pub missed: u32,
+    /// Why the walk ended.
+    pub end: WalkEnd,
+    /// Words of the stack from `rsp` up, at most 255.
+    pub stack: &'a [u64],
+    /// Return addresses that the frame-pointer walk found, innermost first, at most [`MAX_FRAMES`].
+    pub frames: &'a [u64],
+}
+
+/// An event, or the beginning of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventRecord<'a> {
+    /// When.
+    pub tsc: u64,
+    /// Byte offset of its entry in the site section.
+    pub site: u32,
+    /// On which thread; 0 outside threads.
+    pub thread: u32,
+    /// Raw arguments, at most [`MAX_ARGS`]; the site knows their names.
+    pub args: &'a [u64],
+}
+
+/// The end of a span. It carries its begin, so that it stands alone when the begin has been overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanEndRecord {
+    /// When.
+    pub tsc: u64,
+    /// Byte offset of its entry in the site section.
+    pub site: u32,
+    /// On which thread.
+    pub thread: u32,
+    /// TSC of the matching begin.
+    pub begin: u64,
+}
+
+/// A counter's new value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CounterRecord {
+    /// When.
+    pub tsc: u64,
+    /// Byte offset of its entry in the site section.
+    pub site: u32,
+    /// On which thread.
+    pub thread: u32,
+    /// The value.
+    pub value: u64,
+}
+
+/// Why a thread left the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SwitchReason {
+    /// Its time slice ended.
+    Preempted = 0,
+    /// It yielded.
+    Yielded = 1,
+    /// It waits (lock, join, message).
+    Blocked = 2,
+    /// It sleeps until a time.
+    Sleeping = 3,
+    /// It ended.
+    Exited = 4,
+    /// The CPU had been idle.
+    Idle = 5,
+}
+
+/// A vCPU went from one thread to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwitchRecord {
+    /// When.
+    pub tsc: u64,
+    /// The thread that left.
+    pub from: u32,
+    /// The thread that came.
+    pub to: u32,
+    /// Why the first one left.
+    pub reason: SwitchReason,
+}
+
+/// A line of the guest's log or console.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct LogRecord<'a> {
+    /// When.
+    pub tsc: u64,
+    /// On which thread.
+    pub thread: u32,
+    /// The line.
+    pub text: Text<'a>,
+}
+
+/// A thread came or went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ThreadRecord<'a> {
+    /// When.
+    pub tsc: u64,
+    /// Which.
+    pub thread: u32,
+    /// Whether it came or went.
+    pub action: ThreadAction,
+    /// Its entry function.
+    pub entry: GuestVirtual,
+    /// Its stack, low and high end.
+    pub stack: (GuestVirtual, GuestVirtual),
+    /// Its name.
+    pub name: Text<'a>,
+}
+
+/// Whether a thread came or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ThreadAction {
+    /// It was started.
+    Started = 0,
+    /// It ended.
+    Exited = 1,
+}
+
+/// Text in a record: bytes on the way in, words on the way out.
+#[derive(Clone, Copy)]
+pub enum Text<'a> {
+    /// As the guest hands it in.
+    Bytes(&'a [u8]),
+    /// As it lies in a ring: words, and how many bytes of them count.
+    Words(&'a [u64], usize),
+}
+
+impl Text<'_> {
+    /// Length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Words(_, len) => *len,
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        match self {
+            Self::Bytes(bytes) => text::word(bytes, index),
+            Self::Words(words, _) => words.get(index).copied().unwrap_or(0),
+        }
+    }
+
+    /// The bytes, one after the other.
+    pub fn bytes(&self) -> impl Iterator<Item = u8> + '_ {
+        (0..self.len()).map(|i| self.word(i / 8).to_le_bytes()[i % 8])
+    }
+}
+
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.bytes().eq(other.bytes())
+    }
+}
+
+impl Eq for Text<'_> {}
+
+/// Lossy: what is not printable ASCII prints as an escape.
+impl core::fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.bytes().try_for_each(|byte| write!(f, "{}", core::ascii::escape_default(byte)))
+    }
+}
+
+impl core::fmt::Debug for LogRecord<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Log {{ tsc: {}, thread: {}, text: {:?} }}", self.tsc, self.thread, self.text)
+    }
+}
+
+impl core::fmt::Debug for ThreadRecord<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Thread {{ thread: {}, {:?}, name: {:?} }}", self.thread, self.action, self.name)
+    }
+}
+
+/// One decoded record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A CPU sample.
+    Sample(SampleRecord<'a>),
+    /// A trace event.
+    Event(EventRecord<'a>),
+    /// A span opened.
+    SpanBegin(EventRecord<'a>),
+    /// A span closed.
+    SpanEnd(SpanEndRecord),
+    /// A thread switch.
+    Switch(SwitchRecord),
+    /// A counter.
+    Counter(CounterRecord),
+    /// A log line.
+    Log(LogRecord<'a>),
+    /// A thread came or went.
+    Thread(ThreadRecord<'a>),
+}
+
+/// What is wrong with the words where a record should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRecord {
+    /// Reserved but never committed; its class is known from its header.
+    Abandoned(Class),
+    /// The tag is of another position, lap or boot.
+    Tag,
+    /// The length is zero, too short for the kind, or reaches past the sub-buffer.
+    Length,
+    /// The kind or state number is unknown.
+    Kind,
+    /// The payload contradicts itself.
+    Payload,
+}
+
+/// Composes a header word.
+#[must_use]
+#[inline(always)]
+pub const fn header(kind: Kind, committed: bool, words: usize, tag: u32) -> u64 {
+    let state = if committed { COMMITTED } else { BUSY };
+    kind as u64 | (state as u64) << 8 | ((words & 0xffff) as u64) << 16 | (tag as u64) << 32
+}
+
+const fn pair(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
+}
+
+const fn low(word: u64) -> u32 {
+    word as u32
+}
+
+const fn high(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+impl<'a> Record<'a> {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Sample(_) => Kind::Sample,
+            Self::Event(_) => Kind::Event,
+            Self::SpanBegin(_) => Kind::SpanBegin,
+            Self::SpanEnd(_) => Kind::SpanEnd,
+            Self::Switch(_) => Kind::Switch,
+            Self::Counter(_) => Kind::Counter,
+            Self::Log(_) => Kind::Log,
+            Self::Thread(_) => Kind::Thread,
+        }
+    }
+
+    /// When it was written, in TSC ticks.
+    #[must_use]
+    pub const fn tsc(&self) -> u64 {
+        match self {
+            Self::Sample(r) => r.tsc,
+            Self::Event(r) | Self::SpanBegin(r) => r.tsc,
+            Self::SpanEnd(r) => r.tsc,
+            Self::Switch(r) => r.tsc,
+            Self::Counter(r) => r.tsc,
+            Self::Log(r) => r.tsc,
+            Self::Thread(r) => r.tsc,
+        }
+    }
+
+    /// Words after the header.
+    #[must_use]
+    #[inline]
+    pub const fn payload_words(&self) -> usize {
+        match self {
+            Self::Sample(r) => 7 + r.stack.len() + r.frames.len(),
+            Self::Event(r) | Self::SpanBegin(r) => 2 + r.args.len(),
+            Self::SpanEnd(_) | Self::Counter(_) | Self::Switch(_) => 3,
+            Self::Log(r) => 2 + text::words_for(r.text.len()),
+            Self::Thread(r) => 5 + text::words_for(r.name.len()),
+        }
+    }
+
+    /// Hands every payload word to `put(index, word)`. Lengths must be within this module's limits.
+    #[inline]
+    pub fn encode(&self, mut put: impl FnMut(usize, u64)) {
+        put(0, self.tsc());
+        match self {
+            Self::Sample(r) => {
+                let shape = r.end as u32 | (r.stack.len() as u32 & 0xff) << 8 | (r.frames.len() as u32) << 16;
+                put(1, pair(r.thread, shape));
+                put(2, r.rip);
+                put(3, r.rsp);
+                put(4, r.rbp);
+                put(5, r.weight);
+                put(6, u64::from(r.missed));
+                r.stack.iter().chain(r.frames).enumerate().for_each(|(i, &word)| put(7 + i, word));
+            }
+            Self::Event(r) | Self::SpanBegin(r) => {
+                put(1, pair(r.site, r.thread));
+                r.args.iter().enumerate().for_each(|(i, &word)| put(2 + i, word));
+            }
+            Self::SpanEnd(r) => {
+                put(1, pair(r.site, r.thread));
+                put(2, r.begin);
+            }
+            Self::Counter(r) => {
+                put(1, pair(r.site, r.thread));
+                put(2, r.value);
+            }
+            Self::Switch(r) => {
+                put(1, pair(r.from, r.to));
+                put(2, r.reason as u64);
+            }
+            Self::Log(r) => {
+                put(1, pair(r.thread, r.text.len() as u32));
+                (0..text::words_for(r.text.len())).for_each(|i| put(2 + i, r.text.word(i)));
+            }
+            Self::Thread(r) => {
+                put(1, pair(r.thread, r.action as u32 | (r.name.len() as u32) << 16));
+                put(2, r.entry.0);
+                put(3, r.stack.0.0);
+                put(4, r.stack.1.0);
+                (0..text::words_for(r.name.len())).for_each(|i| put(5 + i, r.name.word(i)));
+            }
+        }
+    }
+
+    /// Decodes the payload words of a record of `kind`.
+    ///
+    /// # Errors
+    /// [`BadRecord::Length`] and [`BadRecord::Payload`].
+    pub fn decode(kind: Kind, payload: &'a [u64]) -> Result<Self, BadRecord> {
+        let [tsc, shape, rest @ ..] = payload else { return Err(BadRecord::Length) };
+        let (tsc, shape) = (*tsc, *shape);
+        let three = || rest.first().copied().filter(|_| rest.len() == 1).ok_or(BadRecord::Length);
+        let args = || (rest.len() <= MAX_ARGS).then_some(rest).ok_or(BadRecord::Length);
+        let (site, thread) = (low(shape), high(shape));
+        Ok(match kind {
+            Kind::Padding => return Err(BadRecord::Kind),
+            Kind::Sample => Self::Sample(decode_sample(tsc, shape, rest)?),
+            Kind::Event => Self::Event(EventRecord { tsc, site, thread, args: args()? }),
+            Kind::SpanBegin => Self::SpanBegin(EventRecord { tsc, site, thread, args: args()? }),
+            Kind::SpanEnd => Self::SpanEnd(SpanEndRecord { tsc, site, thread, begin: three()? }),
+            Kind::Counter => Self::Counter(CounterRecord { tsc, site, thread, value: three()? }),
+            Kind::Switch => {
+                let reason = switch_reason(three()?)?;
+                Self::Switch(SwitchRecord { tsc, from: low(shape), to: high(shape), reason })
+            }
+            Kind::Log => {
+                let text = decode_text(rest, high(shape) as usize, MAX_LOG_BYTES)?;
+                Self::Log(LogRecord { tsc, thread: low(shape), text })
+            }
+            Kind::Thread => Self::Thread(decode_thread(tsc, shape, rest)?),
+        })
+    }
+}
+
+fn decode_sample(tsc: u64, shape: u64, rest: &[u64]) -> Result<SampleRecord<'_>, BadRecord> {
+    let [rip, rsp, rbp, weight, missed, rest @ ..] = rest else { return Err(BadRecord::Length) };
+    let counts = high(shape);
+    let (stack_words, frames) = ((counts >> 8 & 0xff) as usize, (counts >> 16) as usize);
+    if frames > MAX_FRAMES || rest.len() != stack_words + frames {
+        return Err(BadRecord::Length);
+    }
+    let (stack, frames) = rest.split_at(stack_words);
+    let end = match counts & 0xff {
+        0 => WalkEnd::Root,
+        1 => WalkEnd::OutsideStack,
+        2 => WalkEnd::NotRising,
+        3 => WalkEnd::Depth,
+        4 => WalkEnd::NoStack,
+        _ => return Err(BadRecord::Payload),
+    };
+    let missed = u32::try_from(*missed).map_err(|_| BadRecord::Payload)?;
+    Ok(SampleRecord {
+        tsc,
+        thread: low(shape),
+        rip: *rip,
+        rsp: *rsp,
+        rbp: *rbp,
+        weight: *weight,
+        missed,
+        end,
+        stack,
+        frames,
+    })
+}
+
+fn decode_thread(tsc: u64, shape: u64, rest: &[u64]) -> Result<ThreadRecord<'_>, BadRecord> {
+    let [entry, stack_low, stack_high, name @ ..] = rest else { return Err(BadRecord::Length) };
+    let action = match high(shape) & 0xffff {
+        0 => ThreadAction::Started,
+        1 => ThreadAction::Exited,
+        _ => return Err(BadRecord::Payload),
+    };
+    Ok(ThreadRecord {
+        tsc,
+        thread: low(shape),
+        action,
+        entry: GuestVirtual(*entry),
+        stack: (GuestVirtual(*stack_low), GuestVirtual(*stack_high)),
+        name: decode_text(name, (high(shape) >> 16) as usize, MAX_NAME_BYTES)?,
+    })
+}
+
+fn decode_text(words: &[u64], bytes: usize, most: usize) -> Result<Text<'_>, BadRecord> {
+    if bytes > most || words.len() != text::words_for(bytes) {
+        return Err(BadRecord::Length);
+    }
+    Ok(Text::Words(words, bytes))
+}
+
+fn switch_reason(number: u64) -> Result<SwitchReason, BadRecord> {
+    Ok(match number {
+        0 => SwitchReason::Preempted,
+        1 => SwitchReason::Yielded,
+        2 => SwitchReason::Blocked,
+        3 => SwitchReason::Sleeping,
+        4 => SwitchReason::Exited,
+        5 => SwitchReason::Idle,
+        _ => return Err(BadRecord::Payload),
+    })
+}
+
+/// One item of [`Records`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// Position of its header.
+    pub position: u64,
+    /// Words that the reader moves on by: the record's, or after damage all the rest of the block.
+    pub words: usize,
+    /// The record, or what is wrong. After anything but [`BadRecord::Abandoned`] the rest of the block is given up.
+    pub record: Result<Record<'a>, BadRecord>,
+}
+
+/// The records of one copied block (part of one sub-buffer), padding left out.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    words: &'a [u64],
+    position: u64,
+    salt: u32,
+}
+
+impl<'a> Records<'a> {
+    /// Over `words`, which were copied from `position` on in a guest whose tags are salted with `salt`.
+    #[must_use]
+    pub const fn new(words: &'a [u64], position: u64, salt: u32) -> Self {
+        Self { words, position, salt }
+    }
+
+    fn header(&self, header: u64) -> Result<(Kind, bool, usize), BadRecord> {
+        if high(header) != ring::tag(self.position, self.salt) {
+            return Err(BadRecord::Tag);
+        }
+        let kind = Kind::from_number(header as u8).ok_or(BadRecord::Kind)?;
+        let committed = match (header >> 8) as u8 {
+            COMMITTED => true,
+            BUSY => false,
+            _ => return Err(BadRecord::Kind),
+        };
+        let words = (header >> 16 & 0xffff) as usize;
+        let least = if kind == Kind::Padding { 1 } else { 2 };
+        if words < least || words > self.words.len() {
+            return Err(BadRecord::Length);
+        }
+        Ok((kind, committed, words))
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Found<'a>;
+
+    fn next(&mut self) -> Option<Found<'a>> {
+        loop {
+            let first = *self.words.first()?;
+            let position = self.position;
+            let (words, record) = match self.header(first) {
+                Ok((Kind::Padding, true, words)) => (words, None),
+                Ok((kind, false, words)) => (words, Some(Err(BadRecord::Abandoned(kind.class())))),
+                Ok((kind, true, words)) => {
+                    let record = Record::decode(kind, &self.words[1..words]);
+                    let words = if record.is_ok() { words } else { self.words.len() };
+                    (words, Some(record))
+                }
+                Err(bad) => (self.words.len(), Some(Err(bad))),
+            };
+            self.words = &self.words[words..];
+            self.position = self.position.wrapping_add(words as u64);
+            if let Some(record) = record {
+                return Some(Found { position, words, record });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_fits_the_smallest_sub_buffer() {
+        let words = [0; 255];
+        let largest = [
+            Record::Sample(SampleRecord {
+                tsc: 0,
+                thread: 0,
+                rip: 0,
+                rsp: 0,
+                rbp: 0,
+                weight: 0,
+                missed: 0,
+                end: WalkEnd::Root,
+                stack: &words[..8],
+                frames: &words[..MAX_FRAMES],
+            }),
+            Record::Event(EventRecord { tsc: 0, site: 0, thread: 0, args: &words[..MAX_ARGS] }),
+            Record::Log(LogRecord { tsc: 0, thread: 0, text: Text::Bytes(&[0; MAX_LOG_BYTES]) }),
+        ];
+        for record in largest {
+            assert!((record.payload_words() + 1) * 8 <= crate::layout::MIN_SUB_BUFFER as usize);
+        }
+    }
+
+    #[test]
+    fn damage_costs_the_rest_of_the_block() {
+        let good = header(Kind::Switch, true, 4, ring::tag(0, 9));
+        let words = [good, 1, pair(2, 3), 0, 0xdead, 0, 0];
+        let found: [Option<Found<'_>>; 3] = {
+            let mut records = Records::new(&words, 0, 9);
+            [records.next(), records.next(), records.next()]
+        };
+        assert!(found[0].unwrap().record.is_ok());
+        assert_eq!(found[1].unwrap().record, Err(BadRecord::Tag));
+        assert_eq!(found[1].unwrap().words, 3);
+        assert_eq!(found[2], None);
+    }
+}

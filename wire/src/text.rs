@@ -1,0 +1,73 @@
+//! Short strings in words: fixed fields of tables, and the tails of log and thread records.
+
+/// Words that `bytes` bytes of text occupy.
+pub(crate) const fn words_for(bytes: usize) -> usize {
+    bytes.div_ceil(8)
+}
+
+/// Word `index` of `text`, little-endian, zero-padded at the end.
+pub(crate) fn word(text: &[u8], index: usize) -> u64 {
+    let mut bytes = [0; 8];
+    let tail = text.get(index * 8..).unwrap_or_default();
+    let n = tail.len().min(8);
+    bytes[..n].copy_from_slice(&tail[..n]);
+    u64::from_le_bytes(bytes)
+}
+
+/// A fixed-size text field of `N` words: cut at its capacity, padded with zeros.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct FixedText<const N: usize>(Padded<N>);
+
+/// The field as bytes; a wrapper only because arrays longer than 32 have no `Default`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Padded<const N: usize>([[u8; 8]; N]);
+
+impl<const N: usize> Default for Padded<N> {
+    fn default() -> Self {
+        Self([[0; 8]; N])
+    }
+}
+
+impl<const N: usize> FixedText<N> {
+    /// The first `8 * N` bytes of `text`.
+    #[must_use]
+    pub fn new(text: &[u8]) -> Self {
+        Self::from_words(core::array::from_fn(|i| word(text, i)))
+    }
+
+    /// From the words of a table.
+    #[must_use]
+    pub fn from_words(words: [u64; N]) -> Self {
+        Self(Padded(words.map(u64::to_le_bytes)))
+    }
+
+    /// As the words of a table.
+    #[must_use]
+    pub fn to_words(self) -> [u64; N] {
+        self.0.0.map(u64::from_le_bytes)
+    }
+
+    /// The bytes up to the first zero.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        let all = self.0.0.as_flattened();
+        let end = all.iter().position(|&b| b == 0).unwrap_or(all.len());
+        &all[..end]
+    }
+
+    /// The text up to the first zero or the first byte that is not UTF-8: guest memory is untrusted.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let bytes = self.bytes();
+        match core::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(e) => core::str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default(),
+        }
+    }
+}
+
+impl<const N: usize> core::fmt::Debug for FixedText<N> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Debug::fmt(self.as_str(), f)
+    }
+}
