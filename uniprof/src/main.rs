@@ -1,2 +1,38 @@
-//! `uniprof`, the command line.
-fn main() {}
+#![forbid(unsafe_code)]
+//! `uniprof`: see inside a unikernel.
+//!
+//! This binary is glue. Each command is one file in [`command`]; what turns a recording into a profile is in
+//! [`profile`]; everything that knows a format or a guest lies in the libraries.
+
+mod bundled;
+mod cli;
+mod command;
+mod config;
+mod exit;
+mod output;
+mod values;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match command::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader of a pipe has seen enough: `uniprof report | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A closed stderr leaves nothing to say and no one to say it to.
+            let _ = writeln!(io::stderr(), "uniprof: {error:#}");
+            exit::code(&error).into()
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

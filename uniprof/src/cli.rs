@@ -1,0 +1,70 @@
+//! The command line as a whole.
+
+use clap::{Parser, Subcommand};
+
+use crate::command;
+
+const EXAMPLES: &str = "\
+Examples:
+  uniprof demo                                  a flame graph of a real unikernel, in ./uniprof-demo
+  uniprof doctor                                what this machine lacks for that
+
+Exit codes:
+  0  done                       3  no such guest, or several that could be meant
+  1  failed                     4  the image is not the one that the guest runs
+  2  wrong command line
+
+Defaults come from $XDG_CONFIG_HOME/uniprof/config.toml; UNIPROF_* variables go over it, and flags over both.";
+
+/// See inside a unikernel: record it, and draw where its time goes
+#[derive(Debug, Parser)]
+#[command(name = "uniprof", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write the bundled unikernel's ELF file, with its debug info
+    Kernel(command::kernel::Args),
+    /// Say what this machine lacks, and the command that mends it
+    Doctor(command::doctor::Args),
+    /// Print a completion script for a shell
+    Completions(command::completions::Args),
+    /// Print the manual page, or write all of them
+    Man(command::man::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    /// Every example in `--help` is accepted by the parser: documentation that can fail.
+    #[test]
+    fn examples_are_real() {
+        let mut root = Cli::command();
+        root.build();
+        let commands: Vec<_> =
+            root.get_subcommands().filter(|command| command.get_name() != "help").collect();
+        for command in commands.iter().copied().chain([&root]) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> =
+                help.lines().filter_map(|line| line.trim_start().strip_prefix("uniprof ")).collect();
+            assert!(!lines.is_empty(), "`{}` has no example", command.get_name());
+            for line in lines {
+                // Two spaces start the explanation; a shell's part begins at a pipe or a redirection.
+                let end = ["  ", " | ", " > ", " && "].iter().filter_map(|mark| line.find(mark)).min();
+                let words = line[..end.unwrap_or(line.len())].split_whitespace();
+                let parsed = Cli::try_parse_from(["uniprof"].into_iter().chain(words));
+                assert!(parsed.is_ok(), "uniprof {line}\n{}", parsed.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,112 @@
+//! Output: whole files or none, and text that survives a closed pipe.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+/// Whether progress may be drawn.
+pub(crate) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Tells a person something that is not the output: on stderr, so that pipes stay clean.
+pub(crate) fn say(line: std::fmt::Arguments<'_>) {
+    // A closed stderr is no reason to fail.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Standard output, buffered. Whoever writes to it flushes it, and hands errors on.
+pub(crate) fn stdout() -> BufWriter<io::Stdout> {
+    BufWriter::new(io::stdout())
+}
+
+/// Prints a JSON document for programs.
+pub(crate) fn json(document: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = stdout();
+    // Through io::Error, so that a closed pipe is seen as one.
+    serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from)?;
+    writeln!(out)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints one JSON document on one line, for streams.
+pub(crate) fn json_line(out: &mut impl Write, document: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, document).map_err(io::Error::from)?;
+    out.write_all(b"\n")
+}
+
+/// Writes `path` as a whole: what `write` produces goes to a temporary file beside it, which takes the name only
+/// when everything is on disk. `-` is standard output.
+pub(crate) fn file(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    if path == Path::new("-") {
+        let mut out = stdout();
+        write(&mut out)?;
+        return Ok(out.flush()?);
+    }
+    // A device or a pipe has no name to take over: `-o /dev/null`.
+    let is_special = fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
+    let temporary = if is_special { path.to_owned() } else { beside(path) };
+    let result = write_through(&temporary, write).and_then(|()| {
+        if is_special { Ok(()) } else { fs::rename(&temporary, path).map_err(anyhow::Error::from) }
+    });
+    if result.is_err() && !is_special {
+        // There may be none, when it could not even be created.
+        let _ = fs::remove_file(&temporary);
+    }
+    result.with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn write_through(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    write(&mut out)?;
+    // Dropping a BufWriter would swallow the error of a full disk.
+    out.flush()?;
+    Ok(())
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.partial", std::process::id()));
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("flame.svg");
+        file(&path, |out| Ok(out.write_all(b"old")?)).unwrap();
+        let failed = file(&path, |out| {
+            out.write_all(b"half")?;
+            anyhow::bail!("no more")
+        });
+        assert!(format!("{:#}", failed.unwrap_err()).ends_with("flame.svg: no more"));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let path = Path::new("/nonexistent/x/flame.svg");
+        let error = file(path, |_| Ok(())).unwrap_err();
+        assert!(format!("{error:#}").contains("/nonexistent/x/flame.svg"), "{error:#}");
+    }
+
+    #[test]
+    fn devices_are_written_in_place() {
+        file(Path::new("/dev/null"), |out| Ok(out.write_all(b"x")?)).unwrap();
+    }
+}

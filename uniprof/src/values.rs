@@ -1,0 +1,183 @@
+//! Values as people write them, on the command line, in the environment and in the configuration file.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+/// Samples per second and vCPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hertz(pub(crate) u32);
+
+impl Hertz {
+    /// Beyond this the guest would do little else.
+    const MOST: u32 = 20_000;
+}
+
+impl FromStr for Hertz {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(rate @ 1..=Self::MOST) => Ok(Self(rate)),
+            _ => Err(format!("a rate is a whole number from 1 to {} samples per second", Self::MOST)),
+        }
+    }
+}
+
+/// A length of time: `10`, `10s`, `500ms`, `2m`, `1h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("`{text}` is no length of time; examples are 10 (seconds), 500ms, 2m, 1h");
+        let (number, unit) = split_unit(text);
+        let seconds = match unit {
+            "" | "s" => 1.0,
+            "ms" => 0.001,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(refused()),
+        };
+        let number: f64 = number.parse().map_err(|_| refused())?;
+        match Duration::try_from_secs_f64(number * seconds) {
+            Ok(length) if !length.is_zero() => Ok(Self(length)),
+            _ => Err(refused()),
+        }
+    }
+}
+
+/// An amount of memory: `64K`, `1M`, `1G`, or bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("`{text}` is no size; examples are 64K, 1M, 256M, 2G");
+        let (number, unit) = split_unit(text);
+        let shift = match unit.to_ascii_lowercase().as_str() {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 10,
+            "m" | "mb" | "mib" => 20,
+            "g" | "gb" | "gib" => 30,
+            _ => return Err(refused()),
+        };
+        let number: u64 = number.parse().map_err(|_| refused())?;
+        number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).map(Self).ok_or_else(refused)
+    }
+}
+
+impl Size {
+    /// As the kernel command line writes it: with the largest unit that leaves a whole number.
+    pub(crate) fn short(self) -> String {
+        let units = [(30, "G"), (20, "M"), (10, "K")];
+        match units.into_iter().find(|(shift, _)| self.0.trailing_zeros() >= *shift) {
+            Some((shift, unit)) => format!("{}{unit}", self.0 >> shift),
+            None => self.0.to_string(),
+        }
+    }
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    text.split_at(digits)
+}
+
+/// `ELF[@BIAS]`: an image, and how far from its link addresses it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) file: PathBuf,
+    pub(crate) bias: u64,
+}
+
+impl FromStr for Image {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((file, bias)) = text.rsplit_once('@') else {
+            return Ok(Self { file: text.into(), bias: 0 });
+        };
+        let digits = bias.strip_prefix("0x");
+        let parsed = digits.map_or_else(|| bias.parse(), |digits| u64::from_str_radix(digits, 16));
+        match parsed {
+            Ok(bias) => Ok(Self { file: file.into(), bias }),
+            Err(_) => Err(format!("`{bias}` is no load bias; write one like app.elf@0x10000000")),
+        }
+    }
+}
+
+/// What kind of machine QEMU emulates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Machine {
+    /// A PC with PCI Express.
+    Q35,
+    /// No PCI and no firmware to speak of: starts fastest.
+    Microvm,
+}
+
+/// Where the observation region lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Placement {
+    /// In the memory of an ivshmem device (q35 only).
+    Ivshmem,
+    /// In the guest's own RAM, which QEMU shares through a file.
+    Ram,
+}
+
+/// What runs the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Accel {
+    /// KVM where it works, else emulation.
+    Auto,
+    /// The processor itself.
+    Kvm,
+    /// QEMU's emulation: timings are not the processor's.
+    Tcg,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time() {
+        let cases = [("10", 10_000), ("10s", 10_000), ("500ms", 500), ("2m", 120_000), ("1.5s", 1_500)];
+        for (text, millis) in cases {
+            assert_eq!(text.parse(), Ok(Span(Duration::from_millis(millis))), "{text}");
+        }
+        for text in ["", "s", "-1", "0", "10x", "1e400", "nan", "inf", "99999999999999999999999h"] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_read_and_write_alike() {
+        for text in ["1", "64K", "1M", "3M", "2G", "1025"] {
+            assert_eq!(text.parse::<Size>().unwrap().short(), text);
+        }
+        for text in ["", "K", "0", "1.5M", "64KB/s", "18014398509481984K", "99999999999999999999G"] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_have_bounds() {
+        assert_eq!("99".parse(), Ok(Hertz(99)));
+        for text in ["0", "-1", "1e3", "20001", ""] {
+            assert!(text.parse::<Hertz>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn images_with_and_without_bias() {
+        assert_eq!("a@b/k.elf@0x1000".parse(), Ok(Image { file: "a@b/k.elf".into(), bias: 0x1000 }));
+        assert_eq!("k.elf".parse(), Ok(Image { file: "k.elf".into(), bias: 0 }));
+        assert!("k.elf@zero".parse::<Image>().is_err());
+    }
+}
