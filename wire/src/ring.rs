@@ -80,11 +80,11 @@ pub const IDLE: u64 = u64::MAX;
 /// Highest head that a reader believes: a guest that writes 100 GB/s gets there after 11 years.
 pub const MAX_POSITION: u64 = 1 << 62;
 
-/// Sizes of one ring in words; powers of two.
+/// Sizes of one ring in words: powers of two, kept as exponents because the writer must not divide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RingGeometry {
-    ring: usize,
-    sub_buffer: usize,
+    ring_log2: u32,
+    sub_buffer_log2: u32,
 }
 
 impl RingGeometry {
@@ -96,25 +96,25 @@ impl RingGeometry {
     #[must_use]
     pub const fn new(ring: usize, sub_buffer: usize) -> Self {
         assert!(ring.is_power_of_two() && sub_buffer.is_power_of_two() && ring / sub_buffer >= 4);
-        Self { ring, sub_buffer }
+        Self { ring_log2: ring.trailing_zeros(), sub_buffer_log2: sub_buffer.trailing_zeros() }
     }
 
     /// Words of record space.
     #[must_use]
     pub const fn ring_words(self) -> usize {
-        self.ring
+        1 << self.ring_log2
     }
 
     /// Words of one sub-buffer.
     #[must_use]
     pub const fn sub_buffer_words(self) -> usize {
-        self.sub_buffer
+        1 << self.sub_buffer_log2
     }
 
     /// Number of sub-buffer slots.
     #[must_use]
     pub const fn slots(self) -> usize {
-        self.ring / self.sub_buffer
+        1 << (self.ring_log2 - self.sub_buffer_log2)
     }
 
     /// First data word.
@@ -126,13 +126,13 @@ impl RingGeometry {
     /// Words of control, counters and data together.
     #[must_use]
     pub const fn total_words(self) -> usize {
-        self.data() + self.ring
+        self.data() + self.ring_words()
     }
 
     /// Memory word of a position.
     #[must_use]
     pub const fn word_of(self, position: u64) -> usize {
-        self.data() + (position as usize & (self.ring - 1))
+        self.data() + (position as usize & (self.ring_words() - 1))
     }
 
     /// First word of the counters of the slot that `position` lies in.
@@ -144,24 +144,25 @@ impl RingGeometry {
     /// Slot that `position` lies in.
     #[must_use]
     pub const fn slot_of(self, position: u64) -> usize {
-        (position as usize / self.sub_buffer) & (self.slots() - 1)
+        (position >> self.sub_buffer_log2) as usize & (self.slots() - 1)
     }
 
     /// How often the ring had been filled before `position`.
     #[must_use]
     pub const fn lap_of(self, position: u64) -> u64 {
-        position / self.ring as u64
+        position >> self.ring_log2
     }
 
     /// Start of the sub-buffer that `position` lies in.
     #[must_use]
     pub const fn sub_buffer_start(self, position: u64) -> u64 {
-        position & !(self.sub_buffer as u64 - 1)
+        position & !(self.sub_buffer_words() as u64 - 1)
     }
 
     /// Where a record of `words` words goes when the head is at `head`: at `head`, or at the next sub-buffer.
+    #[inline(always)]
     const fn place(self, head: u64, words: usize) -> u64 {
-        let left = self.sub_buffer - (head as usize & (self.sub_buffer - 1));
+        let left = self.sub_buffer_words() - (head as usize & (self.sub_buffer_words() - 1));
         if words <= left { head } else { head.wrapping_add(left as u64) }
     }
 }
@@ -264,9 +265,10 @@ impl<W: WriterWords> Writer<W> {
         &self.words
     }
 
-    /// Makes the ring empty. Before the region is published, never after.
+    /// Makes the ring empty. Before the region is published, never after. What an earlier boot left in the data
+    /// words stays: no reader looks above the head.
     pub fn format(&self) {
-        for word in 0..self.geometry.total_words() {
+        for word in 0..self.geometry.data() {
             self.words.store(word, 0);
         }
         self.words.store(IN_FLIGHT, IDLE);
@@ -298,8 +300,8 @@ impl<W: WriterWords> Writer<W> {
             let oldest = if outermost { head } else { nested_in };
             let start = geometry.place(head, len);
             let end = start.wrapping_add(len as u64);
-            let room = (geometry.ring - geometry.sub_buffer) as u64;
-            if end.wrapping_sub(oldest) > room || len > geometry.sub_buffer {
+            let room = (geometry.ring_words() - geometry.sub_buffer_words()) as u64;
+            if end.wrapping_sub(oldest) > room || len > geometry.sub_buffer_words() {
                 words.local_add(REFUSED + class, 1);
                 self.finish(outermost);
                 return Err(Refused);
@@ -434,8 +436,8 @@ pub fn read_block<R: ReaderWords>(
     if head < position || head > MAX_POSITION {
         return Block::ImplausibleHead { head };
     }
-    let sub_buffer = geometry.sub_buffer as u64;
-    let intact_while = geometry.sub_buffer_start(position).saturating_add(geometry.ring as u64);
+    let sub_buffer = geometry.sub_buffer_words() as u64;
+    let intact_while = geometry.sub_buffer_start(position).saturating_add(geometry.ring_words() as u64);
     if head > intact_while {
         return Block::Overrun { resume: resume_after(geometry, head) };
     }
@@ -467,7 +469,8 @@ pub fn read_block<R: ReaderWords>(
 /// The start of the second-oldest sub-buffer that is still whole when the head is at `head`: one spare, so that
 /// the reader is not overrun again at once.
 fn resume_after(geometry: RingGeometry, head: u64) -> u64 {
-    let oldest = head.saturating_sub(geometry.ring as u64) + 2 * geometry.sub_buffer as u64 - 1;
+    let oldest =
+        head.saturating_sub(geometry.ring_words() as u64) + 2 * geometry.sub_buffer_words() as u64 - 1;
     geometry.sub_buffer_start(oldest).min(geometry.sub_buffer_start(head))
 }
 
