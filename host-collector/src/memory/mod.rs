@@ -1,0 +1,112 @@
+//! Guest memory from the outside, read-only: one trait, whatever the memory lies in.
+//!
+//! | source | what it reads | where an address lies in it |
+//! |---|---|---|
+//! | [`IvshmemFile`] | the backing file of an ivshmem BAR, which holds the region and nothing else | at the address less the one that the header names as its own |
+//! | [`RamFile`] | guest RAM in a shared memory-backend file | as QEMU's own memory map says, see [`RamMap`] |
+//!
+//! Two ways to read: [`GuestMemory::read`] copies bytes and is right for headers and tables; [`GuestMemory::window`] maps
+//! a bounded range for the rings, whose words are then loaded one by one, atomically. Files are opened read-only:
+//! nothing here can write to a guest.
+
+mod find;
+mod ivshmem;
+mod map;
+mod ram;
+mod window;
+
+use std::{ops::Range, path::PathBuf};
+
+pub(crate) use find::header_words;
+pub use find::{FoundRegion, Search, find_region};
+pub use ivshmem::IvshmemFile;
+pub use map::{RamExtent, RamMap};
+pub use ram::RamFile;
+use uniprof_wire::address::GuestPhysical;
+pub use window::Window;
+
+/// Why guest memory could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// The file behind it can't be opened, read or mapped.
+    #[error("cannot {doing} the guest's memory in {path}: {source}")]
+    Io {
+        /// `open`, `read`, `map`, …
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The guest has no memory there.
+    #[error("the guest has no memory at {at} (+{len:#x})")]
+    Absent {
+        /// The first address.
+        at: GuestPhysical,
+        /// How many bytes.
+        len: u64,
+    },
+    /// The range is not made of whole words.
+    #[error("a window must be made of aligned 8-byte words, not {at} (+{len:#x})")]
+    Unaligned {
+        /// The first address.
+        at: GuestPhysical,
+        /// How many bytes.
+        len: u64,
+    },
+    /// QEMU's description of its memory was not understood.
+    #[error("QEMU's memory map has no RAM that comes from the memory backend {backend:?}")]
+    NoRam {
+        /// The backend's id.
+        backend: String,
+    },
+}
+
+/// Where an observation region can lie in a memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// At its start, wherever the guest has mapped it: the memory was made for the region.
+    Start,
+    /// On any page.
+    AnyPage,
+}
+
+/// Guest-physical memory that can be read.
+pub trait GuestMemory: Send + Sync {
+    /// Copies bytes from `at`. All of them, or an error. Not atomic: use it for what is checked afterwards.
+    fn read(&self, at: GuestPhysical, into: &mut [u8]) -> Result<(), MemoryError>;
+
+    /// What memory there is, in rising order.
+    fn ranges(&self) -> Result<Vec<Range<GuestPhysical>>, MemoryError>;
+
+    /// The part of it that was ever written to: all else reads as zeros, and reading it might allocate it.
+    fn resident(&self) -> Result<Vec<Range<GuestPhysical>>, MemoryError> {
+        self.ranges()
+    }
+
+    /// `len` bytes from `at` as words, for as long as the window lives.
+    fn window(&self, at: GuestPhysical, len: u64) -> Result<Window, MemoryError>;
+
+    /// Where a region can lie.
+    fn home(&self) -> Home {
+        Home::AnyPage
+    }
+}
+
+impl<M: GuestMemory + ?Sized> GuestMemory for std::sync::Arc<M> {
+    fn read(&self, at: GuestPhysical, into: &mut [u8]) -> Result<(), MemoryError> {
+        (**self).read(at, into)
+    }
+    fn ranges(&self) -> Result<Vec<Range<GuestPhysical>>, MemoryError> {
+        (**self).ranges()
+    }
+    fn resident(&self) -> Result<Vec<Range<GuestPhysical>>, MemoryError> {
+        (**self).resident()
+    }
+    fn window(&self, at: GuestPhysical, len: u64) -> Result<Window, MemoryError> {
+        (**self).window(at, len)
+    }
+    fn home(&self) -> Home {
+        (**self).home()
+    }
+}
