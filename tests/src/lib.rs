@@ -1,1 +1,17 @@
-//! End-to-end tests: real guests in QEMU and the binary as a user runs it
+#![forbid(unsafe_code)]
+//! What the end-to-end tests stand on: the binary as a user runs it, in a world of its own, under time limits.
+//!
+//! A test opens a [`Scene`]: a temporary home, runtime directory and working directory. Every `uniprof` that it starts
+//! belongs to that scene. A program that outlives its limit is killed and fails the test, and so does a QEMU that is
+//! still there when the scene closes. Guests run one at a time ([`Scene::with_guest`]): two cores are all that a test
+//! machine may have, and shares of CPU time are among the things measured.
+//!
+//! This crate holds no test itself; they are in `end_to_end/`.
+
+mod binary;
+mod program;
+mod scene;
+
+pub use binary::uniprof;
+pub use program::{Ended, Running};
+pub use scene::Scene;

@@ -1,0 +1,32 @@
+//! Which binary the tests run.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// The `uniprof` under test: the one that `UNIPROF_TEST_BIN` names, else a release build made here, once.
+pub fn uniprof() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("UNIPROF_TEST_BIN") {
+        Some(file) => file.into(),
+        None => build(),
+    })
+}
+
+fn build() -> PathBuf {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member of the workspace"))
+        .args(["build", "--release", "--package", "uniprof", "--bin", "uniprof", "--message-format", "json"])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo starts");
+    assert!(output.status.success(), "uniprof does not build");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "uniprof")
+        .find_map(|message| Some(message["executable"].as_str()?.into()))
+        .expect("cargo names the executable")
+}
