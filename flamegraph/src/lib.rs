@@ -1,1 +1,56 @@
-//! The profile model, and every picture or file format made of it
+#![forbid(unsafe_code)]
+//! The profile model, and every picture or file format made of it.
+//!
+//! Three steps. [`RawStacks`] sums samples whose stacks are still bare addresses, fast enough to run behind a live guest.
+//! A [`ProfileBuilder`] takes the few distinct stacks that are left, by then with names, and makes a [`Profile`]: interned
+//! frames, a tree of interned stacks, and an [`Amount`] per stack, thread and vCPU. Everything that is shown comes from
+//! the profile: the table of [functions](Profile::functions), the [call tree](CallTree), [folded] text, an [svg].
+//!
+//! It reads no guest and no ELF file, keeps no order in time, and opens no files: writers take a [`std::io::Write`].
+//!
+//! ```
+//! use uniprof_flamegraph::{Amount, Frame, Measure, Owner, ProfileBuilder, SvgOptions, Title};
+//!
+//! let mut builder = ProfileBuilder::new();
+//! let thread = builder.frame(Frame::thread("worker"));
+//! let serve = builder.frame(Frame::function("serve").at("src/serve.rs", 12));
+//! let parse = builder.frame(Frame::function("parse").inlined());
+//! let owner = Owner { thread: 1, vcpu: 0 };
+//! builder.add([thread, serve], owner, Amount::sample(2_000));
+//! builder.add([thread, serve, parse], owner, Amount::sample(1_000));
+//! let profile = builder.finish();
+//!
+//! let table = profile.functions(Measure::Weight);
+//! assert_eq!((table[0].name.as_str(), table[0].own.weight, table[0].total.weight), ("serve", 2_000, 3_000));
+//!
+//! let mut text = Vec::new();
+//! uniprof_flamegraph::folded(&profile, Measure::Samples, &mut text)?;
+//! assert_eq!(text, b"worker;serve 1\nworker;serve;parse (inlined) 1\n");
+//!
+//! let mut picture = Vec::new();
+//! let title = Title { guest: "kv".into(), samples: 2, ..Title::default() };
+//! uniprof_flamegraph::svg(&profile, &title, &SvgOptions::default(), &mut picture)?;
+//! assert!(picture.starts_with(b"<?xml"));
+//! # Ok::<(), uniprof_flamegraph::RenderError>(())
+//! ```
+
+mod error;
+mod folded;
+mod frame;
+mod functions;
+mod intern;
+mod profile;
+mod raw_stacks;
+mod svg;
+mod title;
+mod tree;
+
+pub use error::RenderError;
+pub use folded::folded;
+pub use frame::{Found, Frame, Kind};
+pub use functions::Function;
+pub use profile::{Amount, FrameId, Leaf, Owner, Profile, ProfileBuilder, StackId};
+pub use raw_stacks::{RawAmount, RawKey, RawStack, RawStacks};
+pub use svg::{SvgOptions, Width, svg};
+pub use title::Title;
+pub use tree::{CallNode, CallTree, Direction, Measure, Order, PruneReport, Pruned};

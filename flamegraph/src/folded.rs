@@ -1,0 +1,74 @@
+//! Folded stacks: one line per stack, `root;…;leaf count`, as flamegraph.pl and inferno read them.
+
+use std::io::{self, Write};
+
+use crate::error::RenderError;
+use crate::profile::{FrameId, Profile};
+use crate::tree::{CallTree, Direction, Measure, Order};
+
+/// What a frame is called whose callees were pruned into it.
+const OTHERS: &str = "[others]";
+
+/// Writes `profile` as folded stacks, root first, sorted by name. Inlined functions end in ` (inlined)`; a `;` in a name
+/// becomes `:` and a line break becomes a space, because the format cannot hold them.
+///
+/// # Errors
+///
+/// [`RenderError::NoSamples`] before anything is written, or what `out` reports.
+pub fn folded(profile: &Profile, measure: Measure, out: &mut impl Write) -> Result<(), RenderError> {
+    if measure.of(profile.total()) == 0 {
+        return Err(RenderError::NoSamples);
+    }
+    let tree = CallTree::new(profile, Direction::Callees, Order::Name);
+    write_tree(profile, &tree, |amount| measure.of(amount), out)?;
+    Ok(())
+}
+
+/// Writes the stacks of `tree`; `value` turns their amounts into the counts of the lines.
+pub(crate) fn write_tree(
+    profile: &Profile,
+    tree: &CallTree,
+    value: impl Fn(crate::Amount) -> u64,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut labels: Vec<Option<Box<str>>> = vec![None; profile.frames.len()];
+    let mut line = String::new();
+    tree.for_each_stack(|path, amount| {
+        let count = value(amount);
+        if count == 0 {
+            return Ok(());
+        }
+        line.clear();
+        for (depth, frame) in path.iter().enumerate() {
+            if depth > 0 {
+                line.push(';');
+            }
+            match frame {
+                Some(id) => line.push_str(labels[id.0 as usize].get_or_insert_with(|| label(profile, *id))),
+                None => line.push_str(OTHERS),
+            }
+        }
+        writeln!(out, "{line} {count}")
+    })
+}
+
+fn label(profile: &Profile, id: FrameId) -> Box<str> {
+    let frame = profile.frame(id);
+    let mut label: String = frame
+        .name
+        .trim()
+        .chars()
+        .map(|letter| match letter {
+            ';' => ':',
+            letter if letter.is_control() => ' ',
+            letter => letter,
+        })
+        .collect();
+    if label.is_empty() {
+        label.push_str("[no name]");
+    }
+    if frame.inlined {
+        label.push_str(" (inlined)");
+    }
+    label.into()
+}

@@ -1,0 +1,83 @@
+//! One level of a stack: what it is called, where its source is, and how it came to be known.
+
+/// What a frame stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Code with a name.
+    Function,
+    /// The thread at the root of its stacks; not code, so not listed among the functions.
+    Thread,
+    /// Code without a name; the frame's name is the reason.
+    Unknown,
+}
+
+/// How a frame was found, from the most to the least certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Found {
+    /// The instruction pointer of the sample itself.
+    Leaf,
+    /// A compiler's record of code inlined at the address of the frame below.
+    Inline,
+    /// The walk along frame pointers.
+    FramePointer,
+    /// Call-frame information (`.eh_frame`, `.debug_frame`).
+    Cfi,
+    /// Not told.
+    Unknown,
+}
+
+/// One level of a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Frame<'a> {
+    /// The function's demangled name, the thread's name, or the reason why there is none.
+    pub name: &'a str,
+    /// The source file.
+    pub file: Option<&'a str>,
+    /// The line in `file`, from 1.
+    pub line: Option<u32>,
+    /// Whether the compiler inlined this function into the frame that calls it.
+    pub inlined: bool,
+    /// How the frame was found.
+    pub found: Found,
+    /// What the frame stands for.
+    pub kind: Kind,
+}
+
+impl<'a> Frame<'a> {
+    /// A function known by its name only.
+    #[must_use]
+    pub fn function(name: &'a str) -> Self {
+        Self {
+            name,
+            file: None,
+            line: None,
+            inlined: false,
+            found: Found::FramePointer,
+            kind: Kind::Function,
+        }
+    }
+
+    /// The frame at the root of a thread's stacks.
+    #[must_use]
+    pub fn thread(name: &'a str) -> Self {
+        Self { kind: Kind::Thread, found: Found::Unknown, ..Self::function(name) }
+    }
+
+    /// An address without a name; `reason` is what is shown, for example `[unknown: outside the image]`.
+    #[must_use]
+    pub fn unknown(reason: &'a str) -> Self {
+        Self { kind: Kind::Unknown, ..Self::function(reason) }
+    }
+
+    /// The same frame, marked as inlined into its caller.
+    #[must_use]
+    pub fn inlined(self) -> Self {
+        Self { inlined: true, found: Found::Inline, ..self }
+    }
+
+    /// The same frame with its place in the source.
+    #[must_use]
+    pub fn at(self, file: &'a str, line: u32) -> Self {
+        Self { file: Some(file), line: Some(line), ..self }
+    }
+}

@@ -1,0 +1,115 @@
+//! What a picture says of itself: whose profile it is, how it was taken, and what is missing from it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+/// The facts of a profile that are not in its stacks. Everything but the guest may be left out.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Title {
+    /// The guest's name.
+    pub guest: String,
+    /// The build-id of its image, in hexadecimal.
+    pub build_id: Option<String>,
+    /// The sampling rate in Hz, per vCPU.
+    pub rate: Option<f64>,
+    /// For how long it was recorded.
+    pub duration: Option<Duration>,
+    /// The number of samples.
+    pub samples: u64,
+    /// What was lost, by cause; `None` where it was not measured.
+    pub loss: Option<Vec<(String, u64)>>,
+    /// The profiler's own share of vCPU time, 0 to 1.
+    pub own_cost: Option<f64>,
+    /// Anything else that a reader must know.
+    pub notes: Vec<String>,
+}
+
+impl Title {
+    /// The first line: guest, samples, rate, duration.
+    #[must_use]
+    pub fn heading(&self) -> String {
+        let mut line = if self.guest.is_empty() { "unnamed guest".to_owned() } else { self.guest.clone() };
+        let _ =
+            write!(line, ": {} sample{}", grouped(self.samples), if self.samples == 1 { "" } else { "s" });
+        if let Some(rate) = self.rate {
+            let _ = write!(line, " at {} Hz", short(rate));
+        }
+        if let Some(duration) = self.duration {
+            let _ = write!(line, " over {} s", short(duration.as_secs_f64()));
+        }
+        line
+    }
+
+    /// The second line: loss by cause, own cost, notes, build-id.
+    #[must_use]
+    pub fn details(&self) -> String {
+        let mut parts = vec![self.loss_line()];
+        if let Some(share) = self.own_cost {
+            parts.push(format!("profiler's own cost {:.2} % of vCPU time", share * 100.0));
+        }
+        parts.extend(self.notes.iter().cloned());
+        parts.extend(self.build_id.iter().map(|id| format!("build-id {id}")));
+        parts.join(" · ")
+    }
+
+    fn loss_line(&self) -> String {
+        let Some(loss) = &self.loss else { return "loss not measured".to_owned() };
+        let causes: Vec<String> = loss
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(cause, count)| format!("{cause} {}", grouped(*count)))
+            .collect();
+        if causes.is_empty() {
+            return "nothing lost".to_owned();
+        }
+        let sum = loss.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
+        format!("lost {} ({})", grouped(sum), causes.join(", "))
+    }
+}
+
+/// At most two decimals, and none that are zero.
+fn short(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heading_says_what_is_known() {
+        let mut title = Title { guest: "kv".into(), samples: 12_345, ..Title::default() };
+        assert_eq!(title.heading(), "kv: 12,345 samples");
+        title.rate = Some(999.0);
+        title.duration = Some(Duration::from_millis(10_020));
+        assert_eq!(title.heading(), "kv: 12,345 samples at 999 Hz over 10.02 s");
+    }
+
+    #[test]
+    fn loss_is_by_cause_and_its_absence_is_said() {
+        let mut title = Title::default();
+        assert_eq!(title.details(), "loss not measured");
+        title.loss = Some(vec![("overwritten".into(), 0)]);
+        assert_eq!(title.details(), "nothing lost");
+        title.loss = Some(vec![("overwritten".into(), 1200), ("refused".into(), 0), ("abandoned".into(), 3)]);
+        title.own_cost = Some(0.00123);
+        title.notes.push("emulated CPU: timings are those of TCG".into());
+        title.build_id = Some("ab12".into());
+        let expected = "lost 1,203 (overwritten 1,200, abandoned 3) · profiler's own cost 0.12 % of vCPU time · \
+                        emulated CPU: timings are those of TCG · build-id ab12";
+        assert_eq!(title.details(), expected);
+    }
+}

@@ -1,0 +1,117 @@
+//! What the writers write, against files. `UNIPROF_BLESS=1 cargo test -p uniprof-flamegraph` writes the files anew.
+
+use std::path::Path;
+use std::time::Duration;
+use std::{env, fs};
+
+use uniprof_flamegraph::{
+    Amount, Direction, Frame, Measure, Owner, Profile, ProfileBuilder, RenderError, SvgOptions, Title, Width,
+    folded, svg,
+};
+
+fn profile() -> Profile {
+    let mut builder = ProfileBuilder::new();
+    let mut add = |thread: u32, frames: &[Frame<'_>], samples: u64| {
+        let ids: Vec<_> = frames.iter().map(|frame| builder.frame(*frame)).collect();
+        let owner = Owner { thread, vcpu: thread % 2 };
+        builder.add(ids, owner, Amount { samples, weight: samples * 2_500_000 });
+    };
+    let worker = [
+        Frame::thread("kv-worker"),
+        Frame::function("kernel::thread::entry").at("src/thread.rs", 40),
+        Frame::function("kv::serve").at("src/kv.rs", 88),
+    ];
+    let with = |more: &[Frame<'static>]| [&worker[..], more].concat();
+    let parse = Frame::function("kv::parse").at("src/kv.rs", 120).inlined();
+    add(1, &with(&[parse, Frame::function("core::str::from_utf8")]), 220);
+    add(1, &with(&[Frame::function("<[u8; 16] as kv::Hash>::hash").inlined()]), 180);
+    add(1, &with(&[Frame::function("kv::tree::insert"), Frame::function("alloc::vec::Vec<T>::push")]), 260);
+    add(1, &with(&[Frame::function("kv::tree::insert"), Frame::unknown("[unknown: outside the image]")]), 12);
+    add(1, &with(&[]), 41);
+    add(2, &[Frame::thread("idle\nhands"), Frame::function("kernel::idle <&> \"wait\"")], 90);
+    add(2, &[Frame::thread("idle\nhands"), Frame::function("memset"), Frame::function("")], 7);
+    builder.finish()
+}
+
+fn title() -> Title {
+    Title {
+        guest: "sample <kernel>".into(),
+        build_id: Some("5f0c1d7a9be2".into()),
+        rate: Some(999.0),
+        duration: Some(Duration::from_millis(2_500)),
+        samples: 810,
+        loss: Some(vec![("overwritten".into(), 120), ("refused".into(), 0)]),
+        own_cost: Some(0.0042),
+        notes: vec!["emulated CPU (TCG)".into()],
+    }
+}
+
+fn check(name: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);
+    if env::var_os("UNIPROF_BLESS").is_some() {
+        fs::write(&path, made).expect("the golden is writable");
+        return;
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_else(|error| {
+        panic!("golden {}: {error}; UNIPROF_BLESS=1 writes it, then look at it", path.display())
+    });
+    assert!(golden == made, "{name} differs from its golden; UNIPROF_BLESS=1 writes it anew. Made:\n{made}");
+}
+
+/// The picture without inferno's own script and style sheet, which are not ours to pin, one element a line.
+fn drawing(options: &SvgOptions) -> String {
+    let mut made = Vec::new();
+    svg(&profile(), &title(), options, &mut made).expect("it draws");
+    let mut made = String::from_utf8(made).expect("SVG is text");
+    for element in ["script", "style"] {
+        let start = made.find(&format!("<{element}")).expect(element);
+        let close = format!("</{element}>");
+        let end = start + made[start..].find(&close).expect(element) + close.len();
+        made.replace_range(start..end, "");
+    }
+    made.replace("><", ">\n<")
+}
+
+#[test]
+fn folded_text() {
+    for (name, measure) in [("samples.folded", Measure::Samples), ("weight.folded", Measure::Weight)] {
+        let mut made = Vec::new();
+        folded(&profile(), measure, &mut made).expect("it writes");
+        check(name, &String::from_utf8(made).expect("it is text"));
+    }
+}
+
+#[test]
+fn pictures() {
+    check("samples.svg", &drawing(&SvgOptions::default()));
+    let time = Width::Time { weight_per_second: 2.5e9 };
+    check("icicle.svg", &drawing(&SvgOptions { width: time, inverted: true, ..SvgOptions::default() }));
+    let callers = SvgOptions { direction: Direction::Callers, min_share: 0.05, ..SvgOptions::default() };
+    check("callers.svg", &drawing(&callers));
+}
+
+#[test]
+fn no_samples_no_bytes() {
+    let mut made = Vec::new();
+    let empty = profile().filter(|owner| owner.thread == 99);
+    let error = svg(&empty, &title(), &SvgOptions::default(), &mut made).expect_err("nothing to draw");
+    assert!(matches!(error, RenderError::NoSamples), "{error}");
+    let error = folded(&empty, Measure::Samples, &mut made).expect_err("nothing to write");
+    assert!(error.to_string().starts_with("no samples"), "{error}");
+    assert!(made.is_empty());
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    assert!(matches!(svg(&profile(), &title(), &SvgOptions::default(), Full), Err(RenderError::Write(_))));
+    assert!(matches!(folded(&profile(), Measure::Samples, &mut Full), Err(RenderError::Write(_))));
+}

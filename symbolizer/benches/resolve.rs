@@ -1,0 +1,2 @@
+//! Placeholder-free start.
+fn main() {}
