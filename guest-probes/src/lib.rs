@@ -1,1 +1,85 @@
-//! Probes that any kernel can link: samples, events, spans, counters, threads
+#![cfg_attr(not(any(test, doctest)), no_std)]
+//! Probes that any kernel can link: they let `uniprof` on the host see inside a unikernel.
+//!
+//! A kernel implements [`Platform`] (six short functions), gives the probes some memory (the *observation region*,
+//! see `uniprof_wire`), and calls [`tick`] from its timer. Everything else is optional: events, spans,
+//! counters, log lines, thread hooks, a crash record. The probes allocate nothing, lock nothing, never wait
+//! for a reader and never panic; without a region, and before [`init`], every call is a no-op.
+//!
+//! They know no kernel, no device and no transport: a host reads the region from outside.
+//!
+//! ```
+//! use core::ops::Range;
+//! use uniprof_probes as probe;
+//!
+//! probe::region!(bytes = 1 << 20);
+//!
+//! struct Kernel;
+//! // SAFETY: none of these takes a lock, faults or allocates, and this "kernel" has one vCPU and no interrupts.
+//! unsafe impl probe::Platform for Kernel {
+//!     fn now() -> u64 {
+//!         1234 // the TSC
+//!     }
+//!     fn vcpu() -> u32 {
+//!         0
+//!     }
+//!     fn pin() {}
+//!     fn unpin() {}
+//!     fn stack() -> Range<usize> {
+//!         0..0
+//!     }
+//!     fn thread() -> probe::ThreadId {
+//!         1
+//!     }
+//! }
+//! probe::platform!(Kernel);
+//!
+//! let config = probe::Config { name: "doctest", tsc_hz: 1_000_000_000, ..probe::Config::new(region_memory()) };
+//! // SAFETY: the memory is the static one, and nothing else uses it.
+//! assert_eq!(unsafe { probe::init(config) }, probe::Status::On);
+//!
+//! fn get(key: u64) {
+//!     let _span = probe::span!("kv.get", key = key);
+//!     probe::event!("kv.miss", key = key, shard = key % 4);
+//! }
+//! get(7);
+//! probe::log_line("served one request");
+//! ```
+//!
+//! # Calling contexts
+//!
+//! Everything may be called from threads and from interrupt handlers, and everything but [`init`] and the
+//! thread hooks from NMIs. What the platform must promise for that stands at [`Platform`].
+
+mod arch;
+mod control;
+mod crash;
+mod event;
+mod log;
+mod platform;
+mod region;
+mod sample;
+mod sites;
+mod thread;
+mod vcpu;
+
+pub use crash::{Crash, crash};
+pub use event::{Arg, Span};
+pub use log::log_line;
+pub use platform::{Platform, ThreadId};
+pub use region::{Config, Image, Memory, Status, init, set_interrupt_cost};
+pub use sample::{next_tick, poll, tick};
+pub use sites::Site;
+pub use thread::{switch, thread_exit, thread_start};
+pub use uniprof_wire::record::{Class, SwitchReason};
+pub use uniprof_wire::tables::CrashReason;
+pub use vcpu::{idle_enter, idle_exit, vcpu_online};
+
+/// What the macros expand to; not for direct use.
+#[doc(hidden)]
+pub mod expansion {
+    pub use crate::event::{counter, event};
+    pub use crate::region::StaticRegion;
+    pub use uniprof_wire::site::SiteKind;
+    pub use uniprof_wire::site::entry_bytes;
+}

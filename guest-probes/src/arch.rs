@@ -1,0 +1,10 @@
+//! What depends on the architecture: read-modify-writes that are atomic against this vCPU's own interrupts.
+
+#[cfg(target_arch = "x86_64")]
+#[path = "arch/x86_64.rs"]
+mod current;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "arch/portable.rs"]
+mod current;
+
+pub(crate) use current::{ARCHITECTURE, local_add, local_compare_exchange};

@@ -1,0 +1,101 @@
+//! The control page: what collectors ask for, checked and merged.
+//!
+//! The highest live rate wins and classes unite, so two collectors each get what they asked for. A request
+//! whose renewal counter stands still for its lease is dropped: a collector that was killed leaves nothing
+//! switched on.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use uniprof_wire::layout::CONTROL_OFFSET;
+use uniprof_wire::record::CLASSES;
+use uniprof_wire::ring::WriterWords;
+use uniprof_wire::tables::{CONTROL_SLOTS, CONTROL_WORDS, ControlRequest, Slot, VcpuField};
+
+use crate::region::Region;
+use crate::sites;
+use crate::vcpu::Vcpu;
+
+/// Highest rate that a guest grants.
+const MAX_RATE: u32 = 100_000;
+/// Longest lease that a guest grants.
+const MAX_LEASE_MS: u64 = 60_000;
+
+/// What is in effect. Changed by whichever vCPU finds time to look; every vCPU reads it on its tick.
+static RATE: AtomicU32 = AtomicU32::new(0);
+static CLASSES_ON: AtomicU64 = AtomicU64::new(0);
+/// TSC at which the page is to be looked at again; taken by compare-exchange, so one vCPU looks at a time.
+static NEXT_LOOK: AtomicU64 = AtomicU64::new(0);
+/// What each slot showed, and when that was new.
+static SEEN: [Seen; CONTROL_SLOTS] =
+    [const { Seen { renewals: AtomicU64::new(0), owner: AtomicU64::new(0), since: AtomicU64::new(0) } };
+        CONTROL_SLOTS];
+
+struct Seen {
+    owner: AtomicU64,
+    renewals: AtomicU64,
+    since: AtomicU64,
+}
+
+/// Puts the kernel's own wishes into effect, before the first look at the page.
+pub(crate) fn start(rate: u32, classes: u64) {
+    RATE.store(rate.min(MAX_RATE), Ordering::Relaxed);
+    CLASSES_ON.store(classes & ((1 << CLASSES) - 1), Ordering::Relaxed);
+    sites::enable(classes);
+}
+
+/// Samples per second and vCPU now; 0 for none.
+pub(crate) fn rate() -> u32 {
+    RATE.load(Ordering::Relaxed)
+}
+
+/// Classes that are on now.
+pub(crate) fn classes() -> u64 {
+    CLASSES_ON.load(Ordering::Relaxed)
+}
+
+/// Looks at the control page if the last look is 50 ms old.
+pub(crate) fn check(region: &Region, now: u64) {
+    let due = NEXT_LOOK.load(Ordering::Relaxed);
+    if now < due {
+        return;
+    }
+    let next = now.saturating_add(region.tsc_hz / 20);
+    if NEXT_LOOK.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        return;
+    }
+    let (mut rate, mut classes) = (region.sample_hz, region.classes);
+    for (index, seen) in SEEN.iter().enumerate() {
+        if let Some(request) = live_request(region, index, seen, now) {
+            rate = rate.max(request.rate);
+            classes |= request.classes;
+        }
+    }
+    let rate = rate.min(MAX_RATE);
+    RATE.store(rate, Ordering::Relaxed);
+    if CLASSES_ON.swap(classes, Ordering::Relaxed) != classes {
+        sites::enable(classes);
+    }
+    for vcpu in (0..region.geometry.vcpus()).filter_map(Vcpu::of) {
+        vcpu.set(VcpuField::Rate, rate.into());
+        vcpu.set(VcpuField::Classes, classes);
+    }
+}
+
+fn live_request(region: &Region, index: usize, seen: &Seen, now: u64) -> Option<ControlRequest> {
+    let page = region.words.at_byte(CONTROL_OFFSET + index * CONTROL_WORDS * 8);
+    let words = core::array::from_fn(|i| page.load(i));
+    let Slot::Whole(request) = ControlRequest::from_words(&words) else { return None };
+    if page.load(0) != words[0] {
+        return None;
+    }
+    let known = seen.owner.load(Ordering::Relaxed) == request.owner
+        && seen.renewals.load(Ordering::Relaxed) == request.renewals;
+    if !known {
+        seen.owner.store(request.owner, Ordering::Relaxed);
+        seen.renewals.store(request.renewals, Ordering::Relaxed);
+        seen.since.store(now, Ordering::Relaxed);
+        return Some(request);
+    }
+    let lease = u64::from(request.lease_ms).min(MAX_LEASE_MS) * (region.tsc_hz / 1000);
+    (now.saturating_sub(seen.since.load(Ordering::Relaxed)) <= lease).then_some(request)
+}

@@ -1,0 +1,284 @@
+//! The sampling tick: where the CPU was, and by which calls it came there.
+
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use uniprof_wire::layout::RingKind;
+use uniprof_wire::record::{Class, Kind, MAX_FRAMES, Record, SampleRecord, WalkEnd};
+use uniprof_wire::tables::VcpuField;
+
+use crate::region::{MAX_VCPUS, Region, interrupt_cost, region, writer};
+use crate::vcpu::Vcpu;
+use crate::{control, platform};
+
+/// Words of stack that every sample carries from the stack pointer up. They hold the return address
+/// of a leaf function that has no frame yet, or never makes one, which a frame-pointer walk passes over.
+const STACK_WORDS: usize = 8;
+
+/// What a vCPU's tick remembers until the next; only that vCPU touches it.
+struct Local {
+    /// TSC of the last tick.
+    last: AtomicU64,
+    /// Busy time at the last sample.
+    busy: AtomicU64,
+    /// Interval that `next_tick` last asked for.
+    interval: AtomicU64,
+    /// State of the jitter's generator.
+    random: AtomicU64,
+}
+
+static LOCALS: [Local; MAX_VCPUS] = [const {
+    Local {
+        last: AtomicU64::new(0),
+        busy: AtomicU64::new(0),
+        interval: AtomicU64::new(0),
+        random: AtomicU64::new(0),
+    }
+}; MAX_VCPUS];
+
+fn local(vcpu: u32) -> &'static Local {
+    &LOCALS[vcpu as usize % MAX_VCPUS]
+}
+
+/// Takes a sample. Call it from the timer interrupt when the time that [`next_tick`] gave has passed, with the
+/// interrupted instruction, stack and frame pointer. Idle time is counted and not sampled.
+///
+/// # Safety
+/// Called from an interrupt handler or NMI of the vCPU that was interrupted; the range that
+/// `Platform::stack` returns can be read.
+pub unsafe fn tick(rip: u64, rsp: u64, rbp: u64) {
+    let begin = platform::now();
+    let Some(region) = region() else { return };
+    let id = platform::vcpu();
+    let Some(vcpu) = Vcpu::of(id) else { return };
+    vcpu.online_since(begin);
+    vcpu.set(VcpuField::Heartbeat, begin);
+    vcpu.add(VcpuField::Ticks, 1);
+    control::check(region, begin);
+    let missed = missed_ticks(vcpu, local(id), begin);
+    vcpu.add(VcpuField::Missed, missed.into());
+    let idle = vcpu.get(VcpuField::IdleSince) != 0;
+    if !idle && control::rate() != 0 && control::classes() & Class::Sample.bit() != 0 {
+        let busy = vcpu.busy(begin);
+        let weight = busy.saturating_sub(local(id).busy.swap_local(busy));
+        // SAFETY: the caller vouches for the stack.
+        unsafe { sample(id, begin, [rip, rsp, rbp], weight, missed) };
+    }
+    vcpu.add(VcpuField::InterruptTime, interrupt_cost());
+    vcpu.add(VcpuField::ProbeTime, platform::now().saturating_sub(begin));
+}
+
+/// A swap that need not be atomic, because only one vCPU uses the word.
+trait SwapLocal {
+    fn swap_local(&self, value: u64) -> u64;
+}
+
+impl SwapLocal for AtomicU64 {
+    fn swap_local(&self, value: u64) -> u64 {
+        let old = self.load(Ordering::Relaxed);
+        self.store(value, Ordering::Relaxed);
+        old
+    }
+}
+
+/// How many ticks should have come between the last one and this one. Idle time does not count: an idle
+/// kernel may stop its timer.
+fn missed_ticks(vcpu: Vcpu, local: &Local, now: u64) -> u32 {
+    let last = local.last.swap_local(now);
+    let interval = local.interval.load(Ordering::Relaxed);
+    if last == 0 || interval == 0 || vcpu.get(VcpuField::IdleSince) != 0 {
+        return 0;
+    }
+    let busy_since = vcpu.busy(now).saturating_sub(local.busy.load(Ordering::Relaxed));
+    let elapsed = now.saturating_sub(last).min(busy_since);
+    let late = elapsed.saturating_sub(interval);
+    u32::try_from(late / interval).unwrap_or(u32::MAX)
+}
+
+/// # Safety
+/// As [`tick`].
+unsafe fn sample(vcpu: u32, tsc: u64, [rip, rsp, rbp]: [u64; 3], weight: u64, missed: u32) {
+    let Some(writer) = writer(vcpu, RingKind::Core) else { return };
+    let stack = platform::stack();
+    let mut words = [0; STACK_WORDS];
+    // SAFETY: the caller vouches for the stack's bounds.
+    let words = unsafe { stack_top(rsp as usize, &stack, &mut words) };
+    let mut frames = [0; MAX_FRAMES];
+    // SAFETY: as above.
+    let (depth, end) = unsafe { walk(rbp as usize, rsp as usize, &stack, &mut frames) };
+    let record = SampleRecord {
+        tsc,
+        thread: platform::thread(),
+        rip,
+        rsp,
+        rbp,
+        weight,
+        missed,
+        end,
+        stack: words,
+        frames: &frames[..depth],
+    };
+    // A refusal is counted in the ring.
+    let _ = writer.write_record(&Record::Sample(record));
+}
+
+/// Copies the words from `rsp` up, as far as the stack goes. Stacks may be unaligned.
+///
+/// # Safety
+/// `stack` can be read.
+unsafe fn stack_top<'a>(rsp: usize, stack: &Range<usize>, words: &'a mut [u64; STACK_WORDS]) -> &'a [u64] {
+    if !stack.contains(&rsp) {
+        return &[];
+    }
+    let n = STACK_WORDS.min((stack.end - rsp) / 8);
+    for (i, word) in words[..n].iter_mut().enumerate() {
+        // SAFETY: `rsp + 8 * n <= stack.end`.
+        *word = unsafe { ((rsp + 8 * i) as *const u64).read_unaligned() };
+    }
+    &words[..n]
+}
+
+/// Follows the chain of frame pointers from `frame`, storing return addresses: upwards only, inside `stack` above
+/// `rsp` only, at most `frames.len()`. Returns how many there were and why it ended.
+///
+/// # Safety
+/// `stack` can be read.
+pub(crate) unsafe fn walk(
+    frame: usize,
+    rsp: usize,
+    stack: &Range<usize>,
+    frames: &mut [u64; MAX_FRAMES],
+) -> (usize, WalkEnd) {
+    if stack.is_empty() || !stack.contains(&rsp) {
+        return (0, WalkEnd::NoStack);
+    }
+    let mut frame = frame;
+    let mut lowest = rsp;
+    for (depth, slot) in frames.iter_mut().enumerate() {
+        if frame == 0 {
+            return (depth, WalkEnd::Root);
+        }
+        if frame < stack.start || frame > stack.end.saturating_sub(16) {
+            return (depth, WalkEnd::OutsideStack);
+        }
+        if frame < lowest || !frame.is_multiple_of(8) {
+            return (depth, WalkEnd::NotRising);
+        }
+        // SAFETY: `frame .. frame + 16` lies in the stack, and is aligned.
+        let [next, return_address] = unsafe { *(frame as *const [usize; 2]) };
+        if return_address == 0 {
+            return (depth, WalkEnd::Root);
+        }
+        *slot = return_address as u64;
+        lowest = frame + 16;
+        frame = next;
+    }
+    (MAX_FRAMES, WalkEnd::Depth)
+}
+
+/// TSC ticks from now until the next [`tick`] is due: the sampling period, jittered by an eighth either way so that
+/// it never falls in step with what it samples. While sampling is off: a tenth of a second, so that
+/// control is still looked at.
+#[must_use]
+pub fn next_tick() -> u64 {
+    let Some(region) = region() else { return u64::MAX };
+    let local = local(platform::vcpu());
+    let rate = u64::from(control::rate());
+    let interval = if rate == 0 { region.tsc_hz / 10 } else { jittered(region, rate, local) };
+    local.interval.store(interval, Ordering::Relaxed);
+    interval.max(1)
+}
+
+fn jittered(region: &Region, rate: u64, local: &Local) -> u64 {
+    let period = region.tsc_hz / rate;
+    // xorshift64; any seed but 0 does.
+    let mut x = local.random.load(Ordering::Relaxed);
+    if x == 0 {
+        x = platform::now() | 1;
+    }
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    local.random.store(x, Ordering::Relaxed);
+    let eighth = period / 8;
+    period - eighth + x % (2 * eighth + 1)
+}
+
+/// For kernels without a timer interrupt, and idle loops: shows a sign of life and looks at the control page.
+pub fn poll() {
+    let Some(region) = region() else { return };
+    let now = platform::now();
+    if let Some(vcpu) = Vcpu::current() {
+        vcpu.set(VcpuField::Heartbeat, now);
+    }
+    control::check(region, now);
+}
+
+const _: () = assert!(Kind::Sample as u8 == 2 && STACK_WORDS <= 255);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stack of `frames` frames with return addresses 0x1000, 0x1001 …, outermost last, ended by a zero.
+    fn chain(frames: usize) -> Vec<[usize; 2]> {
+        let mut stack = vec![[0usize; 2]; frames + 1];
+        for i in 0..frames {
+            stack[i] = [&raw const stack[i + 1] as usize, 0x1000 + i];
+        }
+        stack
+    }
+
+    fn range(stack: &[[usize; 2]]) -> Range<usize> {
+        let range = stack.as_ptr_range();
+        range.start as usize..range.end as usize
+    }
+
+    fn walked(stack: &[[usize; 2]]) -> (Vec<u64>, WalkEnd) {
+        let mut frames = [0; MAX_FRAMES];
+        let range = range(stack);
+        // SAFETY: the range is a live vector.
+        let (depth, end) = unsafe { walk(range.start, range.start, &range, &mut frames) };
+        (frames[..depth].to_vec(), end)
+    }
+
+    #[test]
+    fn walks_to_the_root() {
+        let (frames, end) = walked(&chain(5));
+        assert_eq!(frames, [0x1000, 0x1001, 0x1002, 0x1003, 0x1004]);
+        assert_eq!(end, WalkEnd::Root);
+    }
+
+    #[test]
+    fn stops_at_the_depth_limit() {
+        let (frames, end) = walked(&chain(MAX_FRAMES + 10));
+        assert_eq!((frames.len(), end), (MAX_FRAMES, WalkEnd::Depth));
+    }
+
+    #[test]
+    fn damaged_chains_end_with_a_reason() {
+        let mut looped = chain(5);
+        looped[3][0] = &raw const looped[1] as usize;
+        assert_eq!(walked(&looped).1, WalkEnd::NotRising);
+        let mut itself = chain(5);
+        itself[3][0] = &raw const itself[3] as usize;
+        assert_eq!(walked(&itself).1, WalkEnd::NotRising);
+        let mut unaligned = chain(5);
+        unaligned[3][0] += 4;
+        assert_eq!(walked(&unaligned).1, WalkEnd::NotRising);
+        let mut wild = chain(5);
+        wild[3][0] = usize::MAX - 7;
+        assert_eq!(walked(&wild).1, WalkEnd::OutsideStack);
+        let mut at_the_end = chain(5);
+        at_the_end[3][0] = range(&at_the_end).end - 8;
+        assert_eq!(walked(&at_the_end).1, WalkEnd::OutsideStack);
+    }
+
+    #[test]
+    fn no_stack_no_walk() {
+        let mut frames = [0; MAX_FRAMES];
+        // SAFETY: an empty range is never read.
+        let walked = unsafe { walk(8, 8, &(0..0), &mut frames) };
+        assert_eq!(walked, (0, WalkEnd::NoStack));
+    }
+}

@@ -1,0 +1,111 @@
+//! Sites: static descriptions of probes, gathered by the linker (layout: `uniprof_wire::site`).
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use uniprof_wire::address::GuestVirtual;
+use uniprof_wire::record::Class;
+use uniprof_wire::site::{self, SiteKind};
+
+/// One site with `N` bytes of text. The macros make them.
+#[repr(C, align(8))]
+pub struct Site<const N: usize> {
+    first: u64,
+    enabled: AtomicU32,
+    line: u32,
+    text: [u8; N],
+}
+
+impl<const N: usize> Site<N> {
+    /// Describes a site; `text` is `name`, file NUL, argument names each NUL.
+    #[must_use]
+    pub const fn new(kind: SiteKind, name: &str, args: usize, line: u32, text: &str) -> Self {
+        let mut bytes = [0; N];
+        let mut i = 0;
+        while i < text.len() {
+            bytes[i] = text.as_bytes()[i];
+            i += 1;
+        }
+        Self {
+            first: site::first_word(kind, site::HEADER_BYTES + N, args, name.len()),
+            enabled: AtomicU32::new(0),
+            line,
+            text: bytes,
+        }
+    }
+
+    /// Whether it is switched on: one load and one predicted branch.
+    #[inline(always)]
+    pub fn enabled(&self) -> bool {
+        self.enabled.load(Ordering::Relaxed) != 0
+    }
+
+    /// Its byte offset in the section: the number that its records carry.
+    #[inline(always)]
+    pub fn id(&self) -> u32 {
+        (core::ptr::from_ref(self) as usize).wrapping_sub(&raw const START as usize) as u32
+    }
+}
+
+// SAFETY: the linker defines both for every section whose name is a C identifier; only their addresses are used.
+unsafe extern "C" {
+    #[link_name = "__start_uniprof_sites"]
+    static START: u8;
+    #[link_name = "__stop_uniprof_sites"]
+    static STOP: u8;
+}
+
+const OWN_TEXT: &str = concat!("uniprof.init", file!(), "\0");
+const OWN_BYTES: usize = site::entry_bytes(OWN_TEXT.len()) - site::HEADER_BYTES;
+
+/// Makes the section exist in a kernel that has no site of its own; it never fires.
+#[used]
+#[unsafe(link_section = "uniprof_sites")]
+static OWN: Site<OWN_BYTES> = Site::new(SiteKind::Event, "uniprof.init", 0, line!(), OWN_TEXT);
+
+/// Address range of the section.
+pub(crate) fn section() -> (GuestVirtual, GuestVirtual) {
+    // Mentions the section's own entry, so that its object file is linked.
+    let _ = OWN.enabled();
+    (GuestVirtual(&raw const START as u64), GuestVirtual(&raw const STOP as u64))
+}
+
+/// Switches every site on or off by its class.
+pub(crate) fn enable(classes: u64) {
+    let (start, stop) = (&raw const START, &raw const STOP);
+    let mut at = start;
+    while (stop as usize).saturating_sub(at as usize) >= site::HEADER_BYTES {
+        // SAFETY: within the section, whose parts are 8-aligned.
+        let first = unsafe { at.cast::<u64>().read() };
+        let total = (first >> 16 & 0xffff) as usize;
+        if first as u16 != site::MAGIC || total < site::HEADER_BYTES {
+            // SAFETY: padding between two objects' parts; the loop's condition holds it inside.
+            at = unsafe { at.add(8) };
+            continue;
+        }
+        let class = match (first >> 32) as u8 {
+            kind if kind == SiteKind::Span as u8 => Class::Span,
+            kind if kind == SiteKind::Counter as u8 => Class::Counter,
+            _ => Class::Event,
+        };
+        // SAFETY: the enabled word of an entry, which is only accessed as an atomic.
+        let enabled = unsafe { AtomicU32::from_ptr(at.add(8).cast_mut().cast()) };
+        enabled.store(u32::from(classes & class.bit() != 0), Ordering::Relaxed);
+        // SAFETY: an entry lies whole in the section.
+        at = unsafe { at.add(total) };
+    }
+}
+
+/// Makes the static of a site and evaluates to a reference to it. For the probe macros.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __site {
+    ($kind:ident, $name:literal $(, $key:ident)*) => {{
+        const TEXT: &str = concat!($name, file!(), "\0" $(, stringify!($key), "\0")*);
+        const BYTES: usize = $crate::expansion::entry_bytes(TEXT.len()) - 16;
+        const ARGS: usize = { const KEYS: &[&str] = &[$(stringify!($key)),*]; KEYS.len() };
+        #[unsafe(link_section = "uniprof_sites")]
+        static SITE: $crate::Site<BYTES> =
+            $crate::Site::new($crate::expansion::SiteKind::$kind, $name, ARGS, line!(), TEXT);
+        &SITE
+    }};
+}

@@ -1,0 +1,154 @@
+//! Threads: who exists, who runs, for how long.
+
+use core::ops::Range;
+use core::sync::atomic::Ordering;
+
+use uniprof_wire::address::GuestVirtual;
+use uniprof_wire::layout::RingKind;
+use uniprof_wire::record::{
+    Class, MAX_NAME_BYTES, Record, SwitchReason, SwitchRecord, Text, ThreadAction, ThreadRecord,
+};
+use uniprof_wire::ring::WriterWords;
+use uniprof_wire::tables::{THREAD_SLOTS, THREAD_WORDS, ThreadEntry, ThreadState, VcpuField, thread_field};
+use uniprof_wire::text::FixedText;
+
+use crate::control;
+use crate::platform::{self, Pinned, ThreadId};
+use crate::region::{Region, Words, region, writer};
+use crate::vcpu::Vcpu;
+
+/// A thread's slot in the table.
+#[derive(Clone, Copy)]
+struct Slot(Words);
+
+impl Slot {
+    fn at(region: &Region, index: usize) -> Self {
+        let index = index % THREAD_SLOTS;
+        Self(region.words.at_byte(region.geometry.thread_table() + index * THREAD_WORDS * 8))
+    }
+
+    /// The slot of `id`: at `id` modulo the table's size, or further on where that one was taken.
+    fn of(region: &Region, id: ThreadId) -> Option<Self> {
+        (0..THREAD_SLOTS).map(|i| Self::at(region, id as usize + i)).find(|slot| slot.holds(id))
+    }
+
+    fn holds(self, id: ThreadId) -> bool {
+        self.0.load(thread_field::ID_STATE) as u32 == id && self.0.load(thread_field::SEQUENCE) != 0
+    }
+
+    fn state(self) -> u64 {
+        self.0.load(thread_field::ID_STATE) >> 32 & 0xff
+    }
+
+    /// An empty slot, else one whose thread has ended; `None` when the table is full of live threads.
+    fn claim(region: &Region, id: ThreadId) -> Option<Self> {
+        (0..THREAD_SLOTS).map(|i| Self::at(region, id as usize + i)).find(|slot| {
+            let sequence = slot.0.load(thread_field::SEQUENCE);
+            let free = sequence == 0 || slot.state() == ThreadState::Exited as u64;
+            free && sequence.is_multiple_of(2)
+                && slot
+                    .0
+                    .atomic(thread_field::SEQUENCE)
+                    .compare_exchange(sequence, sequence + 1, Ordering::AcqRel, Ordering::Acquire)
+                    .is_ok()
+        })
+    }
+
+    /// Lets `change` change fields, with an odd sequence meanwhile.
+    fn change(self, change: impl FnOnce(Words)) {
+        let sequence = self.0.load(thread_field::SEQUENCE);
+        self.0.store(thread_field::SEQUENCE, sequence | 1);
+        change(self.0);
+        self.0.store(thread_field::SEQUENCE, (sequence | 1) + 1);
+    }
+}
+
+/// Tells of a new thread: its number (not 0), name (the first 64 bytes count), stack and entry function. Not
+/// from interrupt handlers.
+pub fn thread_start(id: ThreadId, name: &str, stack: Range<usize>, entry: usize) {
+    let Some(region) = region() else { return };
+    let _pinned = Pinned::new();
+    let name = &name.as_bytes()[..name.len().min(MAX_NAME_BYTES)];
+    let stack = (GuestVirtual(stack.start as u64), GuestVirtual(stack.end as u64));
+    let entry = GuestVirtual(entry as u64);
+    if let Some(slot) = Slot::claim(region, id) {
+        let thread = ThreadEntry {
+            id,
+            state: ThreadState::Ready,
+            entry,
+            stack,
+            name: FixedText::new(name),
+            ..ThreadEntry::default()
+        };
+        slot.change(|words| {
+            thread.to_words().iter().enumerate().for_each(|(i, &word)| words.store(1 + i, word));
+        });
+    }
+    let action = ThreadAction::Started;
+    record(Class::Thread, |tsc| {
+        Record::Thread(ThreadRecord { tsc, thread: id, action, entry, stack, name: Text::Bytes(name) })
+    });
+}
+
+/// Tells that a thread has ended. Not from interrupt handlers.
+pub fn thread_exit(id: ThreadId) {
+    let Some(region) = region() else { return };
+    let _pinned = Pinned::new();
+    if let Some(slot) = Slot::of(region, id) {
+        let vcpu = platform::vcpu() as u16;
+        slot.change(|words| {
+            words.store(thread_field::ID_STATE, ThreadEntry::id_state(id, ThreadState::Exited, vcpu));
+        });
+    }
+    let nowhere = GuestVirtual(0);
+    record(Class::Thread, |tsc| {
+        Record::Thread(ThreadRecord {
+            tsc,
+            thread: id,
+            action: ThreadAction::Exited,
+            entry: nowhere,
+            stack: (nowhere, nowhere),
+            name: Text::Bytes(&[]),
+        })
+    });
+}
+
+/// Tells of a switch on the calling vCPU, from the scheduler, with interrupts off: `from` leaves for `reason`, `to`
+/// comes. 0 stands for the idle loop.
+pub fn switch(from: ThreadId, to: ThreadId, reason: SwitchReason) {
+    let Some(region) = region() else { return };
+    let id = platform::vcpu();
+    let Some(vcpu) = Vcpu::of(id) else { return };
+    let now = platform::now();
+    vcpu.set(VcpuField::CurrentThread, to.into());
+    vcpu.add(VcpuField::Switches, 1);
+    if let Some(slot) = (from != 0).then(|| Slot::of(region, from)).flatten() {
+        // A thread that has told of its exit stays exited.
+        let ended = slot.state() == ThreadState::Exited as u64;
+        let state = if ended { ThreadState::Exited } else { ThreadState::after(reason) };
+        slot.change(|words| {
+            words.store(thread_field::ID_STATE, ThreadEntry::id_state(from, state, id as u16));
+            let ran = now.saturating_sub(words.load(thread_field::SINCE));
+            words.local_add(thread_field::CPU_TIME, ran);
+        });
+    }
+    if let Some(slot) = (to != 0).then(|| Slot::of(region, to)).flatten() {
+        slot.change(|words| {
+            words.store(thread_field::ID_STATE, ThreadEntry::id_state(to, ThreadState::Running, id as u16));
+            words.store(thread_field::SINCE, now);
+        });
+    }
+    record(Class::Switch, |tsc| Record::Switch(SwitchRecord { tsc, from, to, reason }));
+    vcpu.add(VcpuField::ProbeTime, platform::now().saturating_sub(now));
+}
+
+/// Writes a record of `class` into the calling vCPU's core ring, if the class is on.
+fn record<'a>(class: Class, make: impl FnOnce(u64) -> Record<'a>) {
+    if control::classes() & class.bit() == 0 {
+        return;
+    }
+    if let Some(writer) = writer(platform::vcpu(), RingKind::Core) {
+        // A refusal is counted in the ring.
+        let _ = writer.write_record(&make(platform::now()));
+    }
+}

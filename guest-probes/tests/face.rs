@@ -1,0 +1,289 @@
+//! The probes as a kernel sees them, in a "kernel" that is this process; the region is read back as a host would.
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use uniprof_probes as probe;
+use uniprof_wire::layout::{HEADER_WORDS, RegionHeader, RingKind};
+use uniprof_wire::record::{Class, Record, Records};
+use uniprof_wire::ring::{self, Block, Source};
+use uniprof_wire::site;
+use uniprof_wire::tables::{
+    ControlRequest, CrashRecord, Slot, THREAD_SLOTS, ThreadEntry, ThreadState, VcpuField, VcpuStats,
+};
+
+probe::region!(bytes = 1 << 20);
+
+/// A clock that the test moves.
+static NOW: AtomicU64 = AtomicU64::new(1_000_000);
+static STACK: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+struct Process;
+// SAFETY: atomics only; one thread probes.
+unsafe impl probe::Platform for Process {
+    fn now() -> u64 {
+        NOW.fetch_add(1, Ordering::Relaxed)
+    }
+    fn vcpu() -> u32 {
+        0
+    }
+    fn pin() {}
+    fn unpin() {}
+    fn stack() -> Range<usize> {
+        STACK[0].load(Ordering::Relaxed) as usize..STACK[1].load(Ordering::Relaxed) as usize
+    }
+    fn thread() -> probe::ThreadId {
+        5
+    }
+}
+probe::platform!(Process);
+
+fn word(byte: usize) -> u64 {
+    let base = region_memory().base.cast::<u64>();
+    // SAFETY: inside the static region, which is only accessed as atomic words.
+    unsafe { AtomicU64::from_ptr(base.add(byte / 8)) }.load(Ordering::Acquire)
+}
+
+fn words<const N: usize>(byte: usize) -> [u64; N] {
+    std::array::from_fn(|i| word(byte + 8 * i))
+}
+
+fn header() -> RegionHeader {
+    RegionHeader::from_words(&words::<HEADER_WORDS>(0), 1 << 20).expect("a region")
+}
+
+fn ring(kind: RingKind) -> &'static [AtomicU64] {
+    let g = header().geometry;
+    // SAFETY: as in `word`.
+    unsafe {
+        let first = region_memory().base.add(g.ring_offset(0, kind));
+        std::slice::from_raw_parts(first.cast(), g.ring().total_words())
+    }
+}
+
+thread_local! { static POSITIONS: [Cell<u64>; 2] = const { [Cell::new(0), Cell::new(0)] }; }
+
+/// Every record since the last call, handed to `each`.
+fn drain(kind: RingKind, mut each: impl FnMut(Record<'_>)) {
+    let g = header().geometry.ring();
+    let mut out = vec![0; g.sub_buffer_words()];
+    loop {
+        let position = POSITIONS.with(|p| p[kind as usize].get());
+        match ring::read_block(&ring(kind), g, Source::Live, position, &mut out) {
+            Block::Copied { start, end, .. } => {
+                let block = &out[..(end - start) as usize];
+                for found in Records::new(block, start, header().salt()) {
+                    each(found.record.expect("intact"));
+                }
+                POSITIONS.with(|p| p[kind as usize].set(end));
+            }
+            Block::Empty => return,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn stats() -> VcpuStats {
+    VcpuStats::from_words(&words(header().geometry.vcpu_table()))
+}
+
+fn thread(id: u32) -> ThreadEntry {
+    let table = header().geometry.thread_table();
+    (0..THREAD_SLOTS)
+        .filter_map(|i| ThreadEntry::from_words(&words(table + i * 256)).entry())
+        .find(|t| t.id == id)
+        .expect("the thread is in the table")
+}
+
+/// One test, because the probes of a process are one: steps in the order of a kernel's life.
+#[test]
+fn a_kernels_life() {
+    probes_are_silent_before_init();
+    init();
+    events_carry_their_arguments();
+    a_silent_collectors_request_ends();
+    ticks_weigh_busy_time();
+    threads_are_tracked();
+    a_crash_is_kept();
+}
+
+fn probes_are_silent_before_init() {
+    probe::event!("early", x = 1u64);
+    probe::log_line("early");
+    assert_eq!(probe::next_tick(), u64::MAX);
+    assert_eq!(word(0), 0);
+}
+
+fn init() {
+    let config = probe::Config {
+        name: "face",
+        tsc_hz: 1_000_000,
+        ring_bytes: 1 << 20,
+        sample_hz: 100,
+        classes: (1 << 8) - 1,
+        image: probe::Image { build_id: &[1, 2, 3], start: 0x1000, end: 0x2000, bias: 0 },
+        ..probe::Config::new(region_memory())
+    };
+    let misaligned = probe::Memory { base: config.memory.base.wrapping_add(8), ..config.memory };
+    let off = |config| {
+        // SAFETY: refused before anything is written.
+        let status = unsafe { probe::init(config) };
+        assert_ne!(status, probe::Status::On);
+        status.to_string()
+    };
+    assert!(off(probe::Config { memory: misaligned, ..config }).contains("page"));
+    assert!(off(probe::Config { tsc_hz: 0, ..config }).contains("frequency"));
+    assert!(off(probe::Config { vcpus: 65, ..config }).contains("65 vCPUs"));
+    let tiny = probe::Memory { bytes: 4096, ..config.memory };
+    assert!(off(probe::Config { memory: tiny, ..config }).contains("needs"));
+    // SAFETY: the static region.
+    assert_eq!(unsafe { probe::init(config) }, probe::Status::On);
+    assert!(off(config).contains("twice"));
+    let header = header();
+    assert_eq!(header.name.as_str(), "face");
+    assert!(header.geometry.ring_bytes() < 1 << 20, "halved until two rings fit 1 MiB");
+    assert_eq!(header.region_gva.0, region_memory().base as u64);
+}
+
+fn events_carry_their_arguments() {
+    {
+        let _span = probe::span!("request", id = 9u32);
+        probe::event!("hit", key = -1i32, ratio = 0.5f64, ok = true);
+        probe::counter!("bytes", 77u64);
+    }
+    let (start, end) = header().sites;
+    // SAFETY: the section of this process, whose enabled words are not changed meanwhile.
+    let section = unsafe { std::slice::from_raw_parts(start.0 as *const u8, (end.0 - start.0) as usize) };
+    let site = |id: u32| site::sites(section).find(|s| s.id == id).expect("a site");
+    let mut seen = Vec::new();
+    drain(RingKind::Events, |record| match record {
+        Record::SpanBegin(e) => {
+            assert_eq!((e.args, e.thread), (&[9][..], 5));
+            assert_eq!(site(e.site).args().collect::<Vec<_>>(), ["id"]);
+            seen.push(site(e.site).name);
+        }
+        Record::Event(e) => {
+            assert_eq!(e.args, [u64::MAX, 0.5f64.to_bits(), 1]);
+            assert_eq!(site(e.site).args().collect::<Vec<_>>(), ["key", "ratio", "ok"]);
+            assert!(site(e.site).file.ends_with("face.rs"));
+            seen.push(site(e.site).name);
+        }
+        Record::Counter(c) => {
+            assert_eq!(c.value, 77);
+            seen.push(site(c.site).name);
+        }
+        Record::SpanEnd(e) => {
+            assert!(e.begin < e.tsc);
+            seen.push("end");
+        }
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(seen, ["request", "hit", "bytes", "end"]);
+}
+
+fn request(slot_words: [u64; 6]) {
+    let base = region_memory().base.cast::<u64>();
+    for (i, word) in slot_words.iter().enumerate().rev() {
+        // SAFETY: the control page, which a host may write.
+        unsafe { AtomicU64::from_ptr(base.add(512 + i)) }.store(*word, Ordering::Release);
+    }
+}
+
+/// A collector asks for a rate; when it falls silent, its request ends with its lease.
+fn a_silent_collectors_request_ends() {
+    let asked = ControlRequest { owner: 1, renewals: 1, lease_ms: 1000, rate: 500, classes: 0 };
+    let w = asked.to_words();
+    request([2, w[0], w[1], w[2], w[3], w[4]]);
+    let mut intervals = Vec::new();
+    for _ in 0..30 {
+        NOW.fetch_add(100_000, Ordering::Relaxed);
+        probe::poll();
+        intervals.push(stats().rate);
+    }
+    assert_eq!(intervals[0], 500, "granted at the first look");
+    assert_eq!(*intervals.last().unwrap(), 100, "dropped with the lease");
+    assert!((9..=11).contains(&intervals.iter().filter(|&&rate| rate == 500).count()), "{intervals:?}");
+    drain(RingKind::Core, |_| {});
+}
+
+fn ticks_weigh_busy_time() {
+    let stack: Vec<u64> = vec![0; 64];
+    let low = stack.as_ptr() as u64;
+    STACK[0].store(low, Ordering::Relaxed);
+    STACK[1].store(low + 512, Ordering::Relaxed);
+    // SAFETY: the stack is a live vector.
+    let tick = || unsafe { probe::tick(0x1234, low + 448, 0) };
+    tick();
+    let mut weights = Vec::new();
+    drain(RingKind::Core, |_| {});
+    let interval = probe::next_tick();
+    assert!((8_750..=11_250).contains(&interval), "10,000 ± an eighth: {interval}");
+    NOW.fetch_add(10_000, Ordering::Relaxed);
+    tick();
+    probe::idle_enter();
+    NOW.fetch_add(1_000_000, Ordering::Relaxed);
+    tick();
+    probe::idle_exit();
+    NOW.fetch_add(5_000, Ordering::Relaxed);
+    tick();
+    NOW.fetch_add(50_000, Ordering::Relaxed);
+    tick();
+    drain(RingKind::Core, |record| {
+        let Record::Sample(s) = record else { panic!("{record:?}") };
+        assert_eq!((s.rip, s.stack.len(), s.frames.len(), s.thread), (0x1234, 8, 0, 5));
+        weights.push((s.weight, s.missed));
+    });
+    let near = |weight: u64, wanted: u64| assert!(weight.abs_diff(wanted) < 200, "{weights:?}");
+    assert_eq!(weights.len(), 3, "none for the idle tick: {weights:?}");
+    near(weights[0].0, 10_000);
+    near(weights[1].0, 5_000);
+    near(weights[2].0, 50_000);
+    assert!(weights[2].1 >= 3, "missed ticks are counted: {weights:?}");
+    assert!(stats().idle.abs_diff(1_000_000) < 200);
+    assert!(stats().probe_time > 0);
+}
+
+fn threads_are_tracked() {
+    drain(RingKind::Core, |_| {});
+    probe::thread_start(7, "worker", 0x1000..0x2000, 0x42);
+    // 7 + 256 wants the same slot.
+    probe::thread_start(263, "other", 0x2000..0x3000, 0x43);
+    assert_eq!((thread(7).name.as_str(), thread(7).state), ("worker", ThreadState::Ready));
+    probe::switch(0, 7, probe::SwitchReason::Idle);
+    assert_eq!(thread(7).state, ThreadState::Running);
+    NOW.fetch_add(5_000, Ordering::Relaxed);
+    probe::switch(7, 263, probe::SwitchReason::Blocked);
+    assert_eq!((thread(7).state, thread(263).state), (ThreadState::Blocked, ThreadState::Running));
+    assert!(thread(7).cpu_time.abs_diff(5_000) < 100);
+    probe::thread_exit(263);
+    probe::switch(263, 0, probe::SwitchReason::Exited);
+    assert_eq!(thread(263).state, ThreadState::Exited);
+    probe::thread_start(519, "third", 0..0, 0);
+    assert_eq!(thread(519).name.as_str(), "third", "takes the slot of the thread that ended");
+    let mut kinds = Vec::new();
+    drain(RingKind::Core, |record| kinds.push(record.kind().class()));
+    let (t, s) = (Class::Thread, Class::Switch);
+    assert_eq!(kinds, [t, t, s, s, t, s, t]);
+    assert_eq!(word(header().geometry.vcpu_table() + 8 * VcpuField::Switches as usize), 3);
+}
+
+fn a_crash_is_kept() {
+    let crash = probe::Crash {
+        reason: probe::CrashReason::Panic,
+        vector: 0,
+        rip: 1,
+        rflags: 2,
+        cr2: 3,
+        cr3: 4,
+        error_code: 5,
+        registers: [6; 16],
+        message: "out of cheese",
+    };
+    assert!(probe::crash(&crash));
+    assert!(!probe::crash(&probe::Crash { message: "a later one", ..crash }), "the first crash is the cause");
+    let Slot::Whole(kept) = CrashRecord::from_words(&words(header().geometry.crash_table())) else {
+        panic!()
+    };
+    assert_eq!((kept.message.as_str(), kept.rip, kept.registers), ("out of cheese", 1, [6; 16]));
+}
