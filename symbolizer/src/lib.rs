@@ -1,1 +1,53 @@
-//! ELF images of unikernels: identity, load bias, and a name or a reason for every address
+#![forbid(unsafe_code)]
+//! ELF images of unikernels: identity, load bias, and a name or a reason for every address.
+//!
+//! - [`Image`]: what an ELF file contains and where it lies. Untrusted: any bytes give an image or an [`ImageError`].
+//! - [`check_identity`]: whether the guest runs this very image, by build-id or by comparing its text.
+//! - [`Symbolizer`]: an address becomes functions with file and line, inlined ones included, or a [`Reason`].
+//!
+//! It reads no guest (callers hand in a closure), draws nothing, and opens no files but in [`load`]. It does not search
+//! for debug files.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use uniprof_symbolizer::{AddressKind, LoadBias, Resolution, Symbolizer, load};
+//! use uniprof_wire::address::GuestVirtual;
+//!
+//! let image = Arc::new(load(std::env::current_exe()?)?);
+//! let link = image.symbol("main").expect("a symbol of this program").address;
+//! // This program was not loaded by a guest; pretend that it was, 64 KiB above its link address.
+//! let bias = LoadBias::new(0x10000);
+//! let mut symbolizer = Symbolizer::new(image, bias);
+//!
+//! let known = symbolizer.resolve(bias.to_guest(link), AddressKind::Instruction);
+//! assert_eq!(known.to_string(), "main");
+//!
+//! let unknown = symbolizer.resolve(GuestVirtual(0x42), AddressKind::Instruction);
+//! assert_eq!(unknown.to_string(), "[unknown: outside the image]");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod address;
+mod build_id;
+mod demangle;
+mod dwarf;
+mod error;
+mod identity;
+mod image;
+mod loader;
+mod resolution;
+mod section;
+mod symbolizer;
+mod symbols;
+
+pub use address::{AddressKind, LoadBias};
+pub use build_id::{BuildId, BuildIdError};
+pub use demangle::demangle;
+pub use error::ImageError;
+pub use identity::{Identity, IdentityError, Match, Mismatch, TextHash, check_identity};
+pub use image::{DebugInfo, Image, SectionBytes};
+pub use loader::load;
+pub use resolution::{Frame, Reason, Resolution, Source};
+pub use section::Segment;
+pub use symbolizer::{Symbolizer, Tally};
+pub use symbols::Symbol;
