@@ -1,0 +1,71 @@
+//! Changes to the page tables that boot made: 4 GiB, one to one.
+
+use core::arch::asm;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+const PRESENT: u64 = 1 << 0;
+const WRITABLE: u64 = 1 << 1;
+const LARGE: u64 = 1 << 7;
+const LARGE_BYTES: u64 = 2 << 20;
+const MAPPED_AT_BOOT: u64 = 4 << 30;
+const ENTRIES: usize = 512;
+/// Two for each level below the root, for one range that may cross a border.
+const SPARE_TABLES: usize = 4;
+
+#[repr(C, align(4096))]
+struct Table([AtomicU64; ENTRIES]);
+
+static SPARE: [Table; SPARE_TABLES] = [const { Table([const { AtomicU64::new(0) }; ENTRIES]) }; SPARE_TABLES];
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+unsafe extern "C" {
+    static boot_page_map: Table;
+    static boot_page_table: Table;
+}
+
+/// Makes null pointers fault from now on. On the boot vCPU, before others run.
+///
+/// # Safety
+/// Nothing in page 0 may be in use; firmware leaves the memory map there.
+pub(crate) unsafe fn unmap_null_page() {
+    // SAFETY: the table of the first 2 MiB is static; the caller gives up the page, and its translation is dropped at once.
+    unsafe {
+        boot_page_table.0[0].store(0, Ordering::Release);
+        asm!("invlpg [{}]", in(reg) 0, options(nostack, preserves_flags));
+    }
+}
+
+/// Maps guest-physical memory one to one, write-back (the page says so, and hypervisors ignore the guest's MTRRs unless a
+/// real device is attached). `None` when the spare page tables do not suffice.
+///
+/// For the boot vCPU, before others run: entries go from absent to present only, which needs no invalidation.
+pub(crate) fn map_device_memory(range: Range<u64>) -> Option<*mut u8> {
+    // SAFETY: the root table is static, and atomics allow that the processor reads it meanwhile.
+    let root = unsafe { &boot_page_map };
+    let mut page = range.start & !(LARGE_BYTES - 1);
+    while page < range.end {
+        if page >= MAPPED_AT_BOOT {
+            let directories = next_level(&root.0[index(page, 39)])?;
+            let pages = next_level(&directories.0[index(page, 30)])?;
+            pages.0[index(page, 21)].store(page | PRESENT | WRITABLE | LARGE, Ordering::Release);
+        }
+        page += LARGE_BYTES;
+    }
+    Some(range.start as *mut u8)
+}
+
+fn index(address: u64, shift: u32) -> usize {
+    (address >> shift) as usize % ENTRIES
+}
+
+fn next_level(entry: &AtomicU64) -> Option<&'static Table> {
+    let value = entry.load(Ordering::Acquire);
+    if value & PRESENT != 0 {
+        // SAFETY: entries of these levels point to page tables, which are static and mapped one to one.
+        return Some(unsafe { &*((value & 0x000f_ffff_ffff_f000) as *const Table) });
+    }
+    let table = SPARE.get(USED.fetch_add(1, Ordering::Relaxed))?;
+    entry.store((&raw const *table).addr() as u64 | PRESENT | WRITABLE, Ordering::Release);
+    Some(table)
+}

@@ -1,0 +1,101 @@
+//! The order in which the kernel comes up.
+
+use alloc::alloc::{Layout, alloc_zeroed};
+use alloc::string::String;
+
+use crate::arch::{self, BootInfo};
+use crate::command_line::Options;
+use crate::console::print_line;
+use crate::exit::{Exit, exit};
+use crate::percpu::{MAX_VCPUS, PerCpu};
+use crate::probes::{self, Status};
+use crate::region::{self, Region};
+use crate::{heap, sched, workload};
+
+const COMMAND_LINE_BYTES: usize = 4096;
+const BOOT_STACK_BYTES: usize = 64 << 10;
+
+/// Ends with one line that says what the starter of this kernel has to change.
+fn usage(text: core::fmt::Arguments<'_>) -> ! {
+    print_line!("uniprof-sample-kernel: {text}");
+    exit(Exit::Usage)
+}
+
+/// The boot vCPU, on its boot stack, interrupts off.
+pub(crate) fn start(info: Option<BootInfo>) -> ! {
+    // SAFETY: the first call, on the boot vCPU.
+    unsafe { PerCpu::start(0) };
+    let Some(info) = info else { usage(format_args!("started without PVH boot information")) };
+    let mut line = [0; COMMAND_LINE_BYTES];
+    let given = info.command_line(COMMAND_LINE_BYTES);
+    line[..given.len()].copy_from_slice(given);
+    let options = match Options::parse(&line[..given.len()]) {
+        Ok(options) => options,
+        Err(error) => usage(format_args!("{error}")),
+    };
+    let region = match region::find(options.placement) {
+        Ok(region) => region,
+        Err(missing) => usage(format_args!("{missing}")),
+    };
+    let memory_bytes = heap::usable_bytes(&info);
+    // SAFETY: the first call; the command line was copied and the rest of the loader's memory is read no more.
+    if !unsafe { heap::init(&info) } {
+        usage(format_args!("the machine has no memory for a heap"));
+    }
+    // SAFETY: what the loader left there has been read.
+    unsafe { arch::unmap_null_page() };
+    arch::calibrate();
+    let vcpus = arch::vcpu_count().min(MAX_VCPUS);
+    start_probes(&options, &region, vcpus, memory_bytes);
+    // SAFETY: interrupts are off, and nothing else runs on this stack.
+    unsafe { sched::become_idle(arch::boot_stack()) };
+    let started = start_others(vcpus);
+    sched::spawn(0, String::from("main"), move || {
+        workload::run(&options, started);
+        exit(Exit::Done)
+    });
+    sched::run_idle()
+}
+
+fn start_probes(options: &Options, region: &Region, vcpus: u32, memory_bytes: u64) {
+    // SAFETY: the region's memory is the static one or a device's, which nothing else in the kernel uses.
+    let status = unsafe { probes::init(region.memory, vcpus, &options.probes) };
+    probes::vcpu_online();
+    print_line!(
+        "uniprof-sample-kernel: {vcpus} vCPUs, {} MiB, tsc {} MHz, {region}",
+        memory_bytes.next_multiple_of(1 << 20) >> 20,
+        arch::hz() / 1_000_000
+    );
+    if let Status::Off(_) = status {
+        print_line!("uniprof-sample-kernel: probes {status}");
+    }
+    probes::set_interrupt_cost(arch::interrupt_cost());
+}
+
+/// Starts the vCPUs from 1 and gives the number of those that run, the boot vCPU among them. The first that does not answer
+/// ends the row: numbers have no holes.
+fn start_others(vcpus: u32) -> u32 {
+    let layout = Layout::from_size_align(BOOT_STACK_BYTES, 4096).expect("a power of two");
+    for vcpu in 1..vcpus {
+        // SAFETY: the layout is not empty.
+        let stack = unsafe { alloc_zeroed(layout) };
+        assert!(!stack.is_null(), "no memory for the stack of vCPU {vcpu}");
+        // SAFETY: the stack was just allocated, is given to this vCPU alone, and stays for ever.
+        if !unsafe { arch::start_vcpu(vcpu, stack.addr()..stack.addr() + BOOT_STACK_BYTES) } {
+            print_line!("uniprof-sample-kernel: vCPU {vcpu} does not start; going on with {vcpu}");
+            return vcpu;
+        }
+    }
+    vcpus
+}
+
+/// Every other vCPU, on the stack that it was started with, interrupts off; `arrived` tells the one that started it.
+pub(crate) fn start_secondary(vcpu: u32, stack: core::ops::Range<usize>, arrived: impl FnOnce()) -> ! {
+    // SAFETY: the first thing on this vCPU, whose number is its own.
+    unsafe { PerCpu::start(vcpu) };
+    probes::vcpu_online();
+    // SAFETY: interrupts are off, and the stack is this vCPU's for ever.
+    unsafe { sched::become_idle(stack) };
+    arrived();
+    sched::run_idle()
+}

@@ -1,0 +1,98 @@
+//! The kernel command line: words separated by spaces.
+
+use core::fmt;
+use core::num::NonZeroU64;
+
+use crate::probes::Settings;
+use crate::region::Placement;
+use crate::workload::Workload;
+
+/// What the command line asks for.
+pub(crate) struct Options {
+    pub(crate) workload: Workload,
+    /// `kv`: how many requests each vCPU serves; for ever without it.
+    pub(crate) requests: Option<NonZeroU64>,
+    /// When to end; each workload has its own default.
+    pub(crate) seconds: Option<u64>,
+    pub(crate) placement: Placement,
+    pub(crate) probes: Settings,
+}
+
+/// What is wrong with a word, and what would be right.
+pub(crate) enum UsageError<'a> {
+    NotText,
+    UnknownWord(&'a str),
+    BadValue { key: &'a str, value: &'a str, valid: &'static str },
+}
+
+pub(crate) const WORDS: &str =
+    "workload=, requests=, seconds=, uniprof.hz=, uniprof.ring=, uniprof.placement=, uniprof.wall=";
+
+impl fmt::Display for UsageError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotText => write!(f, "the command line is not UTF-8"),
+            Self::UnknownWord(word) => {
+                write!(f, "unknown word '{word}' on the command line; valid are: {WORDS}")
+            }
+            Self::BadValue { key, value, valid } => {
+                write!(f, "bad value '{value}' for {key}; valid: {valid}")
+            }
+        }
+    }
+}
+
+impl<'a> Options {
+    /// Words that carry another's prefix (`virtio_mmio.device=…`, which QEMU itself adds on `microvm`) are passed over.
+    pub(crate) fn parse(line: &'a [u8]) -> Result<Self, UsageError<'a>> {
+        let line = core::str::from_utf8(line).map_err(|_| UsageError::NotText)?;
+        let mut options = Self {
+            workload: Workload::Kv,
+            requests: None,
+            seconds: None,
+            placement: Placement::Auto,
+            probes: Settings { ring_bytes: 1 << 20, sample_hz: 99, wall_ns: 0 },
+        };
+        for word in line.split_ascii_whitespace() {
+            let (key, value) = word.split_once('=').ok_or(UsageError::UnknownWord(word))?;
+            options.set(key, value, word)?;
+        }
+        Ok(options)
+    }
+
+    fn set(&mut self, key: &'a str, value: &'a str, word: &'a str) -> Result<(), UsageError<'a>> {
+        let bad = |valid| UsageError::BadValue { key, value, valid };
+        match key {
+            "workload" => self.workload = Workload::named(value).ok_or(bad(Workload::NAMES))?,
+            "requests" => self.requests = Some(value.parse().map_err(|_| bad("a number from 1"))?),
+            "seconds" => {
+                let seconds = value.parse().ok().filter(|s| (1..=1_000_000).contains(s));
+                self.seconds = Some(seconds.ok_or(bad("seconds from 1 to 1000000"))?);
+            }
+            "uniprof.hz" => {
+                let hz = value.parse().ok().filter(|&hz| hz <= 20_000);
+                self.probes.sample_hz = hz.ok_or(bad("samples per second, 0 to 20000"))?;
+            }
+            "uniprof.ring" => {
+                self.probes.ring_bytes = ring_bytes(value).ok_or(bad("a power of two from 16K to 64M"))?;
+            }
+            "uniprof.placement" => self.placement = Placement::named(value).ok_or(bad(Placement::NAMES))?,
+            "uniprof.wall" => {
+                self.probes.wall_ns = value.parse().map_err(|_| bad("nanoseconds since 1970"))?
+            }
+            _ if key.contains('.') && !key.starts_with("uniprof.") => {}
+            _ => return Err(UsageError::UnknownWord(word)),
+        }
+        Ok(())
+    }
+}
+
+fn ring_bytes(text: &str) -> Option<u32> {
+    let (digits, unit) = match text.as_bytes().last()? {
+        b'K' | b'k' => (&text[..text.len() - 1], 1 << 10),
+        b'M' | b'm' => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    let bytes = digits.parse::<u32>().ok()?.checked_mul(unit)?;
+    (bytes.is_power_of_two() && (16 << 10..=64 << 20).contains(&bytes)).then_some(bytes)
+}

@@ -1,0 +1,60 @@
+//! The end of a kernel that went wrong: a report for a person, a record for the observer, the exit status for a script.
+
+use core::fmt;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::console::last_words;
+use crate::exit::{Exit, exit};
+use crate::percpu::PerCpu;
+use crate::probes::{self, CrashReason};
+use crate::{arch, sched};
+
+const NOBODY: u32 = u32::MAX;
+
+/// The vCPU whose crash is being reported.
+static REPORTER: AtomicU32 = AtomicU32::new(NOBODY);
+
+const BACKTRACE_FRAMES: usize = 32;
+
+macro_rules! say {
+    ($($part:tt)*) => { last_words(format_args!($($part)*)) };
+}
+
+/// The first to crash reports. Another vCPU waits for the end; a crash inside the report ends the machine at once.
+fn claim_report() {
+    let vcpu = PerCpu::current().id();
+    match REPORTER.compare_exchange(NOBODY, vcpu, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => {}
+        Err(reporter) if reporter == vcpu => exit(Exit::Crashed),
+        Err(_) => arch::halt_forever(),
+    }
+}
+
+/// Reports a crash and leaves.
+pub(crate) fn crash(reason: CrashReason, name: fmt::Arguments<'_>, registers: &arch::Registers) -> ! {
+    arch::disable_interrupts();
+    claim_report();
+    let vcpu = PerCpu::current().id();
+    say!("{name}");
+    say!("  vCPU {vcpu}, thread {} ({})", sched::current_id(), sched::current_name());
+    registers.for_each_line(|line| say!("  {line}"));
+    registers.for_each_caller(&sched::current_stack(), BACKTRACE_FRAMES, |address| {
+        say!("  called from {address:#x}")
+    });
+    probes::crash(reason, registers, name);
+    exit(Exit::Crashed)
+}
+
+#[panic_handler]
+fn on_panic(info: &PanicInfo<'_>) -> ! {
+    let registers = arch::Registers::here();
+    match info.location() {
+        Some(location) => crash(
+            CrashReason::Panic,
+            format_args!("panic at {}:{}: {}", location.file(), location.line(), info.message()),
+            &registers,
+        ),
+        None => crash(CrashReason::Panic, format_args!("panic: {}", info.message()), &registers),
+    }
+}

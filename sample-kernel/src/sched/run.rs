@@ -1,0 +1,143 @@
+//! Who runs: the run queues and the switch.
+
+use alloc::sync::Arc;
+use core::ops::Range;
+use core::ptr;
+use core::sync::atomic::{Ordering, fence};
+
+use super::Thread;
+use crate::percpu::PerCpu;
+use crate::probes::{self, SwitchReason};
+use crate::sync::InterruptsOff;
+use crate::{arch, tick};
+
+/// The running thread. `None` until the scheduler has started on this vCPU. The reference is good for as long as the
+/// caller runs in that thread.
+pub(super) fn current() -> Option<&'static Thread> {
+    // SAFETY: a thread holds a reference to itself until it has switched away for the last time.
+    unsafe { PerCpu::current().current.load(Ordering::Relaxed).as_ref() }
+}
+
+/// One more reference to the running thread.
+pub(super) fn current_thread() -> Arc<Thread> {
+    let thread = current().expect("only threads wait");
+    // SAFETY: the thread's reference to itself came from `Arc::into_raw`.
+    unsafe {
+        Arc::increment_strong_count(thread);
+        Arc::from_raw(thread)
+    }
+}
+
+/// Its number; 0 before there are threads on this vCPU.
+pub(crate) fn current_id() -> u32 {
+    current().map_or(0, |thread| thread.id)
+}
+
+/// The bounds of the running thread's stack; before there are threads, the one that the vCPU booted on.
+pub(crate) fn current_stack() -> Range<usize> {
+    current().map_or_else(arch::boot_stack, |thread| thread.stack.range())
+}
+
+/// The name of the running thread.
+pub(crate) fn current_name() -> &'static str {
+    current().map_or("boot", |thread| thread.name.as_str())
+}
+
+/// Puts a thread into the run queue of its vCPU, and wakes that out of its halt.
+pub(super) fn make_runnable(thread: Arc<Thread>) {
+    let _interrupts = InterruptsOff::new();
+    let vcpu = thread.vcpu;
+    let home = PerCpu::of(vcpu);
+    home.run_queue.lock().push(thread);
+    // Either the other side sees the thread in its queue, or it is seen as idle here.
+    fence(Ordering::SeqCst);
+    if vcpu != PerCpu::current().id() && home.idle.load(Ordering::SeqCst) {
+        arch::wake_vcpu(vcpu);
+    }
+}
+
+/// Gives the vCPU to the next runnable thread, which may turn out to be the same one. Interrupts off. The running thread
+/// must be in the list that it waits in.
+pub(super) fn switch_away(reason: SwitchReason) {
+    let cpu = PerCpu::current();
+    let next = cpu.run_queue.lock().pop();
+    // A thread holds a reference to itself, so the queue's may go.
+    let next =
+        next.map_or_else(|| cpu.idle_thread.load(Ordering::Relaxed).cast_const(), |next| Arc::as_ptr(&next));
+    cpu.switch_due.store(false, Ordering::Relaxed);
+    let previous = cpu.current.load(Ordering::Relaxed).cast_const();
+    if ptr::eq(next, previous) {
+        return;
+    }
+    // SAFETY: both are alive: the one runs, the other is runnable on this vCPU alone.
+    let (from, to) = unsafe { (&*previous, &*next) };
+    assert!(!from.stack.ran_over(), "thread {} ran over the end of its stack", from.name);
+    cpu.disable_preemption();
+    probes::switch(from.id, to.id, reason);
+    cpu.current.store(next.cast_mut(), Ordering::Relaxed);
+    tick::start_slice(cpu);
+    // SAFETY: interrupts are off; `to` was left by a switch on this vCPU or has never run; both pointers are this vCPU's.
+    unsafe { arch::switch_context(from.stack_pointer.get(), *to.stack_pointer.get()) };
+    finish_switch();
+}
+
+/// What the thread that arrives does first: it buries the one that left, if that had ended, for nobody can free the stack
+/// that he stands on.
+pub(super) fn finish_switch() {
+    let cpu = PerCpu::current();
+    let exited = cpu.exited.swap(ptr::null_mut(), Ordering::Relaxed);
+    if !exited.is_null() {
+        // SAFETY: the ended thread left its reference to itself there, and runs no more.
+        drop(unsafe { Arc::from_raw(exited.cast_const()) });
+    }
+    // Interrupts are off, so a switch that is due happens with the next one.
+    let _ = cpu.enable_preemption();
+}
+
+/// Ends the running thread, whose work is done.
+pub(super) fn exit() -> ! {
+    let thread = current().expect("only threads end");
+    probes::thread_exit(thread.id);
+    thread.exited.store(true, Ordering::Release);
+    thread.joiners.wake_all();
+    arch::disable_interrupts();
+    PerCpu::current().exited.store(ptr::from_ref(thread).cast_mut(), Ordering::Relaxed);
+    switch_away(SwitchReason::Exited);
+    unreachable!("thread {} ran after its end", thread.name)
+}
+
+/// Lets the other runnable threads of this vCPU run first.
+pub(crate) fn yield_now() {
+    requeue(SwitchReason::Yielded);
+}
+
+fn requeue(reason: SwitchReason) {
+    let _interrupts = InterruptsOff::new();
+    let thread = current_thread();
+    PerCpu::current().run_queue.lock().push(thread);
+    switch_away(reason);
+}
+
+/// Whether the timer interrupt shall end in a switch. The idle thread looks for itself.
+pub(crate) fn wants_switch() -> bool {
+    let cpu = PerCpu::current();
+    cpu.switch_due.load(Ordering::Relaxed) && cpu.preemptible() && runs_thread(cpu)
+}
+
+fn runs_thread(cpu: &PerCpu) -> bool {
+    let current = cpu.current.load(Ordering::Relaxed);
+    !current.is_null() && current != cpu.idle_thread.load(Ordering::Relaxed)
+}
+
+/// Takes the vCPU from the interrupted thread; on its stack, interrupts off.
+pub(crate) fn preempt() {
+    requeue(SwitchReason::Preempted);
+}
+
+/// Makes up for a switch that had to wait for the end of a [`NoPreempt`](crate::sync::NoPreempt).
+#[cold]
+pub(crate) fn switch_if_possible() {
+    if arch::interrupts_enabled() && runs_thread(PerCpu::current()) {
+        requeue(SwitchReason::Preempted);
+    }
+}

@@ -1,0 +1,75 @@
+//! Sleeping until a time.
+
+use alloc::sync::Arc;
+use core::cell::Cell;
+use core::ptr;
+use core::sync::atomic::Ordering;
+
+use super::{Thread, run};
+use crate::percpu::PerCpu;
+use crate::probes::SwitchReason;
+use crate::sync::InterruptsOff;
+use crate::{arch, tick, time};
+
+/// One vCPU's sleeping threads, the earliest first; owns a reference to each. Only that vCPU uses it, interrupts off.
+pub(crate) struct SleepList {
+    first: Cell<*const Thread>,
+}
+
+impl SleepList {
+    pub(crate) const fn new() -> Self {
+        Self { first: Cell::new(ptr::null()) }
+    }
+
+    /// When the first of them wakes; `u64::MAX` when nobody sleeps.
+    pub(crate) fn next_wake(&self) -> u64 {
+        // SAFETY: the list owns references to its threads.
+        unsafe { self.first.get().as_ref() }.map_or(u64::MAX, |thread| thread.wakes_at.get())
+    }
+
+    fn insert(&self, thread: Arc<Thread>) {
+        let thread = Arc::into_raw(thread);
+        // SAFETY: `thread` and what the list points to are alive: the list owns references to them.
+        unsafe {
+            let mut link = &self.first;
+            while let Some(other) = link.get().as_ref()
+                && other.wakes_at.get() <= (*thread).wakes_at.get()
+            {
+                link = &other.next;
+            }
+            (*thread).next.set(link.replace(thread));
+        }
+    }
+
+    fn pop(&self) -> Option<Arc<Thread>> {
+        let first = self.first.get();
+        if first.is_null() {
+            return None;
+        }
+        // SAFETY: made by `Arc::into_raw` in `insert`, and taken out here once.
+        let thread = unsafe { Arc::from_raw(first) };
+        self.first.set(thread.next.replace(ptr::null()));
+        Some(thread)
+    }
+}
+
+/// Blocks the thread for at least `nanoseconds`.
+pub(crate) fn sleep(nanoseconds: u64) {
+    let _interrupts = InterruptsOff::new();
+    let thread = run::current_thread();
+    let wakes_at = arch::now().saturating_add(time::ticks(nanoseconds));
+    thread.wakes_at.set(wakes_at);
+    let cpu = PerCpu::current();
+    cpu.sleepers.insert(thread);
+    tick::wake_no_later_than(cpu, wakes_at);
+    run::switch_away(SwitchReason::Sleeping);
+}
+
+/// Makes those runnable whose time has come, and asks for a switch if there were any. From the timer interrupt.
+pub(crate) fn wake_sleepers(cpu: &PerCpu, now: u64) {
+    while cpu.sleepers.next_wake() <= now {
+        let Some(thread) = cpu.sleepers.pop() else { return };
+        run::make_runnable(thread);
+        cpu.switch_due.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,53 @@
+//! How threads begin and how others wait for their end.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use super::stack::Stack;
+use super::{Thread, run};
+use crate::{arch, probes};
+
+/// Starts a thread on a vCPU, for as long as `body` runs.
+pub(crate) fn spawn<F>(vcpu: u32, name: String, body: F) -> JoinHandle
+where
+    F: FnOnce() + Send + 'static,
+{
+    let stack = Stack::new();
+    let entry = thread_entry::<F>;
+    // SAFETY: the stack is new, and ends at a page border.
+    let stack_pointer = unsafe { arch::first_stack_pointer(stack.range().end, entry) };
+    let body = Box::into_raw(Box::new(body)).cast();
+    let thread = Arc::new(Thread::new(name, vcpu, stack, stack_pointer, body));
+    probes::thread_start(thread.id, &thread.name, thread.stack.range(), entry as *const () as usize);
+    // The thread's reference to itself.
+    core::mem::forget(Arc::clone(&thread));
+    run::make_runnable(Arc::clone(&thread));
+    JoinHandle { thread }
+}
+
+/// Where every thread begins: one instance for each kind of body, so that the outermost frame of a stack says which.
+extern "C" fn thread_entry<F: FnOnce()>() -> ! {
+    run::finish_switch();
+    // SAFETY: a thread is the first to enable interrupts on its stack; it holds nothing yet.
+    unsafe { arch::enable_interrupts() };
+    let thread = run::current().expect("a thread was switched to");
+    let body: *mut F = thread.body.replace(core::ptr::null_mut()).cast();
+    // SAFETY: `spawn` boxed this very type for this thread, which takes it once.
+    let body = unsafe { Box::from_raw(body) };
+    body();
+    run::exit()
+}
+
+/// Waits for a thread's end.
+pub(crate) struct JoinHandle {
+    thread: Arc<Thread>,
+}
+
+impl JoinHandle {
+    /// Blocks until the thread has ended.
+    pub(crate) fn join(self) {
+        self.thread.joiners.wait_until(|| self.thread.exited.load(Ordering::Acquire));
+    }
+}

@@ -1,0 +1,90 @@
+//! One timer interrupt for everything: samples, time slices, wake-ups. Each vCPU programs its timer for whatever comes first.
+
+use core::sync::atomic::Ordering;
+
+use crate::percpu::PerCpu;
+use crate::{arch, probes, sched, time};
+
+/// How long a thread runs before others of its vCPU get their turn.
+const SLICE_NS: u64 = 10_000_000;
+/// How often an idle vCPU looks around, so that an observer's wishes are heard.
+const IDLE_NS: u64 = 100_000_000;
+/// After so many sampling periods without a tick (the host took the vCPU away) the schedule starts afresh.
+const CATCH_UP_PERIODS: u32 = 10_000;
+
+/// Starts this vCPU's schedule.
+pub(crate) fn start(cpu: &PerCpu) {
+    let now = arch::now();
+    cpu.next_sample.set(now.saturating_add(probes::next_tick()));
+    cpu.slice_end.set(now.saturating_add(time::ticks(SLICE_NS)));
+    program(cpu, now);
+}
+
+/// The timer interrupt: what was interrupted, and where its stack was.
+pub(crate) fn on_timer(rip: u64, rsp: u64, rbp: u64) {
+    let cpu = PerCpu::current();
+    cpu.disable_preemption();
+    let now = arch::now();
+    if !cpu.idle.load(Ordering::Relaxed) {
+        if now >= cpu.next_sample.get() {
+            // SAFETY: this is the handler of the interrupted vCPU, and its thread's stack is mapped.
+            unsafe { probes::tick(rip, rsp, rbp) };
+            cpu.next_sample.set(now.saturating_add(probes::next_tick()));
+        }
+        if now >= cpu.slice_end.get() {
+            cpu.slice_end.set(now.saturating_add(time::ticks(SLICE_NS)));
+            if !cpu.run_queue.lock().is_empty() {
+                cpu.switch_due.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+    sched::wake_sleepers(cpu, now);
+    program(cpu, now);
+    // The end of the interrupt looks whether a switch is due.
+    let _ = cpu.enable_preemption();
+}
+
+fn program(cpu: &PerCpu, now: u64) {
+    let at = cpu.next_sample.get().min(cpu.slice_end.get()).min(cpu.sleepers.next_wake());
+    set(cpu, at, now);
+}
+
+fn set(cpu: &PerCpu, at: u64, now: u64) {
+    cpu.timer_at.set(at);
+    arch::set_timer(at.saturating_sub(now));
+}
+
+/// A thread gets a whole slice; interrupts off. A timer that is set for earlier finds out that it is early.
+pub(crate) fn start_slice(cpu: &PerCpu) {
+    let now = arch::now();
+    cpu.slice_end.set(now.saturating_add(time::ticks(SLICE_NS)));
+    wake_no_later_than(cpu, cpu.next_sample.get().min(cpu.slice_end.get()));
+}
+
+/// Interrupts off.
+pub(crate) fn wake_no_later_than(cpu: &PerCpu, at: u64) {
+    if at < cpu.timer_at.get() {
+        set(cpu, at, arch::now());
+    }
+}
+
+/// Before the halt: nobody is sampled, so only sleepers and the observer count.
+pub(crate) fn set_for_idle(cpu: &PerCpu) {
+    let now = arch::now();
+    set(cpu, cpu.sleepers.next_wake().min(now.saturating_add(time::ticks(IDLE_NS))), now);
+}
+
+/// After idling: sampling times that fell into it are past. They are passed over one by one rather than restarted, because
+/// a schedule that starts with each thread would never see those that run for less than a period.
+pub(crate) fn leave_idle(cpu: &PerCpu) {
+    let now = arch::now();
+    let mut next = cpu.next_sample.get();
+    for _ in 0..CATCH_UP_PERIODS {
+        if next > now {
+            cpu.next_sample.set(next);
+            return;
+        }
+        next = next.saturating_add(probes::next_tick());
+    }
+    cpu.next_sample.set(now.saturating_add(probes::next_tick()));
+}

@@ -1,0 +1,63 @@
+//! What the kernel can be told to do.
+
+mod burst;
+mod deep;
+mod idle;
+mod kv;
+mod ratio;
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use crate::command_line::Options;
+use crate::sched::{self, JoinHandle};
+use crate::time::Deadline;
+
+#[derive(Clone, Copy)]
+pub(crate) enum Workload {
+    Ratio,
+    Kv,
+    Deep,
+    Burst,
+    Idle,
+}
+
+impl Workload {
+    pub(crate) const NAMES: &str = "ratio, kv, deep, burst, idle";
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "ratio" => Self::Ratio,
+            "kv" => Self::Kv,
+            "deep" => Self::Deep,
+            "burst" => Self::Burst,
+            "idle" => Self::Idle,
+            _ => return None,
+        })
+    }
+}
+
+/// Runs the workload on vCPUs 0 to `vcpus - 1` to its end.
+pub(crate) fn run(options: &Options, vcpus: u32) {
+    match options.workload {
+        Workload::Ratio => ratio::run(vcpus, Deadline::after(options.seconds)),
+        Workload::Kv => kv::run(vcpus, options.requests, Deadline::after(options.seconds)),
+        Workload::Deep => deep::run(vcpus, Deadline::after(options.seconds)),
+        Workload::Burst => {
+            burst::run(vcpus, Deadline::after(options.seconds.or(Some(burst::DEFAULT_SECONDS))))
+        }
+        Workload::Idle => idle::run(vcpus, Deadline::after(options.seconds)),
+    }
+}
+
+/// Starts one thread on each vCPU; `body` makes what it does from the vCPU's number.
+fn one_per_vcpu<F>(vcpus: u32, name: &str, body: impl Fn(u32) -> F) -> Vec<JoinHandle>
+where
+    F: FnOnce() + Send + 'static,
+{
+    (0..vcpus).map(|vcpu| sched::spawn(vcpu, format!("{name}-{vcpu}"), body(vcpu))).collect()
+}
+
+fn join_all(threads: Vec<JoinHandle>) {
+    threads.into_iter().for_each(JoinHandle::join);
+}
