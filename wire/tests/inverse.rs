@@ -1,0 +1,135 @@
+//! Encode and decode are inverses, for every kind of record and across sub-buffer boundaries.
+
+use std::cell::Cell;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use uniprof_wire::address::GuestVirtual;
+use uniprof_wire::record::{
+    CounterRecord, EventRecord, LogRecord, MAX_ARGS, MAX_FRAMES, MAX_LOG_BYTES, MAX_NAME_BYTES, Record,
+    Records, SampleRecord, SpanEndRecord, SwitchReason, SwitchRecord, Text, ThreadAction, ThreadRecord,
+    WalkEnd,
+};
+use uniprof_wire::ring::{self, Block, RingGeometry, Source, Writer};
+
+/// A record that owns what the borrowed form points to.
+#[derive(Clone, Debug)]
+struct Owned {
+    kind: u8,
+    tsc: u64,
+    thread: u32,
+    number: u32,
+    words: Vec<u64>,
+    more: Vec<u64>,
+    text: Vec<u8>,
+    small: u8,
+}
+
+impl Owned {
+    fn record(&self) -> Record<'_> {
+        let &Self { tsc, thread, .. } = self;
+        let site = self.number;
+        let value = self.words.first().copied().unwrap_or(3);
+        let args = &self.words[..self.words.len().min(MAX_ARGS)];
+        let name = Text::Bytes(&self.text[..self.text.len().min(MAX_NAME_BYTES)]);
+        match self.kind {
+            0 => Record::Sample(SampleRecord {
+                tsc,
+                thread,
+                rip: value,
+                rsp: !value,
+                rbp: value ^ 1,
+                weight: value,
+                missed: site,
+                end: [WalkEnd::Root, WalkEnd::OutsideStack, WalkEnd::NotRising, WalkEnd::Depth]
+                    [usize::from(self.small % 4)],
+                stack: &self.more,
+                frames: &self.words,
+            }),
+            1 => Record::Event(EventRecord { tsc, site, thread, args }),
+            2 => Record::SpanBegin(EventRecord { tsc, site, thread, args }),
+            3 => Record::SpanEnd(SpanEndRecord { tsc, site, thread, begin: value }),
+            4 => Record::Switch(SwitchRecord { tsc, from: thread, to: site, reason: SwitchReason::Blocked }),
+            5 => Record::Counter(CounterRecord { tsc, site, thread, value }),
+            6 => Record::Log(LogRecord { tsc, thread, text: Text::Bytes(&self.text) }),
+            _ => Record::Thread(ThreadRecord {
+                tsc,
+                thread,
+                action: if self.small.is_multiple_of(2) {
+                    ThreadAction::Started
+                } else {
+                    ThreadAction::Exited
+                },
+                entry: GuestVirtual(value),
+                stack: (GuestVirtual(tsc), GuestVirtual(!tsc)),
+                name,
+            }),
+        }
+    }
+}
+
+prop_compose! {
+    fn owned()(
+        kind in 0u8..8,
+        tsc: u64,
+        thread: u32,
+        number: u32,
+        words in vec(any::<u64>(), 0..=MAX_FRAMES),
+        more in vec(any::<u64>(), 0..=8),
+        text in vec(any::<u8>(), 0..=MAX_LOG_BYTES),
+        small: u8,
+    ) -> Owned {
+        Owned { kind, tsc, thread, number, words, more, text, small }
+    }
+}
+
+proptest! {
+    #[test]
+    fn decode_undoes_encode(owned in owned()) {
+        let record = owned.record();
+        let mut payload = vec![0; record.payload_words()];
+        let mut written = 0;
+        record.encode(|index, word| {
+            assert_eq!(index, written, "words are handed out in order, each once");
+            payload[index] = word;
+            written += 1;
+        });
+        prop_assert_eq!(written, payload.len());
+        prop_assert_eq!(Record::decode(record.kind(), &payload), Ok(record));
+    }
+
+    #[test]
+    fn a_ring_gives_back_what_was_written(records in vec(owned(), 1..40), salt: u32) {
+        let geometry = RingGeometry::new(16 << 10, 256);
+        let memory = vec![Cell::new(0); geometry.total_words()];
+        let writer = Writer::new(&memory[..], geometry, salt);
+        writer.format();
+        records.iter().for_each(|r| writer.write_record(&r.record()).unwrap());
+        let (mut position, mut read) = (0, 0);
+        let mut out = vec![0; geometry.sub_buffer_words()];
+        loop {
+            match ring::read_block(&&memory[..], geometry, Source::Live, position, &mut out) {
+                Block::Copied { start, end, .. } => {
+                    for found in Records::new(&out[..(end - start) as usize], start, salt) {
+                        prop_assert_eq!(found.record, Ok(records[read].record()));
+                        read += 1;
+                    }
+                    position = end;
+                }
+                Block::Empty => break,
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+        prop_assert_eq!(read, records.len());
+    }
+
+    #[test]
+    fn any_words_decode_to_something(words in vec(any::<u64>(), 0..64), position in 0..1u64 << 40, salt: u32) {
+        let mut moved = 0;
+        for found in Records::new(&words, position, salt) {
+            prop_assert!(found.words > 0);
+            moved += found.words;
+        }
+        prop_assert!(moved <= words.len());
+    }
+}
