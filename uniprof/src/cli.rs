@@ -26,6 +26,12 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Boot a unikernel in QEMU, ready to be observed
+    Run(command::run::Args),
+    /// List the guests on this host
+    Ls(command::ls::Args),
+    /// End a guest
+    Stop(command::stop::Args),
     /// Write the bundled unikernel's ELF file, with its debug info
     Kernel(command::kernel::Args),
     /// Say what this machine lacks, and the command that mends it

@@ -9,6 +9,11 @@ mod cli;
 mod command;
 mod config;
 mod exit;
+mod guest;
+mod input;
+mod interrupt;
+mod kernel;
+mod options;
 mod output;
 mod values;
 

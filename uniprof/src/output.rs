@@ -39,6 +39,24 @@ pub(crate) fn json_line(out: &mut impl Write, document: &impl Serialize) -> io::
     out.write_all(b"\n")
 }
 
+/// Writes rows with their cells under one another, the last column as long as it is.
+pub(crate) fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in rows {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
 /// Writes `path` as a whole: what `write` produces goes to a temporary file beside it, which takes the name only
 /// when everything is on disk. `-` is standard output.
 pub(crate) fn file(

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use uniprof_collector::qemu;
 
 /// Samples per second and vCPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,17 +74,6 @@ impl FromStr for Size {
     }
 }
 
-impl Size {
-    /// As the kernel command line writes it: with the largest unit that leaves a whole number.
-    pub(crate) fn short(self) -> String {
-        let units = [(30, "G"), (20, "M"), (10, "K")];
-        match units.into_iter().find(|(shift, _)| self.0.trailing_zeros() >= *shift) {
-            Some((shift, unit)) => format!("{}{unit}", self.0 >> shift),
-            None => self.0.to_string(),
-        }
-    }
-}
-
 fn split_unit(text: &str) -> (&str, &str) {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text.split_at(digits)
@@ -141,6 +131,34 @@ pub(crate) enum Accel {
     Tcg,
 }
 
+impl From<Machine> for qemu::Machine {
+    fn from(machine: Machine) -> Self {
+        match machine {
+            Machine::Q35 => Self::Q35,
+            Machine::Microvm => Self::Microvm,
+        }
+    }
+}
+
+impl From<Placement> for qemu::Placement {
+    fn from(placement: Placement) -> Self {
+        match placement {
+            Placement::Ivshmem => Self::Ivshmem,
+            Placement::Ram => Self::Ram,
+        }
+    }
+}
+
+impl From<Accel> for qemu::AcceleratorChoice {
+    fn from(accel: Accel) -> Self {
+        match accel {
+            Accel::Auto => Self::Auto,
+            Accel::Kvm => Self::Kvm,
+            Accel::Tcg => Self::Tcg,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,9 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn sizes_read_and_write_alike() {
-        for text in ["1", "64K", "1M", "3M", "2G", "1025"] {
-            assert_eq!(text.parse::<Size>().unwrap().short(), text);
+    fn sizes() {
+        let cases = [("1", 1), ("64K", 64 << 10), ("3MiB", 3 << 20), ("2g", 2 << 30), ("1025b", 1025)];
+        for (text, bytes) in cases {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
         }
         for text in ["", "K", "0", "1.5M", "64KB/s", "18014398509481984K", "99999999999999999999G"] {
             assert!(text.parse::<Size>().is_err(), "{text}");

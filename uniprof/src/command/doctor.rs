@@ -10,12 +10,12 @@
 //! yes  unikernel    bundled, 4.9 MB
 //! ```
 
-use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
 use std::process::Command;
 
 use serde::Serialize;
+use uniprof_collector::guests::Registry;
+use uniprof_collector::qemu::HostCpu;
 
 use crate::exit::{Exit, Failure};
 use crate::{bundled, output};
@@ -110,28 +110,14 @@ fn qemu() -> Result<String, (String, String)> {
     }
 }
 
-/// The device node alone proves nothing: without vmx or svm it opens and still runs no 64-bit guest.
 fn kvm() -> Result<String, (String, String)> {
-    let slower = "guests run emulated, which is slower";
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flags = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
-    let Some(extension) = flags.split_whitespace().find(|flag| matches!(*flag, "vmx" | "svm")) else {
-        return Err((
-            format!("the processor shows neither vmx nor svm; {slower}"),
-            "enable virtualization in the firmware, or nested virtualization on the host of this VM".into(),
-        ));
+    let Some(obstacle) = HostCpu::probe().obstacle() else { return Ok("/dev/kvm is usable".into()) };
+    let mend = if obstacle.contains("/dev/kvm can't be opened") {
+        "sudo usermod -aG kvm $USER, then log in again; where there is no /dev/kvm: sudo modprobe kvm_intel or kvm_amd"
+    } else {
+        "enable virtualization in the firmware, or nested virtualization on the host of this VM"
     };
-    match OpenOptions::new().read(true).write(true).open("/dev/kvm") {
-        Ok(_) => Ok(format!("/dev/kvm opens, the processor has {extension}")),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err((
-            format!("/dev/kvm: {error}; {slower}"),
-            "sudo usermod -aG kvm $USER, then log in again".into(),
-        )),
-        Err(error) => Err((
-            format!("/dev/kvm: {error}; {slower}"),
-            format!("sudo modprobe kvm_{}", if extension == "vmx" { "intel" } else { "amd" }),
-        )),
-    }
+    Err((format!("{obstacle}; guests run emulated, which is slower"), mend.into()))
 }
 
 fn shared_ram() -> Result<String, (String, String)> {
@@ -156,17 +142,7 @@ fn unikernel() -> Result<String, (String, String)> {
 }
 
 fn runtime_dir() -> Result<String, (String, String)> {
-    let dir =
-        std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| std::env::temp_dir(), std::path::PathBuf::from);
-    writable(&dir)
-}
-
-fn writable(dir: &Path) -> Result<String, (String, String)> {
-    match rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
-        Ok(()) => Ok(dir.display().to_string()),
-        Err(error) => Err((
-            format!("{}: {error}", dir.display()),
-            "set XDG_RUNTIME_DIR to a directory that you may write to".into(),
-        )),
-    }
+    Registry::open().map(|registry| registry.path().display().to_string()).map_err(|error| {
+        (error.to_string(), "export XDG_RUNTIME_DIR=$(mktemp -d), or a directory of your own".into())
+    })
 }

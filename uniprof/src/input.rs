@@ -1,0 +1,97 @@
+//! Which recording a command reads: the one that was named, or the newest one here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::exit::{Exit, Failure};
+
+/// The word that stands for the embedded recording.
+const SAMPLE: &str = "sample";
+/// How recordings end.
+pub(crate) const EXTENSION: &str = "uniprof";
+
+/// What there is to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A recording.
+    File(PathBuf),
+    /// The recording inside this binary.
+    Sample,
+    /// What could be a guest's name: no file is called so.
+    Guest(String),
+}
+
+impl Input {
+    /// Decides what `word` means; without a word, the newest recording in the current directory.
+    pub(crate) fn choose(word: Option<&str>) -> anyhow::Result<Self> {
+        match word {
+            Some(SAMPLE) => Ok(Self::Sample),
+            Some(word) if Path::new(word).exists() => Ok(Self::File(word.into())),
+            Some(word) if looks_like_a_file(word) => Err(Failure::new(
+                Exit::Failed,
+                format!("there is no file {word}; `uniprof record -o {word} -- bundled` makes one"),
+            )),
+            Some(word) => Ok(Self::Guest(word.into())),
+            None => newest(Path::new(".")).map(Self::File).ok_or_else(|| {
+                Failure::new(
+                    Exit::Failed,
+                    "there is no recording in this directory; `uniprof record -- bundled` makes one, and `sample` \
+                     names one that is built in",
+                )
+            }),
+        }
+    }
+
+    /// The name that outputs are called after.
+    pub(crate) fn stem(&self) -> String {
+        match self {
+            Self::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::Sample => SAMPLE.into(),
+            Self::Guest(name) => name.clone(),
+        }
+    }
+}
+
+fn looks_like_a_file(word: &str) -> bool {
+    word.contains('/') || Path::new(word).extension().is_some()
+}
+
+fn newest(dir: &Path) -> Option<PathBuf> {
+    let dated = |path: PathBuf| -> Option<(SystemTime, PathBuf)> {
+        let meta = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+        Some((meta.modified().ok()?, path))
+    };
+    fs::read_dir(dir)
+        .ok()?
+        .flatten()
+        .map(|entry| PathBuf::from(entry.file_name()))
+        .filter(|name| name.extension().is_some_and(|extension| extension == EXTENSION))
+        .filter_map(|name| dated(if dir == Path::new(".") { name } else { dir.join(name) }))
+        .max()
+        .map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_recording_is_found_and_other_files_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(newest(dir.path()), None);
+        for (name, age) in [("b.uniprof", 60), ("a.uniprof", 10), ("c.txt", 0), ("d.uniprof.partial", 0)] {
+            let file = fs::File::create(dir.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
+        }
+        assert_eq!(newest(dir.path()), Some(dir.path().join("a.uniprof")));
+    }
+
+    #[test]
+    fn words_without_a_file_are_names_unless_they_look_like_one() {
+        assert_eq!(Input::choose(Some("sample")).unwrap(), Input::Sample);
+        assert_eq!(Input::choose(Some("kv")).unwrap(), Input::Guest("kv".into()));
+        let error = Input::choose(Some("none.uniprof")).unwrap_err();
+        assert!(error.to_string().contains("there is no file none.uniprof"));
+    }
+}

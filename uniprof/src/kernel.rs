@@ -1,0 +1,66 @@
+//! The kernel that a command starts: a file, or the bundled one as a file for as long as it is needed.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+
+use crate::bundled;
+
+/// A kernel file. Dropping it removes what was unpacked.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    path: PathBuf,
+    _unpacked: Option<TempDir>,
+}
+
+impl Kernel {
+    /// The kernel that `word` names: `bundled`, or a path.
+    pub(crate) fn open(word: &str) -> anyhow::Result<Self> {
+        if word != bundled::NAME {
+            return Ok(Self::at(word));
+        }
+        let elf = bundled::elf()?;
+        let dir = tempfile::Builder::new()
+            .prefix("uniprof-kernel-")
+            .tempdir()
+            .context("cannot unpack the bundled unikernel; set TMPDIR to a directory with room")?;
+        let path = dir.path().join("uniprof-sample-kernel");
+        std::fs::File::create(&path)
+            .and_then(|mut file| file.write_all(elf))
+            .with_context(|| format!("cannot unpack the bundled unikernel to {}", path.display()))?;
+        Ok(Self { path, _unpacked: Some(dir) })
+    }
+
+    /// A kernel file of the user's.
+    pub(crate) fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), _unpacked: None }
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A name for its guest: the file's, with what guests' names can't have left out.
+    pub(crate) fn name(&self) -> String {
+        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
+        let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let name: String = stem.trim_start_matches(['.', '-']).chars().filter(plain).take(48).collect();
+        if name.is_empty() { "guest".into() } else { name }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_are_called_after_their_kernel() {
+        let name = |path: &str| Kernel::at(path).name();
+        assert_eq!(name("/boot/my kernel.elf"), "mykernel");
+        assert_eq!(name("-.elf"), "guest");
+        assert_eq!(name("unikraft_qemu-x86_64"), "unikraft_qemu-x86_64");
+    }
+}

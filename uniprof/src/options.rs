@@ -1,0 +1,156 @@
+//! Options that several commands share.
+
+use std::path::PathBuf;
+
+use crate::config::Config;
+use crate::kernel::Kernel;
+use crate::values::{Accel, Hertz, Image, Machine, Placement, Size, Span};
+use uniprof_collector::qemu::LaunchSpec;
+
+/// How a guest is started.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Guest options")]
+pub(crate) struct Guest {
+    /// Number of vCPUs [default: 1]
+    #[arg(long, value_name = "N", env = "UNIPROF_VCPUS", hide_env = true,
+          value_parser = clap::value_parser!(u32).range(1..=64))]
+    vcpus: Option<u32>,
+    /// Its RAM [default: 256M]
+    #[arg(long, value_name = "SIZE", env = "UNIPROF_MEMORY", hide_env = true)]
+    memory: Option<Size>,
+    /// The machine that QEMU emulates [default: q35]
+    #[arg(long, env = "UNIPROF_MACHINE", hide_env = true)]
+    machine: Option<Machine>,
+    /// Where the observation region lies [default: ivshmem on q35, ram on microvm]
+    #[arg(long, env = "UNIPROF_PLACEMENT", hide_env = true)]
+    placement: Option<Placement>,
+    /// Size of each ring; a vCPU has two [default: 1M]
+    #[arg(long, value_name = "SIZE", env = "UNIPROF_RING", hide_env = true)]
+    ring: Option<Size>,
+    /// What runs the guest's instructions [default: auto]
+    #[arg(long, env = "UNIPROF_ACCEL", hide_env = true)]
+    accel: Option<Accel>,
+    /// How others find the guest [default: the kernel's name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Initial RAM disk
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+    /// A raw disk image, or what `qemu -drive` takes; repeatable
+    #[arg(long, value_name = "FILE|SPEC")]
+    drive: Vec<String>,
+    /// Count instructions instead of time, such as shift=0,sleep=off (emulation only)
+    #[arg(long, value_name = "SPEC")]
+    icount: Option<String>,
+    /// One more word for QEMU's command line; repeatable
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    qemu_arg: Vec<String>,
+    /// How long the guest may take until its probes show up
+    #[arg(long, value_name = "TIME", default_value = "20s")]
+    pub(crate) boot_limit: Span,
+}
+
+impl Guest {
+    /// What to start: flag or variable over file over default. `words` go to the kernel.
+    pub(crate) fn spec(&self, config: &Config, kernel: &Kernel, words: &[String]) -> LaunchSpec {
+        let name = self.name.clone().unwrap_or_else(|| kernel.name());
+        let defaults = LaunchSpec::new(name, kernel.path());
+        LaunchSpec {
+            cmdline: words.to_vec(),
+            initrd: self.initrd.clone(),
+            drives: self.drive.clone(),
+            extra: self.qemu_arg.clone(),
+            vcpus: self.vcpus.or(config.vcpus).unwrap_or(defaults.vcpus),
+            memory: self.memory.or(config.memory).map_or(defaults.memory, |size| size.0),
+            machine: self.machine.or(config.machine).map_or(defaults.machine, Into::into),
+            placement: self.placement.or(config.placement).map(Into::into),
+            // A ring that is too large for the field is too large for a guest; the launcher says so.
+            ring_bytes: self
+                .ring
+                .or(config.ring)
+                .map_or(defaults.ring_bytes, |size| u32::try_from(size.0).unwrap_or(u32::MAX)),
+            accelerator: self.accel.or(config.accel).map_or(defaults.accelerator, Into::into),
+            icount: self.icount.clone(),
+            ..defaults
+        }
+    }
+}
+
+/// How often and for how long is sampled.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Sampling {
+    /// Samples per second and vCPU [default: 99]
+    #[arg(short = 'F', long, value_name = "HZ", env = "UNIPROF_FREQUENCY", hide_env = true)]
+    frequency: Option<Hertz>,
+    /// For how long, such as 10, 500ms or 2m [default: until Ctrl-C or the guest's end]
+    #[arg(short, long, value_name = "TIME", env = "UNIPROF_DURATION", hide_env = true)]
+    duration: Option<Span>,
+}
+
+impl Sampling {
+    /// The rate in Hz. 99, not 100: no step with what the guest does every 10 ms.
+    pub(crate) fn frequency(&self, config: &Config) -> u32 {
+        self.frequency.or(config.frequency).unwrap_or(Hertz(99)).0
+    }
+
+    /// The length, where there is one.
+    pub(crate) fn duration(&self, config: &Config) -> Option<std::time::Duration> {
+        self.duration.or(config.duration).map(|span| span.0)
+    }
+}
+
+/// Where names come from.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Symbol options")]
+pub(crate) struct Symbols {
+    /// The guest's ELF file, with debug info
+    #[arg(long, value_name = "ELF")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// One more image of the guest, and how far from its link addresses it runs; repeatable
+    #[arg(long, value_name = "ELF[@BIAS]")]
+    pub(crate) image: Vec<Image>,
+    /// A directory with images or a build-id tree; repeatable
+    #[arg(long, value_name = "DIR", env = "UNIPROF_SYMBOLS", hide_env = true, value_delimiter = ':')]
+    symbols: Vec<PathBuf>,
+    /// Use an image even if it is not the one that the guest runs
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+impl Symbols {
+    /// The directories to look in.
+    pub(crate) fn dirs(&self, config: &Config) -> Vec<PathBuf> {
+        if self.symbols.is_empty() { config.symbols.iter().cloned().collect() } else { self.symbols.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use uniprof_collector::qemu;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        guest: Guest,
+        #[command(flatten)]
+        sampling: Sampling,
+    }
+
+    #[test]
+    fn flags_go_over_the_file_and_the_file_over_defaults() {
+        let kernel = Kernel::at("k.elf");
+        let config = Config { vcpus: Some(4), machine: Some(Machine::Microvm), ..Config::default() };
+        let line = Line::parse_from(["x", "--vcpus", "2", "-F", "199", "--ring", "64K"]);
+        let spec = line.guest.spec(&config, &kernel, &["workload=kv".to_owned()]);
+        assert_eq!((spec.vcpus, spec.machine, spec.ring_bytes), (2, qemu::Machine::Microvm, 64 << 10));
+        assert_eq!(spec.cmdline, ["workload=kv"]);
+        assert_eq!(line.sampling.frequency(&config), 199);
+        assert_eq!(line.sampling.duration(&config), None);
+        let plain = Line::parse_from(["x"]);
+        assert_eq!(plain.guest.spec(&config, &kernel, &[]).vcpus, 4);
+        assert_eq!(plain.guest.spec(&Config::default(), &kernel, &[]).machine, qemu::Machine::Q35);
+        assert_eq!(plain.sampling.frequency(&Config::default()), 99);
+    }
+}
