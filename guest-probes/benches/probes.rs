@@ -1,1 +1,93 @@
-fn main() {}
+//! What a probe costs, compiled for this machine: `cargo bench -p uniprof-probes`.
+//!
+//! `rdtsc` is measured in the same run, because it is most of an event and differs between machines.
+#![allow(missing_docs, reason = "criterion's macros define public functions")]
+
+use std::hint::black_box;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use uniprof_probes as probe;
+
+probe::region!(bytes = 8 << 20);
+
+static PINS: AtomicU32 = AtomicU32::new(0);
+static STACK: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+struct Process;
+// SAFETY: one thread probes; nothing here locks, faults or allocates.
+unsafe impl probe::Platform for Process {
+    #[inline(always)]
+    fn now() -> u64 {
+        // SAFETY: rdtsc has no precondition.
+        unsafe { core::arch::x86_64::_rdtsc() }
+    }
+    #[inline(always)]
+    fn vcpu() -> u32 {
+        0
+    }
+    // As a kernel does it: a counter of the CPU, without a bus lock.
+    #[inline(always)]
+    fn pin() {
+        PINS.store(PINS.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+    #[inline(always)]
+    fn unpin() {
+        PINS.store(PINS.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+    #[inline(always)]
+    fn stack() -> Range<usize> {
+        STACK[0].load(Ordering::Relaxed)..STACK[1].load(Ordering::Relaxed)
+    }
+    #[inline(always)]
+    fn thread() -> probe::ThreadId {
+        1
+    }
+}
+probe::platform!(Process);
+
+/// A stack of `frames` frames, 64 bytes each, and its innermost frame pointer.
+fn chain(frames: usize) -> (Vec<[u64; 8]>, u64) {
+    let mut stack = vec![[0u64; 8]; frames + 1];
+    for i in 0..frames {
+        stack[i][0] = &raw const stack[i + 1] as u64;
+        stack[i][1] = 0x1000 + i as u64;
+    }
+    let innermost = stack.as_ptr() as u64;
+    let range = stack.as_ptr_range();
+    STACK[0].store(range.start as usize, Ordering::Relaxed);
+    STACK[1].store(range.end as usize, Ordering::Relaxed);
+    (stack, innermost)
+}
+
+fn probes(c: &mut Criterion) {
+    let classes = probe::Class::Sample.bit() | probe::Class::Event.bit() | probe::Class::Span.bit();
+    let config = probe::Config {
+        tsc_hz: 2_000_000_000,
+        sample_hz: 1000,
+        classes,
+        ..probe::Config::new(region_memory())
+    };
+    // SAFETY: the static region.
+    assert_eq!(unsafe { probe::init(config) }, probe::Status::On);
+
+    c.bench_function("rdtsc", |b| b.iter(<Process as probe::Platform>::now));
+    c.bench_function("event, two arguments", |b| {
+        b.iter(|| probe::event!("bench.event", key = black_box(7u64), size = black_box(9u64)));
+    });
+    c.bench_function("event, off", |b| b.iter(|| probe::counter!("bench.off", black_box(7u64))));
+    c.bench_function("span, one argument", |b| {
+        b.iter(|| drop(black_box(probe::span!("bench.span", key = black_box(7u64)))));
+    });
+    for frames in [1, 16, 64, 128] {
+        let (_stack, innermost) = chain(frames);
+        c.bench_function(&format!("tick, {frames} frames"), |b| {
+            // SAFETY: the stack outlives the loop.
+            b.iter(|| unsafe { probe::tick(black_box(0x1000), innermost, innermost) });
+        });
+    }
+}
+
+criterion_group!(benches, probes);
+criterion_main!(benches);
