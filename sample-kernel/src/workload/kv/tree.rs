@@ -1,0 +1,61 @@
+//! An ordered map: a B-tree.
+
+use core::borrow::Borrow;
+
+use super::node::{Inserted, Node};
+
+pub(super) struct Tree<K, V> {
+    root: Node<K, V>,
+}
+
+impl<K: Ord, V> Tree<K, V> {
+    pub(super) const fn new() -> Self {
+        Self { root: Node::leaf() }
+    }
+
+    #[inline(never)]
+    pub(super) fn get<Q>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Ord + ?Sized,
+    {
+        self.root.get(key)
+    }
+
+    /// Gives the value that the key had before.
+    #[inline(never)]
+    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
+        match self.root.insert(key, value) {
+            Inserted::Replaced(old) => Some(old),
+            Inserted::Fitted => None,
+            Inserted::Split(middle, right) => {
+                let left = core::mem::replace(&mut self.root, Node::leaf());
+                self.root = Node::above(left, middle, right);
+                None
+            }
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn remove<Q>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Ord + ?Sized,
+    {
+        let removed = self.root.remove(key);
+        if let Some(only_child) = self.root.take_only_child() {
+            self.root = only_child;
+        }
+        removed
+    }
+
+    /// Shows the pairs from `from` on, in order, for as long as `more` says so.
+    #[inline(never)]
+    pub(super) fn scan<Q>(&self, from: &Q, mut more: impl FnMut(&K, &V) -> bool)
+    where
+        K: Borrow<Q>,
+        Q: Ord + ?Sized,
+    {
+        self.root.scan(from, &mut more);
+    }
+}
