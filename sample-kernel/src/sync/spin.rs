@@ -17,7 +17,6 @@ pub(crate) struct RawSpinLock {
 
 // SAFETY: `locked` goes from false to true by one winner, and only the winner's `unlock` takes it back.
 unsafe impl lock_api::RawMutex for RawSpinLock {
-    #[expect(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
     const INIT: Self = Self { locked: AtomicBool::new(false) };
     type GuardMarker = lock_api::GuardNoSend;
 

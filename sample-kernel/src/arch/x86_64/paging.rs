@@ -32,7 +32,7 @@ pub(crate) unsafe fn unmap_null_page() {
     // SAFETY: the table of the first 2 MiB is static; the caller gives up the page, and its translation is dropped at once.
     unsafe {
         boot_page_table.0[0].store(0, Ordering::Release);
-        asm!("invlpg [{}]", in(reg) 0, options(nostack, preserves_flags));
+        asm!("invlpg [{}]", in(reg) 0_usize, options(nostack, preserves_flags));
     }
 }
 

@@ -104,10 +104,11 @@ fn find_on_bus(bus: u8, identity: u32) -> Option<Function> {
             }
             let behind = (function.read(BUSES) >> 8) as u8;
             // A bridge numbers the bus behind it higher than its own, so this ends.
-            if function.read(CLASS) >> 16 == BRIDGE_CLASS && behind > bus {
-                if let Some(found) = find_on_bus(behind, identity) {
-                    return Some(found);
-                }
+            if function.read(CLASS) >> 16 == BRIDGE_CLASS
+                && behind > bus
+                && let Some(found) = find_on_bus(behind, identity)
+            {
+                return Some(found);
             }
         }
     }
