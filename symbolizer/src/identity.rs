@@ -196,7 +196,7 @@ pub fn check_identity<E: std::error::Error + 'static>(
     image: &Image,
     bias: LoadBias,
     guest_build_id: Option<&BuildId>,
-    read_guest: &mut dyn FnMut(GuestVirtual, &mut [u8]) -> Result<(), E>,
+    mut read_guest: impl FnMut(GuestVirtual, &mut [u8]) -> Result<(), E>,
 ) -> Result<Match, IdentityError<E>> {
     if let (Some(expected), Some(found)) = (image.build_id(), guest_build_id) {
         if expected == found {

@@ -9,6 +9,7 @@ use object::{LittleEndian, pod};
 use uniprof_wire::address::LinkAddress;
 
 use crate::build_id::BuildId;
+use crate::code::Code;
 use crate::error::ImageError;
 use crate::identity::{Identity, TextHash, TextRecord};
 use crate::section::{Content, Section, Segment, file_range, section_names};
@@ -147,6 +148,10 @@ impl Image {
     /// executable segments.
     #[must_use]
     pub fn executable_ranges(&self) -> Vec<Range<u64>> {
+        self.code().ranges
+    }
+
+    pub(crate) fn code(&self) -> Code {
         let range = |address: LinkAddress, size: u64| address.0..address.0.saturating_add(size);
         let code = self
             .sections
@@ -157,8 +162,7 @@ impl Image {
             let code = self.segments.iter().filter(|segment| segment.executable && segment.size > 0);
             ranges = code.map(|segment| range(segment.address, segment.size)).collect();
         }
-        ranges.sort_by_key(|range| (range.start, range.end));
-        ranges
+        Code::new(ranges)
     }
 
     pub(crate) fn find_section(&self, name: &str) -> Option<&Section> {

@@ -4,6 +4,8 @@
 //! - [`Image`]: what an ELF file contains and where it lies. Untrusted: any bytes give an image or an [`ImageError`].
 //! - [`check_identity`]: whether the guest runs this very image, by build-id or by comparing its text.
 //! - [`Symbolizer`]: an address becomes functions with file and line, inlined ones included, or a [`Reason`].
+//! - [`LeafRules`]: the caller that a walk along frame pointers misses when it starts in a function without a frame.
+//! - [`slim`]: a small file that names addresses as the image does, to travel with a recording.
 //!
 //! It reads no guest (callers hand in a closure), draws nothing, and opens no files but in [`load`]. It does not search
 //! for debug files.
@@ -29,14 +31,18 @@
 
 mod address;
 mod build_id;
+mod cfi;
+mod code;
 mod demangle;
 mod dwarf;
 mod error;
 mod identity;
 mod image;
+mod leaf;
 mod loader;
 mod resolution;
 mod section;
+mod slim;
 mod symbolizer;
 mod symbols;
 
@@ -46,8 +52,10 @@ pub use demangle::demangle;
 pub use error::ImageError;
 pub use identity::{Identity, IdentityError, Match, Mismatch, TextHash, check_identity};
 pub use image::{DebugInfo, Image, SectionBytes};
+pub use leaf::{Leaf, LeafReason, LeafRule, LeafRules, Repair};
 pub use loader::load;
 pub use resolution::{Frame, Reason, Resolution, Source};
 pub use section::Segment;
+pub use slim::slim;
 pub use symbolizer::{Symbolizer, Tally};
 pub use symbols::Symbol;

@@ -7,6 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use uniprof_wire::address::{GuestVirtual, LinkAddress};
 
 use crate::address::{AddressKind, LoadBias};
+use crate::code::Code;
 use crate::demangle::demangle;
 use crate::dwarf::{self, Reader};
 use crate::image::Image;
@@ -37,7 +38,7 @@ pub struct Symbolizer {
     image: Arc<Image>,
     bias: LoadBias,
     dwarf: Option<Context<Reader>>,
-    executable: Vec<std::ops::Range<u64>>,
+    code: Code,
     cache: FxHashMap<LinkAddress, Resolution>,
     functions: FxHashMap<Box<str>, Arc<str>>,
     files: FxHashSet<Arc<str>>,
@@ -56,7 +57,7 @@ impl Symbolizer {
             None
         });
         Self {
-            executable: image.executable_ranges(),
+            code: image.code(),
             image,
             bias,
             dwarf,
@@ -88,12 +89,7 @@ impl Symbolizer {
     /// Whether an address is code of the image.
     #[must_use]
     pub fn is_executable(&self, address: GuestVirtual) -> bool {
-        self.is_code(self.bias.to_link(address))
-    }
-
-    fn is_code(&self, link: LinkAddress) -> bool {
-        let after = self.executable.partition_point(|range| range.start <= link.0);
-        after.checked_sub(1).is_some_and(|index| self.executable[index].contains(&link.0))
+        self.code.contains(self.bias.to_link(address))
     }
 
     /// What is at an address.
@@ -136,7 +132,7 @@ impl Symbolizer {
         if !self.image.contains(link) {
             return Resolution::Unknown(Reason::OutsideImage);
         }
-        if !self.is_code(link) {
+        if !self.code.contains(link) {
             return Resolution::Unknown(Reason::NotExecutable { section: section(&self.image) });
         }
         let (mut frames, nameless) = self.dwarf_frames(link);

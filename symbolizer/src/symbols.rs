@@ -7,6 +7,7 @@ use object::elf::{self, Sym64};
 use object::read::elf::Sym as _;
 use uniprof_wire::address::LinkAddress;
 
+use crate::code::Code;
 use crate::image::Image;
 
 /// The longest symbol name that is read. Rust's and C++'s generics reach a few thousand bytes.
@@ -108,7 +109,7 @@ impl CodeRanges {
         let (mut sized, unsized_): (Vec<Entry>, Vec<Entry>) = code.iter().partition(|entry| entry.size > 0);
         sized.dedup_by_key(|entry| entry.address);
         let mut ranges = nested(&sized);
-        fill_gaps(&mut ranges, unsized_, &image.executable_ranges());
+        fill_gaps(&mut ranges, unsized_, &image.code());
         Self { ranges }
     }
 
@@ -149,16 +150,15 @@ fn nested(sorted: &[Entry]) -> Vec<(Range<u64>, Entry)> {
 
 /// Symbols without a size (labels of assembly code) name what no other symbol covers, up to the next symbol or the end
 /// of their section.
-fn fill_gaps(ranges: &mut Vec<(Range<u64>, Entry)>, labels: Vec<Entry>, sections: &[Range<u64>]) {
+fn fill_gaps(ranges: &mut Vec<(Range<u64>, Entry)>, labels: Vec<Entry>, code: &Code) {
     let mut filled = Vec::new();
     let mut labels = labels.into_iter().peekable();
     while let Some(label) = labels.next() {
         while labels.next_if(|next| next.address == label.address).is_some() {}
         let after = ranges.partition_point(|(range, _)| range.start <= label.address);
         let covered = after.checked_sub(1).is_some_and(|index| ranges[index].0.contains(&label.address));
-        let section = sections.partition_point(|range| range.start <= label.address);
-        let Some(section) = section.checked_sub(1).map(|index| &sections[index]) else { continue };
-        if covered || !section.contains(&label.address) {
+        let Some(section) = code.find(LinkAddress(label.address)) else { continue };
+        if covered {
             continue;
         }
         let mut end = section.end;
@@ -205,7 +205,7 @@ mod tests {
     fn labels_fill_what_is_left_of_their_section() {
         let mut ranges = nested(&[entry(10, 5), entry(30, 5)]);
         let labels = vec![entry(5, 0), entry(12, 0), entry(16, 0), entry(20, 0), entry(36, 0), entry(90, 0)];
-        fill_gaps(&mut ranges, labels, &[10..40]);
+        fill_gaps(&mut ranges, labels, &Code::new(vec![10..40, 60..70]));
         assert_eq!(starts(&ranges), [(10, 15, 10), (16, 20, 16), (20, 30, 20), (30, 35, 30), (36, 40, 36)]);
     }
 }
