@@ -1,0 +1,162 @@
+//! The guests that `uniprof` has started on this host: what each start leaves for others to find it by.
+//!
+//! ```text
+//!  $XDG_RUNTIME_DIR/uniprof/ or /tmp/uniprof-UID/     mode 0700, ours
+//!    lock                       held while entries are made or swept
+//!    NAME/
+//!      alive                    locked by the process that started the guest, for as long as it lives
+//!      guest.json               [`GuestEntry`]
+//!      owner.qmp, qmp           QEMU's control sockets
+//!      memory                   the shared file, where /dev/shm has no room for it
+//! ```
+//!
+//! Whether an entry is stale is asked of the lock, which the kernel drops with its holder, not of a pid that may have been
+//! given to somebody else by now. Stale entries are swept whenever the directory is listed or a guest is started.
+
+mod directory;
+mod stop;
+
+use std::path::PathBuf;
+
+pub use directory::{Registry, Reservation};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    memory::{GuestMemory, IvshmemFile, MemoryError, RamFile, RamMap},
+    qemu::{Accelerator, Machine, Placement},
+};
+
+/// What is known about a guest to those that did not start it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GuestEntry {
+    /// Its name.
+    pub name: String,
+    /// QEMU's process id; 0 while it is being started.
+    pub pid: u32,
+    /// When that process started, in clock ticks since the host's boot: with the pid it names one process for good.
+    pub pid_start: u64,
+    /// The process that started it and reaps it.
+    pub owner_pid: u32,
+    /// Control socket.
+    pub qmp: PathBuf,
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// The machine.
+    pub machine: Machine,
+    /// Bytes of RAM.
+    pub memory_bytes: u64,
+    /// vCPUs.
+    pub vcpus: u32,
+    /// Where the region lies.
+    pub placement: Placement,
+    /// The file with the region.
+    pub memory_file: PathBuf,
+    /// What lies where in that file, if it is RAM.
+    pub ram_map: Option<RamMap>,
+    /// What it runs on.
+    pub accelerator: Accelerator,
+    /// QEMU's version.
+    pub qemu_version: String,
+    /// QEMU's command line.
+    pub command_line: Vec<String>,
+    /// When it was started, nanoseconds since 1970.
+    pub started_ns: u64,
+}
+
+impl GuestEntry {
+    /// Opens the memory that holds the region.
+    pub fn open_memory(&self) -> Result<Box<dyn GuestMemory>, MemoryError> {
+        Ok(match self.placement {
+            Placement::Ivshmem => Box::new(IvshmemFile::open(&self.memory_file)?),
+            Placement::Ram => {
+                Box::new(RamFile::open(&self.memory_file, self.ram_map.clone().unwrap_or_default())?)
+            }
+        })
+    }
+}
+
+/// Why a guest could not be found, entered or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestsError {
+    /// Nothing there has that name or pid.
+    #[error("no guest {target:?} here: {}", what_there_is(.known))]
+    Absent {
+        /// What was asked for.
+        target: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// More than one guest, and none was named.
+    #[error("several guests run here: name one of {}", .known.join(", "))]
+    Ambiguous {
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A guest with that name runs.
+    #[error("a guest named {name:?} runs already: stop it with 'uniprof stop {name}', or use another --name")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The directory is somebody else's, or open to others.
+    #[error("{path} can't be trusted with control sockets: {why}; remove it, or set XDG_RUNTIME_DIR to a directory of your own")]
+    Untrusted {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A unix socket's path has 107 bytes at most.
+    #[error("{path} is too long for a socket: use a shorter --name, or a shorter XDG_RUNTIME_DIR")]
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It can't be ended.
+    #[error("guest {name:?} (pid {pid}) did not end: {why}")]
+    WontStop {
+        /// Its name.
+        name: String,
+        /// QEMU's process.
+        pid: u32,
+        /// What was tried last.
+        why: String,
+    },
+    /// The file system refuses.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl GuestsError {
+    /// Whether the target was absent or ambiguous: the command line's exit code 3.
+    #[must_use]
+    pub fn is_about_the_target(&self) -> bool {
+        matches!(self, Self::Absent { .. } | Self::Ambiguous { .. })
+    }
+}
+
+fn what_there_is(names: &[String]) -> String {
+    match names {
+        [] => "none runs; start one with 'uniprof run KERNEL'".into(),
+        names => format!("there are {}", names.join(", ")),
+    }
+}
+
+/// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat`, see proc(5).
+#[must_use]
+pub fn process_start(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the command in parentheses, and may contain both blanks and parentheses.
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

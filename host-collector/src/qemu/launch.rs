@@ -1,0 +1,259 @@
+//! Starting a guest.
+
+use std::{
+    ffi::OsString,
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Accelerator, Files, GuestExit, HostCpu, LaunchSpec, Placement, SpecError, command::BACKEND, process::Process};
+use crate::{
+    cancel::Cancel,
+    clock::HostTime,
+    console::{Console, Line, Sinks},
+    guests::{GuestEntry, GuestsError, Registry, Reservation, process_start},
+    memory::{GuestMemory, MemoryError, RamMap},
+    qmp::{Event, Qmp, QmpError, connect_when_ready},
+};
+
+/// Console lines that are kept for error messages.
+const KEEP_LINES: usize = 40;
+/// How long QEMU may take to open its control socket, and to answer on it.
+const QEMU_LIMIT: Duration = Duration::from_secs(20);
+/// How long QEMU gets to end by itself before it is killed.
+const QUIT_LIMIT: Duration = Duration::from_secs(2);
+
+/// How to start it.
+#[derive(Default)]
+pub struct LaunchOptions {
+    /// Where the console's lines go.
+    pub console: Sinks,
+    /// Ends the start early.
+    pub cancel: Cancel,
+}
+
+/// Why no guest came up.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// What was asked for can't be.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The registry refuses it.
+    #[error(transparent)]
+    Guests(#[from] GuestsError),
+    /// There is no kernel to read.
+    #[error("cannot read the kernel {path}: {source}")]
+    Kernel {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// QEMU is not installed.
+    #[error("there is no {program} here; on Debian and Ubuntu: sudo apt-get install qemu-system-x86")]
+    NoQemu {
+        /// The program.
+        program: String,
+    },
+    /// QEMU can't be started.
+    #[error("cannot start {program}: {source}")]
+    Spawn {
+        /// The program.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// QEMU ended before the guest began: a kernel or an argument that it does not take.
+    #[error("QEMU refused to start the guest ({exit}): {}", .said.trim())]
+    Refused {
+        /// How it ended.
+        exit: GuestExit,
+        /// The last lines of its standard error.
+        said: String,
+    },
+    /// QEMU runs, its control socket does not work.
+    #[error("the guest can't be controlled: {0}")]
+    Qmp(#[from] QmpError),
+    /// The shared memory can't be read.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The caller's token was set.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// A guest that runs. Dropping it ends it: QEMU is killed and reaped, then its files are removed.
+pub struct Guest {
+    // Declared in the order in which they have to go.
+    qmp: Qmp,
+    process: Process,
+    console: Console,
+    stderr: Console,
+    memory: Arc<dyn GuestMemory>,
+    entry: GuestEntry,
+    _reservation: Reservation,
+}
+
+/// Starts a guest and enters it into `registry`.
+///
+/// QEMU is started paused, and the guest runs when this returns: so a kernel that QEMU refuses is told apart from one that
+/// ends at once, and no console line is lost.
+pub fn launch(registry: &Registry, spec: &LaunchSpec, options: LaunchOptions) -> Result<Guest, LaunchError> {
+    spec.validate()?;
+    std::fs::File::open(&spec.kernel)
+        .and_then(|kernel| if kernel.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) })
+        .map_err(|source| LaunchError::Kernel { path: spec.kernel.clone(), source })?;
+    let accelerator = HostCpu::probe().choose(spec.accelerator)?;
+    let mut reservation = registry.reserve(&spec.name)?;
+    let shared = spec.shared_bytes()?;
+    let files = registry.files(&spec.name, shared)?;
+    let now = HostTime::now();
+    let line = spec.command_line(&accelerator, &files, now.realtime_ns)?;
+    reservation.create_memory(&files.memory, shared)?;
+    let (process, console, stderr) = start(&line, options.console)?;
+    let mut qmp = connect(&files, &process, &stderr, &options.cancel)?;
+    let ram_map = match spec.placement() {
+        Placement::Ivshmem => None,
+        Placement::Ram => Some(RamMap::from_mtree(&qmp.human_monitor("info mtree -f", QEMU_LIMIT)?, BACKEND)?),
+    };
+    let entry = GuestEntry {
+        name: spec.name.clone(),
+        pid: process.pid(),
+        pid_start: process_start(process.pid()).unwrap_or(0),
+        owner_pid: std::process::id(),
+        qmp: files.qmp,
+        kernel: std::path::absolute(&spec.kernel).unwrap_or_else(|_| spec.kernel.clone()),
+        machine: spec.machine,
+        memory_bytes: spec.memory,
+        vcpus: spec.vcpus,
+        placement: spec.placement(),
+        memory_file: files.memory,
+        ram_map,
+        accelerator,
+        qemu_version: qmp.version().to_owned(),
+        command_line: line.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        started_ns: now.realtime_ns,
+    };
+    reservation.publish(&entry)?;
+    let memory = Arc::from(entry.open_memory()?);
+    qmp.cont(QEMU_LIMIT)?;
+    Ok(Guest { qmp, process, console, stderr, memory, entry, _reservation: reservation })
+}
+
+fn start(line: &[OsString], sinks: Sinks) -> Result<(Process, Console, Console), LaunchError> {
+    let program = line[0].to_string_lossy().into_owned();
+    let mut paused = line.to_vec();
+    paused.push("-S".into());
+    let (process, output) = Process::spawn(&paused).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => LaunchError::NoQemu { program: program.clone() },
+        _ => LaunchError::Spawn { program: program.clone(), source },
+    })?;
+    let failed = |source| LaunchError::Spawn { program: program.clone(), source };
+    let stderr = Console::capture(output.stderr, KEEP_LINES, Sinks::default()).map_err(failed)?;
+    let console = Console::capture(output.stdout, KEEP_LINES, sinks).map_err(failed)?;
+    Ok((process, console, stderr))
+}
+
+fn connect(files: &Files, process: &Process, stderr: &Console, cancel: &Cancel) -> Result<Qmp, LaunchError> {
+    let goes_on = || process.exit().is_none() && !cancel.is_cancelled();
+    match connect_when_ready(&files.owner_qmp, QEMU_LIMIT, goes_on)? {
+        Some(qmp) => Ok(qmp),
+        None if cancel.is_cancelled() => Err(LaunchError::Cancelled),
+        None => {
+            let exit = process.exit().unwrap_or(GuestExit::Signal(0));
+            Err(LaunchError::Refused { exit, said: said(stderr) })
+        }
+    }
+}
+
+/// What QEMU wrote last. It has ended, and its pipe is nearly always empty by now; the rest comes within moments.
+fn said(stderr: &Console) -> String {
+    let until = Instant::now() + Duration::from_millis(200);
+    while stderr.total() == 0 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let lines: Vec<_> = stderr.last_lines().iter().map(Line::text).collect();
+    if lines.is_empty() { "it said nothing".into() } else { lines.join("\n") }
+}
+
+impl Guest {
+    /// What others can find it by.
+    #[must_use]
+    pub fn entry(&self) -> &GuestEntry {
+        &self.entry
+    }
+
+    /// The memory that holds the region. It stays readable after the guest's end.
+    #[must_use]
+    pub fn memory(&self) -> Arc<dyn GuestMemory> {
+        Arc::clone(&self.memory)
+    }
+
+    /// What it runs on, and why.
+    #[must_use]
+    pub fn accelerator(&self) -> &Accelerator {
+        &self.entry.accelerator
+    }
+
+    /// Its console.
+    #[must_use]
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// What QEMU itself complained about, last lines.
+    #[must_use]
+    pub fn qemu_messages(&self) -> Vec<String> {
+        self.stderr.last_lines().iter().map(Line::text).collect()
+    }
+
+    /// The control connection.
+    pub fn qmp(&mut self) -> &mut Qmp {
+        &mut self.qmp
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn exit(&self) -> Option<GuestExit> {
+        self.process.exit()
+    }
+
+    /// Waits for its end, until the limit or the token.
+    pub fn wait(&self, limit: Duration, cancel: &Cancel) -> Option<GuestExit> {
+        self.process.wait(limit, cancel)
+    }
+
+    /// Pauses its vCPUs, so that nothing is written any more. Whether it worked: a guest that has ended is paused too.
+    pub fn pause(&mut self) -> bool {
+        self.exit().is_some() || self.qmp.stop(QUIT_LIMIT).is_ok()
+    }
+
+    /// Events that QEMU has reported so far, such as `SHUTDOWN` with its reason.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.qmp.next_event(Duration::from_millis(1)).ok().flatten()).collect()
+    }
+
+    /// Ends it, politely first, and waits until its console has been read to the end.
+    pub fn shutdown(mut self) -> GuestExit {
+        if self.exit().is_none() {
+            // Whatever it answers, the process is waited for, and killed if it stays.
+            let _ = self.qmp.quit(QUIT_LIMIT);
+        }
+        let exit = self.wait(QUIT_LIMIT, &Cancel::new());
+        if exit.is_none() {
+            self.process.signal(rustix::process::Signal::KILL);
+        }
+        let exit = exit.or_else(|| self.wait(QUIT_LIMIT, &Cancel::new()));
+        if let Some(exit) = exit {
+            self.console.join();
+            self.stderr.join();
+            return exit;
+        }
+        GuestExit::Signal(9)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! Starting a unikernel in QEMU, ready to be observed, and leaving nothing behind.
+//!
+//! [`LaunchSpec::command_line`] says what would be run and starts nothing; [`launch`] runs it. What it starts ends with the
+//! [`Guest`] that it returns, on every path: dropping it kills and reaps QEMU and removes its files; if this very
+//! process is killed with SIGKILL, the kernel kills QEMU (`PR_SET_PDEATHSIG`), and the files are swept by the next start.
+
+mod accel;
+mod command;
+mod launch;
+mod process;
+mod spec;
+
+pub use accel::{Accelerator, AcceleratorChoice, HostCpu};
+pub use command::{Files, shell_quoted};
+pub use launch::{Guest, LaunchError, LaunchOptions, launch};
+pub use process::GuestExit;
+pub use spec::{LaunchSpec, Machine, Placement, SpecError};

@@ -1,0 +1,322 @@
+use std::{borrow::Cow, io::Write, ops::Range};
+
+use proptest::prelude::*;
+use uniprof_wire::{address::GuestPhysical, layout::RingKind};
+
+use super::*;
+use crate::clock::HostTime;
+
+fn session() -> SessionInfo {
+    SessionInfo {
+        version: 1,
+        guest: "g\"uest".into(),
+        boot_id: u64::MAX,
+        vcpus: 2,
+        host: HostFacts::probe(),
+        ..SessionInfo::default()
+    }
+}
+
+fn at(n: u64) -> HostTime {
+    HostTime { monotonic_ns: n, realtime_ns: 1_000_000 + n }
+}
+
+fn message(n: u64, body: Body<'static>) -> Message<'static> {
+    Message { at: at(n), session: 3, body }
+}
+
+fn block(n: u64, words: usize) -> Message<'static> {
+    let ring = RingId { vcpu: (n % 2) as u16, kind: RingKind::ALL[(n / 2 % 2) as usize] };
+    let sealed = n.is_multiple_of(3).then_some([n; 8]);
+    let words = (0..words as u64).map(|word| word.wrapping_mul(n).wrapping_add(n)).collect();
+    message(n, Body::Block { ring, start: n << 20, sealed, words })
+}
+
+fn all_kinds() -> Vec<Message<'static>> {
+    let ring = RingId { vcpu: 9, kind: RingKind::Events };
+    vec![
+        message(0, Body::Region { at: GuestPhysical(0x20_0000), bytes: vec![7; 5000].into() }),
+        message(1, Body::Clock(ClockPair { tsc: 5, uncertainty_ns: 6 })),
+        message(2, Body::Console { continued: true, bytes: b"li\xffne"[..].into() }),
+        message(
+            3,
+            Body::Counters(RingCounters { ring, head: 4, last: true, refused: [1; 8], slots: vec![2; 64].into() }),
+        ),
+        block(4, 0),
+        block(6, 100),
+        message(7, Body::End(b"{}"[..].into())),
+    ]
+}
+
+/// A recording, flushed after every message, and where each chunk ends in it.
+fn recording(messages: &[Message<'_>], per_chunk: usize) -> (Vec<u8>, Vec<usize>) {
+    let mut writer = Writer::new(Vec::new(), &session()).unwrap();
+    writer.attach("symbols/kernel", "application/zstd", b"symbols", 5).unwrap();
+    writer.flush().unwrap();
+    let mut ends = vec![writer.saved() as usize];
+    for (index, message) in messages.iter().enumerate() {
+        writer.write(message).unwrap();
+        if (index + 1).is_multiple_of(per_chunk) {
+            writer.flush().unwrap();
+            ends.push(writer.saved() as usize);
+        }
+    }
+    (writer.finish().unwrap(), ends)
+}
+
+struct Read {
+    session: Option<SessionInfo>,
+    attachments: Vec<Vec<u8>>,
+    messages: Vec<Message<'static>>,
+    damage: Vec<Damage>,
+}
+
+fn read(bytes: &[u8]) -> Result<Read, ReadError> {
+    let mut reader = Reader::new(bytes)?;
+    let mut read = Read { session: None, attachments: vec![], messages: vec![], damage: vec![] };
+    while let Some(item) = reader.next()? {
+        match item {
+            Item::Session(session) => read.session = Some(*session),
+            Item::Attachment(attachment) => read.attachments.push(attachment.bytes.to_vec()),
+            Item::Message(message) => read.messages.push(message.into_owned()),
+        }
+    }
+    read.damage = reader.damage().to_vec();
+    Ok(read)
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let (bytes, _) = recording(&all_kinds(), 3);
+    let read = read(&bytes).unwrap();
+    assert_eq!(read.session, Some(session()));
+    assert_eq!(read.attachments, [b"symbols"]);
+    assert_eq!(read.messages, all_kinds());
+    assert_eq!(read.damage, []);
+}
+
+#[test]
+fn other_tools_read_it_too() {
+    let (bytes, _) = recording(&all_kinds(), 2);
+    let messages: Vec<_> = mcap::MessageStream::new(&bytes).unwrap().map(|message| message.unwrap()).collect();
+    let topics: Vec<_> = messages.iter().map(|message| message.channel.topic.as_str()).collect();
+    assert_eq!(topics, ["region", "clock", "console", "vcpu9/events", "vcpu0/core", "vcpu0/events", "end"]);
+    let summary = mcap::Summary::read(&bytes).unwrap().unwrap();
+    assert_eq!(summary.attachment_indexes.len(), 1);
+    assert_eq!(summary.stats.unwrap().message_count, 7);
+}
+
+#[test]
+fn cut_anywhere_it_has_every_whole_chunk_and_says_that_it_was_cut() {
+    let messages: Vec<_> = (0..12).map(|n| block(n, 40)).collect();
+    let (bytes, ends) = recording(&messages, 2);
+    for cut in 8..bytes.len() {
+        let read = read(&bytes[..cut]).unwrap();
+        let whole = ends.iter().filter(|end| **end <= cut).count().saturating_sub(1) * 2;
+        assert_eq!(read.messages.len(), whole, "cut at {cut}");
+        assert_eq!(read.messages, messages[..whole]);
+        assert!(!read.damage.is_empty(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_recording_whose_writer_was_dropped_is_whole_but_not_finished() {
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes, &session()).unwrap();
+    writer.write(&block(1, 10)).unwrap();
+    drop(writer);
+    let read = read(&bytes).unwrap();
+    assert_eq!(read.messages, [block(1, 10)]);
+    assert!(read.damage[0].what.contains("cut off"), "{:?}", read.damage);
+}
+
+#[test]
+fn a_damaged_chunk_costs_itself_and_is_counted() {
+    let mut messages: Vec<_> = (0..12).map(|n| block(n, 40)).collect();
+    messages.push(message(13, Body::End(b"{}"[..].into())));
+    let (bytes, ends) = recording(&messages, 4);
+    let lost: Range<usize> = 4..8;
+    // A byte of the content, of the frame's length, and of its opcode.
+    for offset in [ends[1] + 200, ends[1] + 1, ends[1] + 5, ends[1]] {
+        let mut damaged = bytes.clone();
+        damaged[offset] ^= 0x15;
+        let read = read(&damaged).unwrap();
+        let expected: Vec<_> =
+            messages.iter().enumerate().filter(|(n, _)| !lost.contains(n)).map(|(_, m)| m.clone()).collect();
+        assert_eq!(read.messages, expected, "byte {offset}: {:?}", read.damage);
+        assert!(read.damage.iter().any(|damage| damage.what.contains("4 messages")), "{:?}", read.damage);
+    }
+}
+
+#[test]
+fn a_chunk_that_turns_into_an_index_is_missed_by_its_numbers() {
+    let messages: Vec<_> = (0..12).map(|n| block(n, 40)).collect();
+    let (mut bytes, ends) = recording(&messages, 4);
+    assert_eq!(bytes[ends[1]], 0x06);
+    bytes[ends[1]] = 0x07;
+    let read = read(&bytes).unwrap();
+    assert_eq!(read.messages.len(), 8);
+    assert!(read.damage.iter().any(|damage| damage.what.contains("4 messages")), "{:?}", read.damage);
+}
+
+#[test]
+fn what_is_no_recording_is_told_apart() {
+    let error = |bytes: &[u8]| read(bytes).err().unwrap().to_string();
+    assert!(error(b"").contains("is empty"));
+    assert!(error(b"\x7fELF").contains("does not begin like one"));
+    assert!(error(b"some text, long enough").contains("does not begin like one"));
+    let mut other = Vec::new();
+    let options = mcap::WriteOptions::new().profile("ros2").compression(None);
+    options.create(std::io::Cursor::new(&mut other)).unwrap().finish().unwrap();
+    assert!(error(&other).contains("\"ros2\""), "{}", error(&other));
+}
+
+#[test]
+fn an_announced_length_allocates_nothing() {
+    let (bytes, _) = recording(&[], 1);
+    let mut huge = bytes[..60].to_vec();
+    huge.extend([0x09]);
+    huge.extend(MAX_RECORD.to_le_bytes());
+    huge.extend([0; 100]);
+    let read = read(&huge).unwrap();
+    assert!(read.messages.is_empty() && !read.damage.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn flipped_bits_cost_no_more_than_what_they_hit(flips in proptest::collection::vec((0usize..100_000, 0u8..8), 1..6)) {
+        let mut messages: Vec<_> = (0..20).map(|n| block(n, 30)).collect();
+        messages.push(message(21, Body::End(b"{}"[..].into())));
+        let (mut bytes, _) = recording(&messages, 3);
+        for (place, bit) in &flips {
+            // The magic at the start is all that says what it is.
+            let place = 8 + place % (bytes.len() - 8);
+            bytes[place] ^= 1 << bit;
+        }
+        if let Ok(read) = read(&bytes) {
+            // Three messages a chunk, and a flip may hit the end of one and the start of the next.
+            prop_assert!(read.messages.len() + 6 * flips.len() >= messages.len(), "{:?}", read.damage);
+            for message in &read.messages {
+                prop_assert!(messages.contains(message));
+            }
+            prop_assert!(read.messages.len() == messages.len() || !read.damage.is_empty());
+        }
+    }
+
+    #[test]
+    fn any_bytes_after_the_magic_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
+        let mut file = b"\x89MCAP0\r\n".to_vec();
+        file.extend(&bytes);
+        let _ = read(&file);
+    }
+
+    #[test]
+    fn messages_survive_their_encoding(words in proptest::collection::vec(any::<u64>(), 0..50), n in any::<u32>()) {
+        let original = message(1, Body::Block {
+            ring: RingId { vcpu: n as u16, kind: RingKind::Core },
+            start: u64::from(n),
+            sealed: (n % 2 == 0).then_some([u64::from(n); 8]),
+            words: Cow::Owned(words),
+        });
+        let (bytes, _) = recording(std::slice::from_ref(&original), 1);
+        prop_assert_eq!(&read(&bytes).unwrap().messages, &[original]);
+    }
+}
+
+mod files {
+    use super::*;
+
+    #[test]
+    fn the_final_name_appears_when_it_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.uniprof");
+        std::fs::write(&path, "old").unwrap();
+        let mut file = RecordingFile::create(&path, &session()).unwrap();
+        file.write(&block(1, 10)).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        let busy = RecordingFile::create(&path, &session()).err().unwrap();
+        assert!(matches!(busy, FileError::Busy { .. }), "{busy}");
+        let size = file.finish().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), size);
+        assert!(!partial_path(&path).exists());
+        let opened = open(&path).unwrap();
+        assert_eq!((opened.partial, opened.bytes), (false, size));
+        assert_eq!(opened.reader.verify().unwrap().len(), 1, "no end was written");
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_opens_under_the_final_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.uniprof");
+        let mut file = RecordingFile::create(&path, &session()).unwrap();
+        for n in 0..200 {
+            file.write(&block(n, 4000)).unwrap();
+        }
+        assert!(file.saved() > 2 << 20);
+        drop(file);
+        let mut opened = open(&path).unwrap();
+        assert!(opened.partial && opened.path == partial_path(&path));
+        assert!(matches!(opened.reader.next().unwrap(), Some(Item::Session(_))));
+        // The next recording of that name may replace it.
+        RecordingFile::create(&path, &session()).unwrap().finish().unwrap();
+        assert!(path.exists() && !partial_path(&path).exists());
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing_and_names_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [dir.path().join("no/such/r.uniprof"), dir.path().to_owned()] {
+            let error = RecordingFile::create(&path, &session()).err().unwrap().to_string();
+            assert!(error.contains(path.to_str().unwrap()), "{error}");
+        }
+        let path = dir.path().join("empty.uniprof");
+        drop(RecordingFile::create(&path, &session()).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let error = open(&path).err().unwrap().to_string();
+        assert!(error.contains("empty.uniprof") && !error.contains("partial"), "{error}");
+    }
+
+    #[test]
+    fn a_full_device_is_told() {
+        let error = match RecordingFile::create(std::path::Path::new("/dev/full"), &session()) {
+            Ok(mut file) => file.write(&block(1, 1)).and_then(|()| file.finish().map(drop)).unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(error.to_string().contains("/dev/full") && error.to_string().contains("No space"), "{error}");
+    }
+
+    /// Takes so many bytes and no more.
+    struct Disk {
+        taken: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for &mut Disk {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let n = bytes.len().min(self.room - self.taken.len());
+            if n == 0 {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            self.taken.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_keeps_what_it_took() {
+        let mut disk = Disk { taken: vec![], room: 5 << 20 };
+        let mut writer = Writer::new(&mut disk, &session()).unwrap();
+        let error = (0..).find_map(|n| writer.write(&block(n, 4000)).err()).unwrap();
+        let RecordError::Io { saved, .. } = error else { panic!("{error}") };
+        assert_eq!(saved, 5 << 20);
+        drop(writer);
+        let read = read(&disk.taken).unwrap();
+        assert!(read.messages.len() > 120, "{}", read.messages.len());
+        assert!(!read.damage.is_empty());
+    }
+}
