@@ -25,23 +25,30 @@ pub(crate) fn on_timer(rip: u64, rsp: u64, rbp: u64) {
     let cpu = PerCpu::current();
     cpu.disable_preemption();
     let now = arch::now();
-    if !cpu.idle.load(Ordering::Relaxed) {
-        if now >= cpu.next_sample.get() {
-            // SAFETY: this is the handler of the interrupted vCPU, and its thread's stack is mapped.
-            unsafe { probes::tick(rip, rsp, rbp) };
-            cpu.next_sample.set(now.saturating_add(probes::next_tick()));
-        }
-        if now >= cpu.slice_end.get() {
-            cpu.slice_end.set(now.saturating_add(time::ticks(SLICE_NS)));
-            if !cpu.run_queue.lock().is_empty() {
-                cpu.switch_due.store(true, Ordering::Relaxed);
-            }
-        }
-    }
+    cpu.timer_at.set(u64::MAX);
     sched::wake_sleepers(cpu, now);
-    program(cpu, now);
+    // The idle thread sets the timer itself before it halts again: its samples and slices are long past, and a timer set for
+    // the past would interrupt for ever before the instruction after the halt.
+    if !cpu.idle.load(Ordering::Relaxed) {
+        sample_and_slice(cpu, now, [rip, rsp, rbp]);
+        program(cpu, now);
+    }
     // The end of the interrupt looks whether a switch is due.
     let _ = cpu.enable_preemption();
+}
+
+fn sample_and_slice(cpu: &PerCpu, now: u64, [rip, rsp, rbp]: [u64; 3]) {
+    if now >= cpu.next_sample.get() {
+        // SAFETY: this is the handler of the interrupted vCPU, and its thread's stack is mapped.
+        unsafe { probes::tick(rip, rsp, rbp) };
+        cpu.next_sample.set(now.saturating_add(probes::next_tick()));
+    }
+    if now >= cpu.slice_end.get() {
+        cpu.slice_end.set(now.saturating_add(time::ticks(SLICE_NS)));
+        if !cpu.run_queue.lock().is_empty() {
+            cpu.switch_due.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 fn program(cpu: &PerCpu, now: u64) {

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{msr, trap, tsc};
+use super::{cpu, msr, trap, tsc};
 
 const DEFAULT_BASE: usize = 0xfee0_0000;
 
@@ -111,6 +111,6 @@ pub(super) fn send_start_up(vcpu: u32, page: u8) {
 pub(super) fn delay(tsc_ticks: u64) {
     let start = tsc::now();
     while tsc::now().wrapping_sub(start) < tsc_ticks {
-        core::hint::spin_loop();
+        cpu::linger();
     }
 }

@@ -48,6 +48,17 @@ pub(crate) unsafe fn wait() {
     unsafe { asm!("sti", "hlt", "cli", options(nostack)) }
 }
 
+/// Passes a moment, some microseconds under emulation, by plain instructions: between two looks at a device or a clock, each
+/// of which costs an emulator that counts instructions thousands of them.
+pub(super) fn linger() {
+    const STEPS: u32 = 2_000;
+    for step in 0..STEPS {
+        core::hint::black_box(step);
+    }
+    // An emulator that runs all vCPUs on one thread goes on to the next one only here.
+    core::hint::spin_loop();
+}
+
 pub(crate) fn halt_forever() -> ! {
     loop {
         // SAFETY: a halted vCPU with interrupts off does nothing more.

@@ -1,6 +1,6 @@
 //! The interval timer (8254), used once, as a clock of known frequency. `-M microvm,pit=off` and other monitors lack it.
 
-use super::{port, tsc};
+use super::{cpu, port, tsc};
 
 const HZ: u64 = 1_193_182;
 const CHANNEL_2: u16 = 0x42;
@@ -14,8 +14,8 @@ const OUTPUT: u8 = 1 << 5;
 const COUNT_DOWN_CHANNEL_2: u8 = 0b1011_0000;
 const LATCH_CHANNEL_2: u8 = 0b1000_0000;
 
-/// About 8 ms of the counter's 55 ms, so that a vCPU that waits for its host rarely sees it wrap.
-const TICKS: u16 = 10_000;
+/// About 5 ms of the counter's 55 ms, so that a vCPU that waits for its host rarely sees it wrap.
+const TICKS: u16 = 6_000;
 const RUNS: usize = 3;
 const ATTEMPTS: usize = 20;
 /// A counter that is there moves every 838 ns.
@@ -67,7 +67,7 @@ fn measure() -> Option<u64> {
     start();
     let (first, begin) = tsc::bracketed(count);
     while first.wrapping_sub(count()) < TICKS {
-        core::hint::spin_loop();
+        cpu::linger();
     }
     let (last, end) = tsc::bracketed(count);
     // SAFETY: reads the output of channel 2. It is high once the counter has passed zero.

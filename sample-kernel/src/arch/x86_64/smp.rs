@@ -4,13 +4,13 @@ use core::arch::global_asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use super::{apic, tsc};
+use super::{apic, cpu, tsc};
 
 /// Below 1 MiB, in memory that no firmware of QEMU keeps: the first thing a vCPU executes must lie there.
 const PAGE: usize = 0x8000;
 
-/// Real machines want 10 ms and 200 µs.
-const AFTER_INIT_US: u64 = 10_000;
+/// Processors since 2010 need no pause after INIT (Linux: `init_udelay`), and older ones are not emulated.
+const AFTER_INIT_US: u64 = 20;
 const AFTER_START_UP_US: u64 = 200;
 /// How long the host of a busy machine may need to give a vCPU its first time slice.
 const PATIENCE_US: u64 = 5_000_000;
@@ -62,7 +62,7 @@ fn arrives(vcpu: u32, within_us: u64) -> bool {
         if ARRIVED.load(Ordering::Acquire) == vcpu {
             return true;
         }
-        core::hint::spin_loop();
+        cpu::linger();
     }
     false
 }

@@ -3,7 +3,7 @@
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{apic, pit, pvclock};
+use super::{apic, cpu, pit, pvclock};
 
 /// QEMU's and KVM's local APIC timer counts nanoseconds. The last resort, for machines that have no other clock.
 const EMULATED_TIMER_HZ: u64 = 1_000_000_000;
@@ -37,11 +37,11 @@ pub(crate) fn calibrate() {
 
 /// APIC timer ticks and TSC ticks of the same stretch of time.
 fn count_timer_against_tsc() -> (u64, u64) {
-    const TIMER_TICKS: u32 = 10_000_000;
+    const TIMER_TICKS: u32 = 5_000_000;
     apic::start_counting();
     let (first, start) = bracketed(apic::timer_count);
     while first - apic::timer_count() < TIMER_TICKS {
-        core::hint::spin_loop();
+        cpu::linger();
     }
     let (last, end) = bracketed(apic::timer_count);
     (u64::from(first - last), end - start)

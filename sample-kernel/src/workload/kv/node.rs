@@ -14,6 +14,12 @@ pub(super) struct Node<K, V> {
     children: Vec<Node<K, V>>,
 }
 
+/// What a lookup found, and how many levels of the tree that took.
+pub(super) struct Lookup<'a, V> {
+    pub(super) value: Option<&'a V>,
+    pub(super) levels: u32,
+}
+
 pub(super) enum Inserted<K, V> {
     Replaced(V),
     Fitted,
@@ -55,14 +61,18 @@ impl<K: Ord, V> Node<K, V> {
     }
 
     #[inline(never)]
-    pub(super) fn get<Q>(&self, key: &Q) -> Option<&V>
+    pub(super) fn get<Q>(&self, key: &Q) -> Lookup<'_, V>
     where
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
         match self.find(key) {
-            Ok(at) => Some(&self.pairs[at].1),
-            Err(below) => self.children.get(below)?.get(key),
+            Ok(at) => Lookup { value: Some(&self.pairs[at].1), levels: 1 },
+            Err(_) if self.is_leaf() => Lookup { value: None, levels: 1 },
+            Err(below) => {
+                let lookup = self.children[below].get(key);
+                Lookup { levels: lookup.levels + 1, ..lookup }
+            }
         }
     }
 

@@ -42,6 +42,11 @@ impl Store {
         self.shard(key).lock().remove(key).is_some()
     }
 
+    /// The most levels that a lookup has gone down in the first shard.
+    pub(super) fn depth(&self) -> u32 {
+        self.shards[0].lock().depth()
+    }
+
     /// Up to `limit` pairs from `from` on, of the shard that `from` lies in.
     #[inline(never)]
     pub(super) fn scan(&self, from: &str, limit: usize, mut pair: impl FnMut(&str, &str)) {

@@ -1,16 +1,19 @@
 //! An ordered map: a B-tree.
 
 use core::borrow::Borrow;
+use core::cell::Cell;
 
 use super::node::{Inserted, Node};
 
 pub(super) struct Tree<K, V> {
     root: Node<K, V>,
+    /// The most levels that a lookup has gone down.
+    depth: Cell<u32>,
 }
 
 impl<K: Ord, V> Tree<K, V> {
     pub(super) const fn new() -> Self {
-        Self { root: Node::leaf() }
+        Self { root: Node::leaf(), depth: Cell::new(0) }
     }
 
     #[inline(never)]
@@ -19,7 +22,13 @@ impl<K: Ord, V> Tree<K, V> {
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
-        self.root.get(key)
+        let lookup = self.root.get(key);
+        self.depth.set(self.depth.get().max(lookup.levels));
+        lookup.value
+    }
+
+    pub(super) fn depth(&self) -> u32 {
+        self.depth.get()
     }
 
     /// Gives the value that the key had before.

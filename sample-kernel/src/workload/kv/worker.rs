@@ -52,6 +52,7 @@ impl Worker {
         self.served += requests;
         probes::counter!("kv.served", self.served);
         probes::counter!("kv.misses", self.misses);
+        probes::counter!("kv.depth", self.store.depth());
     }
 
     #[inline(never)]
@@ -74,7 +75,7 @@ impl Worker {
 /// Runs a request against the store and writes the answer; false when the key is not there.
 #[inline(never)]
 fn execute(store: &Store, request: &Request<'_>, answer: &mut String) -> bool {
-    match *request {
+    let found = match *request {
         Request::Get { key } => store.get(key, |value| answer.push_str(value)),
         Request::Put { key, value } => {
             store.put(key, value);
@@ -86,7 +87,9 @@ fn execute(store: &Store, request: &Request<'_>, answer: &mut String) -> bool {
             store.scan(from, limit, |key, value| append_pair(answer, key, value));
             true
         }
-    }
+    };
+    answer.push('\n');
+    found
 }
 
 #[inline(never)]
