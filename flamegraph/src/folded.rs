@@ -9,8 +9,11 @@ use crate::tree::{CallTree, Direction, Measure, Order};
 /// What a frame is called whose callees were pruned into it.
 const OTHERS: &str = "[others]";
 
+const NO_BREAK_SPACE: &str = "\u{a0}";
+
 /// Writes `profile` as folded stacks, root first, sorted by name. Inlined functions end in ` (inlined)`; a `;` in a name
-/// becomes `:` and a line break becomes a space, because the format cannot hold them.
+/// becomes `:` and a line break becomes a space, because the format cannot hold them; in a name that ends in a number or
+/// starts like a comment that space becomes a no-break space.
 ///
 /// # Errors
 ///
@@ -69,6 +72,16 @@ fn label(profile: &Profile, id: FrameId) -> Box<str> {
     }
     if frame.inlined {
         label.push_str(" (inlined)");
+    }
+    // Readers take a second number at the end of a line for the other count of a differential profile, and a line that
+    // starts with `# ` for a comment: `worker 7` and `# 1` are names of threads.
+    if let Some(space) = label.rfind(' ')
+        && label[space + 1..].starts_with(|first: char| first.is_ascii_digit())
+    {
+        label.replace_range(space..=space, NO_BREAK_SPACE);
+    }
+    if label.starts_with("# ") {
+        label.replace_range(1..=1, NO_BREAK_SPACE);
     }
     label.into()
 }

@@ -73,7 +73,7 @@ pub fn svg(
     if lines.is_empty() {
         return Err(RenderError::NoSamples);
     }
-    flamegraph::from_lines(&mut drawing(title, options), lines.lines(), out)?;
+    flamegraph::from_lines(&mut drawing(title, options), lines.lines().rev(), out)?;
     Ok(pruned)
 }
 
@@ -91,7 +91,9 @@ fn drawing(title: &Title, options: &SvgOptions) -> Options<'static> {
     drawing.colors = Palette::Multi(MultiPalette::Rust);
     drawing.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
     drawing.deterministic = true;
-    drawing.no_sort = true;
+    // Sorting lines as text, as inferno does otherwise, parts a caller `f` from its callee where another name, such as
+    // `f (inlined)`, sorts between `f 1` and `f;g 1`. In this mode it draws the lines from the last to the first.
+    drawing.flame_chart = true;
     drawing.min_width = 0.0;
     drawing.text_truncate_direction = TextTruncateDirection::Right;
     drawing.count_name = match options.width {

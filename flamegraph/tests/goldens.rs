@@ -33,6 +33,51 @@ fn profile() -> Profile {
     builder.finish()
 }
 
+/// Every frame of a drawing with its width, as inferno notes them.
+fn drawn(profile: &Profile, options: &SvgOptions) -> Vec<(String, u64)> {
+    let mut made = Vec::new();
+    svg(profile, &title(), options, &mut made).expect("it draws");
+    let made = String::from_utf8(made).expect("SVG is text");
+    let mut found: Vec<_> = made
+        .split("<title>")
+        .skip(1)
+        .map(|rest| {
+            let (text, rest) = rest.split_once("</title>").expect("a title ends");
+            let (_, width) = rest.split_once("fg:w=\"").expect("a frame has a width");
+            let name = text.rsplit_once(" (").expect("a title has a count").0;
+            (name.to_owned(), width.split('"').next().expect("quoted").parse().expect("a number"))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn names_that_look_like_counts_or_sort_between() {
+    let mut builder = ProfileBuilder::new();
+    let owner = Owner { thread: 1, vcpu: 0 };
+    let [worker, comment] = ["worker 7", "# 1"].map(|name| builder.frame(Frame::thread(name)));
+    let [f, g] = ["f", "g"].map(|name| builder.frame(Frame::function(name)));
+    let f_inlined = builder.frame(Frame::function("f").inlined());
+    for stack in
+        [&[worker][..], &[worker, f], &[worker, f, g], &[worker, f_inlined, g], &[comment], &[comment, f]]
+    {
+        builder.add(stack.iter().copied(), owner, Amount { samples: 100, weight: 1 });
+    }
+    let frames = [
+        ("#\u{a0}1", 200),
+        ("all", 600),
+        ("f", 100),
+        ("f", 200),
+        ("f (inlined)", 100),
+        ("g", 100),
+        ("g", 100),
+        ("worker\u{a0}7", 400),
+    ];
+    let frames: Vec<_> = frames.map(|(name, width)| (name.to_owned(), width)).into();
+    assert_eq!(drawn(&builder.finish(), &SvgOptions::default()), frames);
+}
+
 fn title() -> Title {
     Title {
         guest: "sample <kernel>".into(),
