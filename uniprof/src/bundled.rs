@@ -5,12 +5,13 @@ use crate::exit::{Exit, Failure};
 /// The word that stands for it where a command takes a kernel.
 pub(crate) const NAME: &str = "bundled";
 
+static SAMPLE: &[u8] = include_bytes!("../assets/sample.uniprof");
 static ELF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bundled.elf"));
 
 /// Its ELF file with debug info, or why this build has none.
 pub(crate) fn elf() -> anyhow::Result<&'static [u8]> {
     if ELF.is_empty() {
-        return Err(Failure::new(
+        return Err(Failure::error(
             Exit::Failed,
             concat!(
                 "this uniprof has no bundled unikernel: ",
@@ -20,4 +21,9 @@ pub(crate) fn elf() -> anyhow::Result<&'static [u8]> {
         ));
     }
     Ok(ELF)
+}
+
+/// A small recording of the `kv` workload, so that what reads recordings can be tried without QEMU.
+pub(crate) fn sample() -> &'static [u8] {
+    SAMPLE
 }

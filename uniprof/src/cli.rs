@@ -32,6 +32,16 @@ pub(crate) enum Command {
     Ls(command::ls::Args),
     /// End a guest
     Stop(command::stop::Args),
+    /// Draw a flame graph
+    Flame(command::flame::Args),
+    /// Top functions, vCPUs, threads, loss and own cost
+    Report(command::report::Args),
+    /// Write a profile in another tool's format
+    Export(command::export::Args),
+    /// Print a guest's console and log lines
+    Logs(command::logs::Args),
+    /// Say which images name a recording's addresses
+    Symbols(command::symbols::Args),
     /// Write the bundled unikernel's ELF file, with its debug info
     Kernel(command::kernel::Args),
     /// Say what this machine lacks, and the command that mends it

@@ -104,7 +104,7 @@ fn usual_path() -> Option<PathBuf> {
 }
 
 fn refuse(path: &Path, reason: &str) -> anyhow::Error {
-    Failure::new(Exit::Usage, format!("{}: {reason}", path.display()))
+    Failure::error(Exit::Usage, format!("{}: {reason}", path.display()))
 }
 
 #[cfg(test)]

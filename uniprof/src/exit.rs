@@ -31,7 +31,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// An error with this code and this sentence.
-    pub(crate) fn new(exit: Exit, sentence: impl Into<String>) -> anyhow::Error {
+    pub(crate) fn error(exit: Exit, sentence: impl Into<String>) -> anyhow::Error {
         Self { exit, sentence: sentence.into() }.into()
     }
 }
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn context_keeps_the_code() {
         let error =
-            Err::<(), _>(Failure::new(Exit::Image, "another build")).context("r.uniprof").unwrap_err();
+            Err::<(), _>(Failure::error(Exit::Image, "another build")).context("r.uniprof").unwrap_err();
         assert_eq!(code(&error), Exit::Image);
         assert_eq!(code(&anyhow::anyhow!("disk on fire")), Exit::Failed);
     }

@@ -19,12 +19,12 @@ pub(crate) fn judge(name: &str, exit: GuestExit, last: &[Line]) -> anyhow::Resul
     let said = || said().map_or(String::new(), |line| format!("; it said last: {line}"));
     match (exit.debug_exit(), exit) {
         (Some(CLEAN), _) | (None, GuestExit::Status(0)) => Ok(()),
-        (Some(USAGE), _) => Err(Failure::new(
+        (Some(USAGE), _) => Err(Failure::error(
             Exit::Usage,
             format!("guest {name} did not understand the words after `--`{}", said()),
         )),
-        (Some(PANICKED), _) => Err(Failure::new(Exit::Failed, format!("guest {name} panicked{}", said()))),
-        _ => Err(Failure::new(Exit::Failed, format!("guest {name}: {exit}{}", said()))),
+        (Some(PANICKED), _) => Err(Failure::error(Exit::Failed, format!("guest {name} panicked{}", said()))),
+        _ => Err(Failure::error(Exit::Failed, format!("guest {name}: {exit}{}", said()))),
     }
 }
 
@@ -39,15 +39,15 @@ pub(crate) fn was_told_to_quit(guest: &mut Guest) -> bool {
 /// A launch that failed, with the exit code for it.
 pub(crate) fn launch_failure(error: LaunchError) -> anyhow::Error {
     match &error {
-        LaunchError::Spec(_) => Failure::new(Exit::Usage, error.to_string()),
-        LaunchError::Guests(GuestsError::NameTaken { .. }) => Failure::new(Exit::Target, error.to_string()),
+        LaunchError::Spec(_) => Failure::error(Exit::Usage, error.to_string()),
+        LaunchError::Guests(GuestsError::NameTaken { .. }) => Failure::error(Exit::Target, error.to_string()),
         _ => error.into(),
     }
 }
 
 /// A guest that was not found, with the exit code for it.
 pub(crate) fn target_failure(error: GuestsError) -> anyhow::Error {
-    if error.is_about_the_target() { Failure::new(Exit::Target, error.to_string()) } else { error.into() }
+    if error.is_about_the_target() { Failure::error(Exit::Target, error.to_string()) } else { error.into() }
 }
 
 #[cfg(test)]

@@ -28,13 +28,13 @@ impl Input {
         match word {
             Some(SAMPLE) => Ok(Self::Sample),
             Some(word) if Path::new(word).exists() => Ok(Self::File(word.into())),
-            Some(word) if looks_like_a_file(word) => Err(Failure::new(
+            Some(word) if looks_like_a_file(word) => Err(Failure::error(
                 Exit::Failed,
                 format!("there is no file {word}; `uniprof record -o {word} -- bundled` makes one"),
             )),
             Some(word) => Ok(Self::Guest(word.into())),
             None => newest(Path::new(".")).map(Self::File).ok_or_else(|| {
-                Failure::new(
+                Failure::error(
                     Exit::Failed,
                     "there is no recording in this directory; `uniprof record -- bundled` makes one, and `sample` \
                      names one that is built in",

@@ -4,6 +4,7 @@
 //! This binary is glue. Each command is one file in [`command`]; what turns a recording into a profile is in
 //! [`profile`]; everything that knows a format or a guest lies in the libraries.
 
+mod attachment;
 mod bundled;
 mod cli;
 mod command;
@@ -15,6 +16,7 @@ mod interrupt;
 mod kernel;
 mod options;
 mod output;
+mod profile;
 mod values;
 
 use std::io::{self, Write as _};

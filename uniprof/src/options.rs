@@ -1,11 +1,17 @@
 //! Options that several commands share.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::Config;
-use crate::kernel::Kernel;
-use crate::values::{Accel, Hertz, Image, Machine, Placement, Size, Span};
 use uniprof_collector::qemu::LaunchSpec;
+use uniprof_flamegraph::Profile;
+
+use crate::config::Config;
+use crate::exit::{Exit, Failure};
+use crate::kernel::Kernel;
+use crate::profile::Named;
+use crate::values::{Accel, Hertz, Image, Machine, Placement, Size, Span};
 
 /// How a guest is started.
 #[derive(Debug, Clone, clap::Args)]
@@ -121,6 +127,50 @@ impl Symbols {
     /// The directories to look in.
     pub(crate) fn dirs(&self, config: &Config) -> Vec<PathBuf> {
         if self.symbols.is_empty() { config.symbols.iter().cloned().collect() } else { self.symbols.clone() }
+    }
+}
+
+/// Which samples count.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Filter options")]
+pub(crate) struct Filter {
+    /// Only samples of this thread, by name or id; repeatable
+    #[arg(long, value_name = "NAME|ID")]
+    thread: Vec<String>,
+    /// Only samples of this vCPU; repeatable
+    #[arg(long, value_name = "N")]
+    vcpu: Vec<u32>,
+}
+
+impl Filter {
+    /// The part of the profile that was asked for.
+    pub(crate) fn apply<'a>(&self, named: &'a Named) -> anyhow::Result<Cow<'a, Profile>> {
+        if self.thread.is_empty() && self.vcpu.is_empty() {
+            return Ok(Cow::Borrowed(&named.profile));
+        }
+        let threads: BTreeMap<u32, String> = named
+            .profile
+            .owners()
+            .into_iter()
+            .map(|(owner, _)| owner.thread)
+            .map(|id| (id, named.figures.thread(id)))
+            .collect();
+        let wanted = |id: u32| {
+            let name = threads.get(&id);
+            self.thread.iter().any(|word| Some(word) == name || word.parse() == Ok(id))
+        };
+        let shown = named.profile.filter(|owner| {
+            (self.thread.is_empty() || wanted(owner.thread))
+                && (self.vcpu.is_empty() || self.vcpu.contains(&owner.vcpu))
+        });
+        if shown.total().samples == 0 && named.profile.total().samples > 0 {
+            let names: Vec<&str> = threads.values().map(String::as_str).collect();
+            return Err(Failure::error(
+                Exit::Failed,
+                format!("no sample is of that thread and vCPU; there are samples of {}", names.join(", ")),
+            ));
+        }
+        Ok(Cow::Owned(shown))
     }
 }
 

@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         checks.iter().filter(|check| check.needed && !check.ok).map(|check| check.name).collect();
     let verdict = match missing.as_slice() {
         [] => Ok(()),
-        _ => Err(Failure::new(Exit::Failed, format!("missing: {}", missing.join(", ")))),
+        _ => Err(Failure::error(Exit::Failed, format!("missing: {}", missing.join(", ")))),
     };
     if args.json {
         output::json(&Document { schema: "uniprof.doctor/1", checks })?;

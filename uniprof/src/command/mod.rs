@@ -2,11 +2,16 @@
 
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod export;
+pub(crate) mod flame;
 pub(crate) mod kernel;
+pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod stop;
+pub(crate) mod symbols;
 
 use crate::cli::{Cli, Command};
 
@@ -16,6 +21,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args),
         Command::Ls(args) => ls::run(&args),
         Command::Stop(args) => stop::run(&args),
+        Command::Flame(args) => flame::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Logs(args) => logs::run(&args),
+        Command::Symbols(args) => symbols::run(&args),
         Command::Kernel(args) => kernel::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -1,0 +1,141 @@
+//! Everything that a recording says besides its stacks: who, how long, what was lost, what it cost.
+
+use std::collections::BTreeMap;
+
+use uniprof_collector::accounting::Tally;
+use uniprof_collector::recording::SessionInfo;
+use uniprof_wire::record::{CLASSES, Class};
+use uniprof_wire::tables::VcpuStats;
+
+/// The figures of a recording.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Figures {
+    /// Who was recorded; absent where that part of the file is damaged.
+    pub(crate) session: SessionInfo,
+    /// From the first message to the last.
+    pub(crate) seconds: f64,
+    /// By vCPU.
+    pub(crate) vcpus: BTreeMap<u32, Vcpu>,
+    /// Names of threads.
+    pub(crate) threads: BTreeMap<u32, String>,
+    /// What a reader must know about the recording itself.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The figures of one vCPU.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Vcpu {
+    /// What became of its records, by class.
+    pub(crate) classes: [Tally; CLASSES],
+    /// Sampling ticks that did not come in time.
+    pub(crate) missed: u64,
+    /// TSC ticks that it was up, idle, and in the profiler.
+    pub(crate) up: u64,
+    pub(crate) idle: u64,
+    pub(crate) own: u64,
+    /// The rate in effect at the end, in Hz.
+    pub(crate) rate: u32,
+}
+
+impl Vcpu {
+    /// Adds what happened between two looks at the vCPU's totals.
+    pub(crate) fn add_span(&mut self, first: &VcpuStats, last: &VcpuStats) {
+        self.missed = self.missed.saturating_add(last.missed.saturating_sub(first.missed));
+        self.up = self.up.saturating_add(last.lifetime().saturating_sub(first.lifetime()));
+        self.idle = self.idle.saturating_add(last.idle.saturating_sub(first.idle));
+        self.own = self.own.saturating_add(last.own_cost().saturating_sub(first.own_cost()));
+        self.rate = last.rate;
+    }
+
+    /// The sum over all classes.
+    pub(crate) fn all(&self) -> Tally {
+        let mut sum = Tally::default();
+        for tally in &self.classes {
+            sum += *tally;
+        }
+        sum
+    }
+
+    /// The account of one class.
+    pub(crate) fn class(&self, class: Class) -> Tally {
+        self.classes[class as usize]
+    }
+}
+
+impl Figures {
+    /// The sum over all vCPUs of one class.
+    pub(crate) fn class(&self, class: Class) -> Tally {
+        self.sum(|vcpu| vcpu.class(class))
+    }
+
+    /// The sum over all vCPUs and classes.
+    pub(crate) fn all(&self) -> Tally {
+        self.sum(Vcpu::all)
+    }
+
+    fn sum(&self, of: impl Fn(&Vcpu) -> Tally) -> Tally {
+        let mut sum = Tally::default();
+        for vcpu in self.vcpus.values() {
+            sum += of(vcpu);
+        }
+        sum
+    }
+
+    /// The profiler's own share of vCPU time, 0 to 1; `None` where no vCPU told.
+    pub(crate) fn own_cost(&self) -> Option<f64> {
+        self.share(|vcpu| vcpu.own)
+    }
+
+    /// The share of vCPU time that was idle.
+    pub(crate) fn idle(&self) -> Option<f64> {
+        self.share(|vcpu| vcpu.idle)
+    }
+
+    fn share(&self, of: impl Fn(&Vcpu) -> u64) -> Option<f64> {
+        let sum = |of: &dyn Fn(&Vcpu) -> u64| self.vcpus.values().map(|vcpu| of(vcpu) as f64).sum::<f64>();
+        let up = sum(&|vcpu| vcpu.up);
+        (up > 0.0).then(|| (sum(&of) / up).min(1.0))
+    }
+
+    /// Samples per second and vCPU: what was in effect, else what was asked for.
+    pub(crate) fn rate(&self) -> Option<u32> {
+        let in_effect = self.vcpus.values().map(|vcpu| vcpu.rate).max().filter(|rate| *rate > 0);
+        in_effect.or(self.session.requested_hz)
+    }
+
+    /// A thread's name, or what is known instead.
+    pub(crate) fn thread(&self, id: u32) -> String {
+        match (id, self.threads.get(&id)) {
+            (_, Some(name)) => name.clone(),
+            (0, None) => "no thread".into(),
+            (id, None) => format!("thread {id}"),
+        }
+    }
+
+    /// Whether timings are those of an emulator.
+    pub(crate) fn is_emulated(&self) -> bool {
+        self.session.accelerator.as_ref().is_some_and(|accelerator| accelerator.is_emulated())
+    }
+
+    /// Why there is not a single sample.
+    pub(crate) fn why_no_samples(&self) -> String {
+        let samples = self.class(Class::Sample);
+        if samples.lost() > 0 {
+            return format!("all {} samples were lost; try a larger --ring", samples.lost());
+        }
+        if self.rate().is_none_or(|rate| rate == 0) {
+            return "the guest's sampling was off; record with -F 99".into();
+        }
+        match self.idle() {
+            Some(idle) if idle > 0.5 => format!(
+                "the guest was idle for {:.1} % of its time, and idle time is not sampled; give it work while you \
+                 record",
+                idle * 100.0
+            ),
+            _ => format!(
+                "{:.1} s were too short for one sample; record longer or faster (-d, -F)",
+                self.seconds
+            ),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The stacks of a recording, summed.
+
+use uniprof_collector::recording::SessionInfo;
+use uniprof_flamegraph::{Amount, Owner, RawAmount, RawKey, RawStacks};
+use uniprof_symbolizer::Leaf;
+use uniprof_wire::address::GuestVirtual;
+use uniprof_wire::record::{Record, SampleRecord};
+
+use super::figures::Figures;
+use super::images::Images;
+use super::naming::Mark;
+use super::open::Source;
+use super::walk::walk;
+
+/// What a recording comes to, before its addresses have names.
+pub(crate) struct Sums {
+    pub(crate) stacks: RawStacks,
+    pub(crate) figures: Figures,
+}
+
+/// Reads a recording to its end. `images` find callers that the guest's walk missed.
+pub(crate) fn load(source: Source, session: SessionInfo, images: &mut Images) -> anyhow::Result<Sums> {
+    let mut stacks = RawStacks::default();
+    let mut frames = Vec::new();
+    let each = |seen: super::walk::Seen<'_>| {
+        if let Record::Sample(sample) = &seen.record {
+            add(&mut stacks, images, &mut frames, seen.vcpu, sample);
+        }
+    };
+    let mut figures = walk(source, session, each, |_, _| {})?;
+    let refused = stacks.refused().amount.samples;
+    if refused > 0 {
+        figures.notes.push(format!("{refused} samples of rare stacks were left out to bound memory"));
+    }
+    Ok(Sums { stacks, figures })
+}
+
+fn add(
+    stacks: &mut RawStacks,
+    images: &mut Images,
+    frames: &mut Vec<u64>,
+    vcpu: u32,
+    sample: &SampleRecord<'_>,
+) {
+    let leaf = Leaf {
+        rip: GuestVirtual(sample.rip),
+        rsp: sample.rsp,
+        rbp: sample.rbp,
+        stack: sample.stack,
+        frames: sample.frames,
+    };
+    let caller = images.repair(&leaf).caller();
+    frames.clear();
+    frames.push(sample.rip);
+    frames.extend(caller.map(|address| address.0));
+    frames.extend_from_slice(sample.frames);
+    let mark = Mark { end: sample.end, repaired: caller.is_some() };
+    let key = RawKey { owner: Owner { thread: sample.thread, vcpu }, mark: mark.to_bits() };
+    let sum = RawAmount { amount: Amount::sample(sample.weight), missed: sample.missed.into() };
+    stacks.add(key, frames, sum);
+}

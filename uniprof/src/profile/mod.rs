@@ -1,0 +1,58 @@
+//! From a recording to a profile.
+//!
+//! ```text
+//!  recording ─ load ─> raw stacks (addresses, summed) ─ naming ─> flamegraph::Profile ─> report, picture, folded text
+//!                └───> figures (vCPUs, loss, own cost, threads) ───────────────────────> report, title
+//!  images: what repairs leaves while loading, and names addresses afterwards
+//! ```
+
+pub(crate) mod figures;
+pub(crate) mod images;
+pub(crate) mod load;
+pub(crate) mod naming;
+mod open;
+mod title;
+pub(crate) mod walk;
+
+use uniprof_flamegraph::{Kind, Profile};
+
+use crate::exit::{Exit, Failure};
+
+pub(crate) use figures::Figures;
+pub(crate) use open::{Source, find_images, head, read};
+pub(crate) use title::title;
+
+/// A recording with names.
+pub(crate) struct Named {
+    pub(crate) profile: Profile,
+    pub(crate) figures: Figures,
+    pub(crate) images: images::Images,
+}
+
+impl Named {
+    /// An error that says why there is nothing to show, where there is nothing.
+    pub(crate) fn require_samples(&self) -> anyhow::Result<()> {
+        if self.profile.total().samples > 0 {
+            return Ok(());
+        }
+        Err(Failure::error(Exit::Failed, format!("no samples: {}", self.figures.why_no_samples())))
+    }
+
+    /// The share of samples, 0 to 1, in which every frame from the thread's entry to the leaf has a name.
+    pub(crate) fn named_share(&self) -> f64 {
+        let total = self.profile.total().samples;
+        if total == 0 {
+            return 0.0;
+        }
+        let named: u64 = self
+            .profile
+            .leaves()
+            .iter()
+            .filter(|leaf| {
+                self.profile.stack(leaf.stack).all(|id| self.profile.frame(id).kind != Kind::Unknown)
+            })
+            .map(|leaf| leaf.amount.samples)
+            .sum();
+        named as f64 / total as f64
+    }
+}

@@ -1,0 +1,29 @@
+//! What a picture says of itself.
+
+use std::time::Duration;
+
+use uniprof_flamegraph::{Profile, Title};
+use uniprof_wire::record::Class;
+
+use super::Figures;
+
+/// The title of a picture of `profile`.
+pub(crate) fn title(figures: &Figures, profile: &Profile) -> Title {
+    let session = &figures.session;
+    let samples = figures.class(Class::Sample);
+    let mut notes = Vec::new();
+    if figures.is_emulated() {
+        notes.push("emulated CPU (TCG): timings are not the processor's".to_owned());
+    }
+    notes.extend(figures.notes.iter().cloned());
+    Title {
+        guest: session.guest.clone(),
+        build_id: session.build_id.clone(),
+        rate: figures.rate().map(f64::from),
+        duration: Some(Duration::from_secs_f64(figures.seconds)),
+        samples: profile.total().samples,
+        loss: Some(samples.causes().map(|(cause, count)| (cause.to_owned(), count)).to_vec()),
+        own_cost: figures.own_cost(),
+        notes,
+    }
+}
