@@ -1,5 +1,6 @@
 //! The sampling tick: where the CPU was, and by which calls it came there.
 
+use core::mem::MaybeUninit;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -103,9 +104,10 @@ unsafe fn sample(vcpu: u32, tsc: u64, [rip, rsp, rbp]: [u64; 3], weight: u64, mi
     let mut words = [0; STACK_WORDS];
     // SAFETY: the caller vouches for the stack's bounds.
     let words = unsafe { stack_top(rsp as usize, &stack, &mut words) };
-    let mut frames = [0; MAX_FRAMES];
+    // Not zeroed: that would cost as much as a short walk.
+    let mut frames = [MaybeUninit::uninit(); MAX_FRAMES];
     // SAFETY: as above.
-    let (depth, end) = unsafe { walk(rbp as usize, rsp as usize, &stack, &mut frames) };
+    let (frames, end) = unsafe { walk(rbp as usize, rsp as usize, &stack, &mut frames) };
     let record = SampleRecord {
         tsc,
         thread: platform::thread(),
@@ -116,7 +118,7 @@ unsafe fn sample(vcpu: u32, tsc: u64, [rip, rsp, rbp]: [u64; 3], weight: u64, mi
         missed,
         end,
         stack: words,
-        frames: &frames[..depth],
+        frames,
     };
     // A refusal is counted in the ring.
     let _ = writer.write_record(&Record::Sample(record));
@@ -139,41 +141,48 @@ unsafe fn stack_top<'a>(rsp: usize, stack: &Range<usize>, words: &'a mut [u64; S
 }
 
 /// Follows the chain of frame pointers from `frame`, storing return addresses: upwards only, inside `stack` above
-/// `rsp` only, at most `frames.len()`. Returns how many there were and why it ended.
+/// `rsp` only, at most `frames.len()`. Returns those that were stored and why it ended.
 ///
 /// # Safety
 /// `stack` can be read.
-pub(crate) unsafe fn walk(
+unsafe fn walk<'a>(
     frame: usize,
     rsp: usize,
     stack: &Range<usize>,
-    frames: &mut [u64; MAX_FRAMES],
-) -> (usize, WalkEnd) {
-    if stack.is_empty() || !stack.contains(&rsp) {
-        return (0, WalkEnd::NoStack);
+    frames: &'a mut [MaybeUninit<u64>; MAX_FRAMES],
+) -> (&'a [u64], WalkEnd) {
+    if !stack.contains(&rsp) {
+        return (&[], WalkEnd::NoStack);
     }
-    let mut frame = frame;
-    let mut lowest = rsp;
-    for (depth, slot) in frames.iter_mut().enumerate() {
-        if frame == 0 {
-            return (depth, WalkEnd::Root);
-        }
-        if frame < stack.start || frame > stack.end.saturating_sub(16) {
-            return (depth, WalkEnd::OutsideStack);
-        }
-        if frame < lowest || !frame.is_multiple_of(8) {
-            return (depth, WalkEnd::NotRising);
+    let (mut frame, mut lowest, mut depth) = (frame, rsp, 0);
+    let highest = stack.end.saturating_sub(16);
+    let end = loop {
+        if frame < lowest || frame > highest || !frame.is_multiple_of(8) {
+            break why_not(frame, stack);
         }
         // SAFETY: `frame .. frame + 16` lies in the stack, and is aligned.
         let [next, return_address] = unsafe { *(frame as *const [usize; 2]) };
         if return_address == 0 {
-            return (depth, WalkEnd::Root);
+            break WalkEnd::Root;
         }
-        *slot = return_address as u64;
+        let Some(slot) = frames.get_mut(depth) else { break WalkEnd::Depth };
+        slot.write(return_address as u64);
+        depth += 1;
         lowest = frame + 16;
         frame = next;
+    };
+    // SAFETY: the first `depth` were written.
+    (unsafe { frames[..depth].assume_init_ref() }, end)
+}
+
+/// What ended a walk at a frame pointer that can not be followed.
+#[cold]
+fn why_not(frame: usize, stack: &Range<usize>) -> WalkEnd {
+    match frame {
+        0 => WalkEnd::Root,
+        _ if frame < stack.start || frame > stack.end.saturating_sub(16) => WalkEnd::OutsideStack,
+        _ => WalkEnd::NotRising,
     }
-    (MAX_FRAMES, WalkEnd::Depth)
 }
 
 /// TSC ticks from now until the next [`tick`] is due: the sampling period, jittered by an eighth either way so that
@@ -235,11 +244,11 @@ mod tests {
     }
 
     fn walked(stack: &[[usize; 2]]) -> (Vec<u64>, WalkEnd) {
-        let mut frames = [0; MAX_FRAMES];
+        let mut frames = [MaybeUninit::uninit(); MAX_FRAMES];
         let range = range(stack);
         // SAFETY: the range is a live vector.
-        let (depth, end) = unsafe { walk(range.start, range.start, &range, &mut frames) };
-        (frames[..depth].to_vec(), end)
+        let (found, end) = unsafe { walk(range.start, range.start, &range, &mut frames) };
+        (found.to_vec(), end)
     }
 
     #[test]
@@ -276,9 +285,9 @@ mod tests {
 
     #[test]
     fn no_stack_no_walk() {
-        let mut frames = [0; MAX_FRAMES];
+        let mut frames = [MaybeUninit::uninit(); MAX_FRAMES];
         // SAFETY: an empty range is never read.
         let walked = unsafe { walk(8, 8, &(0..0), &mut frames) };
-        assert_eq!(walked, (0, WalkEnd::NoStack));
+        assert_eq!(walked, (&[][..], WalkEnd::NoStack));
     }
 }

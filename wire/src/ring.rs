@@ -80,10 +80,14 @@ pub const IDLE: u64 = u64::MAX;
 /// Highest head that a reader believes: a guest that writes 100 GB/s gets there after 11 years.
 pub const MAX_POSITION: u64 = 1 << 62;
 
-/// Sizes of one ring in words: powers of two, kept as exponents because the writer must not divide.
+/// Sizes of one ring in words: powers of two, and what follows from them, computed once so that a writer neither
+/// divides nor shifts by a variable more than it must.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RingGeometry {
-    ring_log2: u32,
+    ring: usize,
+    sub_buffer: usize,
+    slots: usize,
+    data: usize,
     sub_buffer_log2: u32,
 }
 
@@ -96,37 +100,39 @@ impl RingGeometry {
     #[must_use]
     pub const fn new(ring: usize, sub_buffer: usize) -> Self {
         assert!(ring.is_power_of_two() && sub_buffer.is_power_of_two() && ring / sub_buffer >= 4);
-        Self { ring_log2: ring.trailing_zeros(), sub_buffer_log2: sub_buffer.trailing_zeros() }
+        let slots = ring / sub_buffer;
+        let data = SLOT_COUNTERS + slots * CLASSES;
+        Self { ring, sub_buffer, slots, data, sub_buffer_log2: sub_buffer.trailing_zeros() }
     }
 
     /// Words of record space.
     #[must_use]
     pub const fn ring_words(self) -> usize {
-        1 << self.ring_log2
+        self.ring
     }
 
     /// Words of one sub-buffer.
     #[must_use]
     pub const fn sub_buffer_words(self) -> usize {
-        1 << self.sub_buffer_log2
+        self.sub_buffer
     }
 
     /// Number of sub-buffer slots.
     #[must_use]
     pub const fn slots(self) -> usize {
-        1 << (self.ring_log2 - self.sub_buffer_log2)
+        self.slots
     }
 
     /// First data word.
     #[must_use]
     pub const fn data(self) -> usize {
-        SLOT_COUNTERS + self.slots() * CLASSES
+        self.data
     }
 
     /// Words of control, counters and data together.
     #[must_use]
     pub const fn total_words(self) -> usize {
-        self.data() + self.ring_words()
+        self.data + self.ring
     }
 
     /// Memory word of a position.
@@ -150,7 +156,7 @@ impl RingGeometry {
     /// How often the ring had been filled before `position`.
     #[must_use]
     pub const fn lap_of(self, position: u64) -> u64 {
-        position >> self.ring_log2
+        position / self.ring as u64
     }
 
     /// Start of the sub-buffer that `position` lies in.
