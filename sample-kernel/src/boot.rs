@@ -1,7 +1,8 @@
 //! The order in which the kernel comes up.
 
-use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::string::String;
+use core::mem::ManuallyDrop;
+use core::ops::Range;
 
 use crate::arch::{self, BootInfo};
 use crate::command_line::Options;
@@ -10,10 +11,10 @@ use crate::exit::{Exit, exit};
 use crate::percpu::{MAX_VCPUS, PerCpu};
 use crate::probes::{self, Status};
 use crate::region::{self, Region};
+use crate::sched::Stack;
 use crate::{heap, sched, workload};
 
 const COMMAND_LINE_BYTES: usize = 4096;
-const BOOT_STACK_BYTES: usize = 64 << 10;
 
 /// Ends with one line that says what the starter of this kernel has to change.
 fn usage(text: core::fmt::Arguments<'_>) -> ! {
@@ -75,13 +76,11 @@ fn start_probes(options: &Options, region: &Region, vcpus: u32, memory_bytes: u6
 /// Starts the vCPUs from 1 and gives the number of those that run, the boot vCPU among them. The first that does not answer
 /// ends the row: numbers have no holes.
 fn start_others(vcpus: u32) -> u32 {
-    let layout = Layout::from_size_align(BOOT_STACK_BYTES, 4096).expect("a power of two");
     for vcpu in 1..vcpus {
-        // SAFETY: the layout is not empty.
-        let stack = unsafe { alloc_zeroed(layout) };
-        assert!(!stack.is_null(), "no memory for the stack of vCPU {vcpu}");
-        // SAFETY: the stack was just allocated, is given to this vCPU alone, and stays for ever.
-        if !unsafe { arch::start_vcpu(vcpu, stack.addr()..stack.addr() + BOOT_STACK_BYTES) } {
+        // The vCPU keeps it for ever.
+        let stack = ManuallyDrop::new(Stack::new());
+        // SAFETY: the stack is new, and given to this vCPU alone.
+        if !unsafe { arch::start_vcpu(vcpu, stack.range()) } {
             print_line!("uniprof-sample-kernel: vCPU {vcpu} does not start; going on with {vcpu}");
             return vcpu;
         }
@@ -90,7 +89,7 @@ fn start_others(vcpus: u32) -> u32 {
 }
 
 /// Every other vCPU, on the stack that it was started with, interrupts off; `arrived` tells the one that started it.
-pub(crate) fn start_secondary(vcpu: u32, stack: core::ops::Range<usize>, arrived: impl FnOnce()) -> ! {
+pub(crate) fn start_secondary(vcpu: u32, stack: Range<usize>, arrived: impl FnOnce()) -> ! {
     // SAFETY: the first thing on this vCPU, whose number is its own.
     unsafe { PerCpu::start(vcpu) };
     probes::vcpu_online();

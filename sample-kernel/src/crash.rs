@@ -38,6 +38,9 @@ pub(crate) fn crash(reason: CrashReason, name: fmt::Arguments<'_>, registers: &a
     let vcpu = PerCpu::current().id();
     say!("{name}");
     say!("  vCPU {vcpu}, thread {} ({})", sched::current_id(), sched::current_name());
+    if sched::is_below(&sched::current_stack(), registers.cr2) {
+        say!("  the thread ran over the end of its stack");
+    }
     registers.for_each_line(|line| say!("  {line}"));
     registers.for_each_caller(&sched::current_stack(), BACKTRACE_FRAMES, |address| {
         say!("  called from {address:#x}")

@@ -20,5 +20,6 @@ pub(crate) use run::{
 };
 pub(crate) use sleep::{SleepList, sleep, wake_sleepers};
 pub(crate) use spawn::{JoinHandle, spawn};
+pub(crate) use stack::{Stack, is_below};
 pub(crate) use thread::Thread;
 pub(crate) use wait::WaitQueue;

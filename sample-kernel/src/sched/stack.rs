@@ -3,29 +3,36 @@
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use core::ops::Range;
 
+use crate::arch;
+
 const BYTES: usize = 64 << 10;
-const ALIGN: usize = 4096;
-/// Written at the low end: a stack that grew over it has run over.
+const PAGE: usize = 4096;
+/// Written at the low end: a stack that grew over it has run over, whatever the guard page made of that.
 const CANARY: u64 = 0x5afe_57ac_4b07_7011;
 
-/// A stack, from the heap or given.
-pub(super) struct Stack {
+/// A stack, from the heap with a guard page below it, or given.
+pub(crate) struct Stack {
     range: Range<usize>,
     owned: bool,
 }
 
 impl Stack {
+    /// The guard page and the stack.
     fn layout() -> Layout {
-        Layout::from_size_align(BYTES, ALIGN).expect("a power of two")
+        Layout::from_size_align(PAGE + BYTES, PAGE).expect("a page is a power of two")
     }
 
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // SAFETY: the layout is not empty.
-        let low = unsafe { alloc(Self::layout()) };
-        if low.is_null() {
+        let guard = unsafe { alloc(Self::layout()) };
+        if guard.is_null() {
             handle_alloc_error(Self::layout());
         }
-        let stack = Self { range: low.addr()..low.addr() + BYTES, owned: true };
+        // Where no guard can be had, the canary is left.
+        // SAFETY: the first page of what was just allocated, which is used for nothing else.
+        let _ = unsafe { arch::set_guard(guard.addr(), true) };
+        let low = guard.addr() + PAGE;
+        let stack = Self { range: low..low + BYTES, owned: true };
         // SAFETY: the memory was just allocated, and is aligned to a page.
         unsafe { stack.canary().write(CANARY) };
         stack
@@ -44,7 +51,7 @@ impl Stack {
         self.range.start as *mut u64
     }
 
-    pub(super) fn range(&self) -> Range<usize> {
+    pub(crate) fn range(&self) -> Range<usize> {
         self.range.clone()
     }
 
@@ -57,8 +64,17 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         if self.owned {
-            // SAFETY: allocated in `new` with this layout, and given back once.
-            unsafe { dealloc(self.range.start as *mut u8, Self::layout()) }
+            let guard = self.range.start - PAGE;
+            // SAFETY: made a guard in `new`; allocated there with this layout, and given back once.
+            unsafe {
+                arch::set_guard(guard, false);
+                dealloc(guard as *mut u8, Self::layout());
+            }
         }
     }
+}
+
+/// Whether the address lies in the page below a stack, where a stack that runs over ends up.
+pub(crate) fn is_below(stack: &Range<usize>, address: u64) -> bool {
+    (stack.start.saturating_sub(PAGE)..stack.start).contains(&(address as usize))
 }

@@ -36,7 +36,7 @@ pub(crate) use debug_exit::exit;
 pub(crate) use fw_cfg::vcpu_count;
 pub(crate) use image::image;
 pub(crate) use interrupts::{interrupt_cost, start_interrupts};
-pub(crate) use paging::{map_device_memory, unmap_null_page};
+pub(crate) use paging::{map_device_memory, set_guard, unmap_null_page};
 pub(crate) use pvh::{BootInfo, MemoryRange};
 pub(crate) use registers::Registers;
 pub(crate) use serial::write as write_console;

@@ -1,8 +1,11 @@
 //! Changes to the page tables that boot made: 4 GiB, one to one.
 
+use alloc::alloc::{Layout, alloc};
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::sync::InterruptLock;
 
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
@@ -53,6 +56,51 @@ pub(crate) fn map_device_memory(range: Range<u64>) -> Option<*mut u8> {
         page += LARGE_BYTES;
     }
     Some(range.start as *mut u8)
+}
+
+/// Makes the page at `address` fault, or usable again. Other vCPUs may keep an old translation for a while, so this finds
+/// mistakes and does not protect from malice. False when there is no memory for a page table.
+///
+/// # Safety
+/// The page must be in memory that boot maps, and nobody may use it while it is guarded.
+pub(crate) unsafe fn set_guard(address: usize, guarded: bool) -> bool {
+    /// One at a time splits a large page.
+    static SPLITTING: InterruptLock<()> = InterruptLock::new(());
+    let address = address as u64;
+    let _splitting = SPLITTING.lock();
+    // SAFETY: the root table is static, and atomics allow that the processor reads it meanwhile.
+    let root = unsafe { &boot_page_map };
+    let Some(entry) = next_level(&root.0[index(address, 39)])
+        .and_then(|directories| next_level(&directories.0[index(address, 30)]))
+        .map(|pages| &pages.0[index(address, 21)])
+    else {
+        return false;
+    };
+    if entry.load(Ordering::Acquire) & LARGE != 0 && !split(entry) {
+        return false;
+    }
+    let Some(pages) = next_level(entry) else { return false };
+    let value = if guarded { 0 } else { address | PRESENT | WRITABLE };
+    pages.0[index(address, 12)].store(value, Ordering::Release);
+    // SAFETY: drops one translation, on this vCPU.
+    unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) };
+    true
+}
+
+/// Replaces a large page by a table of small ones that map the same.
+fn split(entry: &AtomicU64) -> bool {
+    // SAFETY: the layout is not empty.
+    let table: *mut Table = unsafe { alloc(Layout::new::<Table>()) }.cast();
+    if table.is_null() {
+        return false;
+    }
+    let first = entry.load(Ordering::Acquire) & !LARGE;
+    for page in 0..ENTRIES {
+        // SAFETY: the table was just allocated for this type.
+        unsafe { (&raw mut (*table).0[page]).write(AtomicU64::new(first + ((page as u64) << 12))) };
+    }
+    entry.store(table.addr() as u64 | PRESENT | WRITABLE, Ordering::Release);
+    true
 }
 
 fn index(address: u64, shift: u32) -> usize {

@@ -14,6 +14,8 @@ pub(crate) struct Registers {
     pub(crate) rflags: u64,
     pub(crate) cr2: u64,
     pub(crate) cr3: u64,
+    /// All of `general` was saved by an exception, not only the two that a panic knows.
+    complete: bool,
     /// Exception vector and error code; 0 for a panic.
     pub(crate) vector: u8,
     pub(crate) error: u64,
@@ -39,6 +41,7 @@ impl Registers {
             rflags: frame.rflags,
             cr2,
             cr3,
+            complete: true,
             vector: frame.vector as u8,
             error: frame.error,
         }
@@ -55,7 +58,7 @@ impl Registers {
             asm!("lea {}, [rip]", "pushfq", "pop {}", out(reg) rip, out(reg) rflags, options(preserves_flags));
         }
         let (cr2, cr3) = control_registers();
-        Self { general, rip, rflags, cr2, cr3, vector: 0, error: 0 }
+        Self { general, rip, rflags, cr2, cr3, complete: false, vector: 0, error: 0 }
     }
 
     /// The registers as lines of text.
@@ -64,6 +67,10 @@ impl Registers {
             "rip {:016x} rflags {:08x} cr2 {:016x} cr3 {:016x}",
             self.rip, self.rflags, self.cr2, self.cr3
         ));
+        if !self.complete {
+            line(format_args!("rsp {:016x} rbp {:016x}", self.general[RSP], self.general[RBP]));
+            return;
+        }
         for (names, values) in NAMES.chunks(4).zip(self.general.chunks(4)) {
             line(format_args!(
                 "{} {:016x} {} {:016x} {} {:016x} {} {:016x}",
