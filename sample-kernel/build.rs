@@ -2,7 +2,17 @@
 
 use std::path::Path;
 
+/// Without it every stack that the kernel samples would end at its second frame.
+const NEEDED_FLAG: &str = "force-frame-pointers=yes";
+
 fn main() {
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    assert!(
+        flags.contains(NEEDED_FLAG),
+        "the flags of .cargo/config.toml are missing: build with sample-kernel as the working directory, and with \
+         neither RUSTFLAGS nor CARGO_ENCODED_RUSTFLAGS in the environment"
+    );
+    println!("cargo:rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("link.ld");
     let script = script.to_str().expect("the path of the linker script is UTF-8");
     println!("cargo:rerun-if-changed={script}");
