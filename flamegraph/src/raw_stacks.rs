@@ -1,6 +1,6 @@
 //! Stacks of bare addresses, summed as they are read: the fast path before any address has a name.
 //!
-//! An open-addressing table of (tag, index) pairs over one arena of addresses. The hash multiplies two words at a time
+//! An open-addressing table of (tag, place) pairs over one arena of stacks. The hash multiplies two words at a time
 //! into 128 bits and folds (the construction of wyhash, <https://github.com/wangyi-fudan/wyhash>), seeded per table
 //! because the guest chooses the addresses and could otherwise make them collide.
 
@@ -44,25 +44,21 @@ pub struct RawStack<'a> {
     pub sum: RawAmount,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    start: u64,
-    len: u32,
-    key: RawKey,
-    sum: RawAmount,
-}
-
-/// A slot holds the index of its entry plus one (0: empty) below, and the upper half of the entry's hash above.
+/// A slot holds the place of its stack in the arena plus one (0: empty) below, and the upper half of the hash above.
 type Slot = u64;
-const INDEX: u64 = 0xffff_ffff;
+const PLACE: u64 = 0xffff_ffff;
+
+/// The words before the addresses of a stack in the arena: samples, weight, missed, thread and vCPU, mark and length.
+/// They lie together, because at 100,000 stacks the time goes into cache misses.
+const HEAD: usize = 5;
 
 /// Sums samples by stack. Memory grows with the number of distinct stacks up to a limit, never with the number of
 /// samples; what comes for new stacks after that is counted as refused.
 #[derive(Debug)]
 pub struct RawStacks {
     slots: Vec<Slot>,
-    entries: Vec<Entry>,
     arena: Vec<u64>,
+    stacks: usize,
     seed: u64,
     limit: usize,
     refused: RawAmount,
@@ -83,8 +79,8 @@ impl RawStacks {
     pub fn with_limit(bytes: usize) -> Self {
         Self {
             slots: vec![0; 1024],
-            entries: Vec::new(),
             arena: Vec::new(),
+            stacks: 0,
             seed: RandomState::new().hash_one(0x756e_6970_726f_6600_u64),
             limit: bytes,
             refused: RawAmount::default(),
@@ -94,19 +90,21 @@ impl RawStacks {
     /// Adds `sum` to the stack `frames` of `key`.
     #[inline]
     pub fn add(&mut self, key: RawKey, frames: &[u64], sum: RawAmount) {
-        let hash = self.hash(key, frames);
+        let words = key_words(key, frames.len());
+        let hash = self.hash(words, frames);
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
         loop {
             let slot = self.slots[at];
             if slot == 0 {
-                return self.insert(at, hash, key, frames, sum);
+                return self.insert(at, hash, words, frames, sum);
             }
-            if (slot ^ hash) & !INDEX == 0 {
-                let entry = &mut self.entries[(slot & INDEX) as usize - 1];
-                let start = entry.start as usize;
-                if entry.key == key && self.arena[start..start + entry.len as usize] == *frames {
-                    return entry.sum.add(sum);
+            if (slot ^ hash) & !PLACE == 0 {
+                let stack = &mut self.arena[(slot & PLACE) as usize - 1..];
+                if stack[HEAD - 2..HEAD] == words && stack[HEAD..].starts_with(frames) {
+                    let mut total = read_sum(stack);
+                    total.add(sum);
+                    return stack[..HEAD - 2].copy_from_slice(&sum_words(total));
                 }
             }
             at = (at + 1) & mask;
@@ -114,16 +112,17 @@ impl RawStacks {
     }
 
     #[cold]
-    fn insert(&mut self, at: usize, hash: u64, key: RawKey, frames: &[u64], sum: RawAmount) {
-        let more = size_of_val(frames) + size_of::<Entry>() + 2 * size_of::<Slot>();
-        if self.used_bytes() + more > self.limit || self.entries.len() as u64 >= INDEX - 1 {
+    fn insert(&mut self, at: usize, hash: u64, words: [u64; 2], frames: &[u64], sum: RawAmount) {
+        let more = (HEAD + frames.len()) * size_of::<u64>() + 2 * size_of::<Slot>();
+        if self.used_bytes() + more > self.limit || self.arena.len() as u64 >= PLACE {
             return self.refused.add(sum);
         }
-        let entry = Entry { start: self.arena.len() as u64, len: frames.len() as u32, key, sum };
+        self.slots[at] = (hash & !PLACE) | (self.arena.len() as u64 + 1);
+        self.arena.extend_from_slice(&sum_words(sum));
+        self.arena.extend_from_slice(&words);
         self.arena.extend_from_slice(frames);
-        self.entries.push(entry);
-        self.slots[at] = (hash & !INDEX) | self.entries.len() as u64;
-        if self.entries.len() * 2 > self.slots.len() {
+        self.stacks += 1;
+        if self.stacks * 2 > self.slots.len() {
             self.grow();
         }
     }
@@ -131,22 +130,22 @@ impl RawStacks {
     fn grow(&mut self) {
         let mut slots = vec![0; self.slots.len() * 2];
         let mask = slots.len() - 1;
-        for (index, entry) in self.entries.iter().enumerate() {
-            let start = entry.start as usize;
-            let hash = self.hash(entry.key, &self.arena[start..start + entry.len as usize]);
+        let mut place = 0;
+        for stack in self.iter() {
+            let hash = self.hash(key_words(stack.key, stack.frames.len()), stack.frames);
             let mut at = hash as usize & mask;
             while slots[at] != 0 {
                 at = (at + 1) & mask;
             }
-            slots[at] = (hash & !INDEX) | (index as u64 + 1);
+            slots[at] = (hash & !PLACE) | (place as u64 + 1);
+            place += HEAD + stack.frames.len();
         }
         self.slots = slots;
     }
 
     #[inline]
-    fn hash(&self, key: RawKey, frames: &[u64]) -> u64 {
-        let owner = u64::from(key.owner.thread) << 32 | u64::from(key.owner.vcpu);
-        let mut hash = fold(owner ^ self.seed, u64::from(key.mark) << 32 ^ frames.len() as u64 ^ SECRET[0]);
+    fn hash(&self, words: [u64; 2], frames: &[u64]) -> u64 {
+        let mut hash = fold(words[0] ^ self.seed, words[1] ^ SECRET[0]);
         let mut pairs = frames.chunks_exact(2);
         for pair in &mut pairs {
             hash = fold(pair[0] ^ SECRET[1] ^ self.seed, pair[1] ^ hash);
@@ -158,19 +157,19 @@ impl RawStacks {
     }
 
     fn used_bytes(&self) -> usize {
-        size_of_val(&self.arena[..]) + size_of_val(&self.entries[..]) + size_of_val(&self.slots[..])
+        size_of_val(&self.arena[..]) + size_of_val(&self.slots[..])
     }
 
     /// The number of distinct stacks.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.stacks
     }
 
     /// Whether nothing was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.stacks == 0
     }
 
     /// What was added for new stacks after the memory limit was reached.
@@ -180,13 +179,30 @@ impl RawStacks {
     }
 
     /// The stacks, in the order in which each was first seen.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = RawStack<'_>> {
-        self.entries.iter().map(|entry| RawStack {
-            key: entry.key,
-            frames: &self.arena[entry.start as usize..entry.start as usize + entry.len as usize],
-            sum: entry.sum,
+    pub fn iter(&self) -> impl Iterator<Item = RawStack<'_>> {
+        let mut rest = &self.arena[..];
+        std::iter::from_fn(move || {
+            let (head, after) = rest.split_first_chunk::<HEAD>()?;
+            let (frames, next) = after.split_at(head[4] as u32 as usize);
+            rest = next;
+            let owner = Owner { thread: (head[3] >> 32) as u32, vcpu: head[3] as u32 };
+            let key = RawKey { owner, mark: (head[4] >> 32) as u32 };
+            Some(RawStack { key, frames, sum: read_sum(head) })
         })
     }
+}
+
+fn key_words(key: RawKey, len: usize) -> [u64; 2] {
+    let owner = u64::from(key.owner.thread) << 32 | u64::from(key.owner.vcpu);
+    [owner, u64::from(key.mark) << 32 | u64::from(len as u32)]
+}
+
+fn sum_words(sum: RawAmount) -> [u64; HEAD - 2] {
+    [sum.amount.samples, sum.amount.weight, sum.missed]
+}
+
+fn read_sum(words: &[u64]) -> RawAmount {
+    RawAmount { amount: Amount { samples: words[0], weight: words[1] }, missed: words[2] }
 }
 
 /// Odd constants with balanced bits, from wyhash.

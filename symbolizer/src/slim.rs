@@ -56,6 +56,9 @@ pub fn slim(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
         return Ok(bytes.to_vec());
     }
     let names = header.shstrndx(LittleEndian, bytes).map_err(ImageError::damaged)? as usize;
+    if sections.get(names).is_none_or(|names| names.sh_type(LittleEndian) != elf::SHT_STRTAB) {
+        return Err(ImageError::damaged("its section names are not in a string table"));
+    }
     let mut writer = Writer::new(bytes, programs.len());
     let mut slimmed: Vec<Section> = Vec::with_capacity(sections.len() + 1);
     let kept = kept(&image, sections, names);
@@ -67,7 +70,7 @@ pub fn slim(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
         let mut section = *section;
         if kept[index] {
             writer.copy(&mut section)?;
-            if let (true, true) = (index == names, note.is_some()) {
+            if index == names && note.is_some() {
                 writer.out.extend_from_slice(TEXT_NOTE);
                 let size = section.sh_size(LittleEndian);
                 section.sh_size.set(LittleEndian, size + TEXT_NOTE.len() as u64);
@@ -78,7 +81,7 @@ pub fn slim(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
         slimmed.push(section);
     }
     if let Some(record) = note {
-        let name = sections.get(names).map_or(0, |names| names.sh_size(LittleEndian));
+        let name = sections[names].sh_size(LittleEndian);
         slimmed.push(writer.text_note(&record, name)?);
     }
     writer.finish(header, programs, &slimmed)

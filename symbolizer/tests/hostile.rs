@@ -32,16 +32,15 @@ struct Victim {
 impl Victim {
     fn new(flags: &[&str]) -> Self {
         let bytes = Built::new("a.cc", SOURCE, flags).bytes();
-        let mut parsed = vec![0..64];
+        let header = elf::FileHeader64::<LittleEndian>::parse(&*bytes).expect("GCC makes an image");
+        let table = header.e_shoff.get(LittleEndian) as usize;
+        let mut parsed = vec![0..64, table..bytes.len()];
         for section in sections(&bytes) {
             let at = section.sh_offset.get(LittleEndian) as usize;
             if section.sh_type.get(LittleEndian) != elf::SHT_NOBITS {
                 parsed.push(at..at + section.sh_size.get(LittleEndian) as usize);
             }
         }
-        let header = elf::FileHeader64::<LittleEndian>::parse(&*bytes).expect("GCC makes an image");
-        let table = header.e_shoff.get(LittleEndian) as usize;
-        parsed.push(table..bytes.len());
         parsed.retain(|range| !range.is_empty());
         Self { bytes, parsed }
     }
@@ -92,8 +91,7 @@ fn use_all(bytes: &[u8]) {
     }
     if let Ok(small) = slim(bytes) {
         assert!(small.len() <= bytes.len() + (2 << 20));
-        let again = Image::parse(small).expect("what slim makes is an image");
-        assert_eq!(again.executable_ranges(), image.executable_ranges());
+        Image::parse(small).expect("what slim makes is an image");
     }
 }
 
@@ -161,7 +159,8 @@ fn overlapping_sections_do_not_multiply() {
     let header = elf::FileHeader64::<LittleEndian>::parse(&*bytes).expect("an image");
     let (table, count) =
         (header.e_shoff.get(LittleEndian) as usize, header.e_shnum.get(LittleEndian) as usize);
-    for index in 1..count {
+    // The last one holds the names, and must look like it.
+    for index in 1..count - 1 {
         let at = table + index * 64;
         bytes[at + 4..at + 8].copy_from_slice(&elf::SHT_NOTE.0.to_le_bytes());
         bytes[at + 24..at + 32].copy_from_slice(&0u64.to_le_bytes());

@@ -201,3 +201,12 @@ fn what_is_no_image_is_told_apart() {
     assert!(matches!(absent, ImageError::Read { .. }), "{absent}");
     assert!(load("/").expect_err("a folder").to_string().starts_with("cannot read /"));
 }
+
+#[test]
+fn everything_moves_between_threads() {
+    fn moves<T: Send>() {}
+    moves::<Symbolizer>();
+    moves::<uniprof_symbolizer::LeafRules>();
+    fn shared<T: Send + Sync>() {}
+    shared::<Arc<Image>>();
+}
