@@ -197,9 +197,8 @@ impl RingAccount {
     /// Compares what the guest counted for a slot with what was decoded from it, and starts anew.
     fn compare(&mut self, slot: usize, counted: [u64; CLASSES]) {
         let known = &mut self.slots[slot];
-        for class in 0..CLASSES {
+        for (class, tally) in self.tallies.iter_mut().enumerate() {
             let committed = counted[class].wrapping_sub(known.counted[class]);
-            let tally = &mut self.tallies[class];
             match committed.checked_sub(known.decoded[class]) {
                 Some(0) => {}
                 // A lap that was skipped may also have been damaged; nobody saw it, so it counts as overwritten.
@@ -330,11 +329,11 @@ mod tests {
         let mut bench = Bench::new();
         bench.write(4, 2);
         let slot = bench.geometry.counters_of(0) + Class::Event as usize;
-        (&bench.memory[..]).store(slot, 3);
+        bench.memory[..].store(slot, 3);
         assert!(bench.settle().inconsistent > 0);
         let mut bench = Bench::new();
         bench.write(4, 2);
-        (&bench.memory[..]).store(slot, u64::MAX / 2);
+        bench.memory[..].store(slot, u64::MAX / 2);
         let tally = bench.settle();
         assert!(tally.inconsistent > 0 && tally.received == 4 && tally.overwritten == 0);
     }

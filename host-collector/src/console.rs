@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::Sender;
@@ -141,6 +142,18 @@ impl Console {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the end of the stream, for so long at most; whether it has come.
+    pub fn wait_for_end(&self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
     }
 
     /// Waits for the end of the stream: the writer's side must be closed, or this waits for ever.

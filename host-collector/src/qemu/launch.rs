@@ -5,7 +5,7 @@ use std::{
     io,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{Accelerator, Files, GuestExit, HostCpu, LaunchSpec, Placement, SpecError, command::BACKEND, process::Process};
@@ -24,6 +24,9 @@ const KEEP_LINES: usize = 40;
 const QEMU_LIMIT: Duration = Duration::from_secs(20);
 /// How long QEMU gets to end by itself before it is killed.
 const QUIT_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long the pipes of a QEMU that has ended may take to be read to their end.
+pub(crate) const PIPE_LIMIT: Duration = Duration::from_millis(500);
 
 /// How to start it.
 #[derive(Default)]
@@ -138,7 +141,11 @@ pub fn launch(registry: &Registry, spec: &LaunchSpec, options: LaunchOptions) ->
     };
     reservation.publish(&entry)?;
     let memory = Arc::from(entry.open_memory()?);
-    qmp.cont(QEMU_LIMIT)?;
+    match qmp.cont(QEMU_LIMIT) {
+        // A kernel may run and end within the time that the answer takes.
+        Ok(()) | Err(QmpError::Closed { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     Ok(Guest { qmp, process, console, stderr, memory, entry, _reservation: reservation })
 }
 
@@ -168,12 +175,9 @@ fn connect(files: &Files, process: &Process, stderr: &Console, cancel: &Cancel) 
     }
 }
 
-/// What QEMU wrote last. It has ended, and its pipe is nearly always empty by now; the rest comes within moments.
+/// What QEMU wrote last.
 fn said(stderr: &Console) -> String {
-    let until = Instant::now() + Duration::from_millis(200);
-    while stderr.total() == 0 && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    stderr.wait_for_end(PIPE_LIMIT);
     let lines: Vec<_> = stderr.last_lines().iter().map(Line::text).collect();
     if lines.is_empty() { "it said nothing".into() } else { lines.join("\n") }
 }

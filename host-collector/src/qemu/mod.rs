@@ -11,6 +11,7 @@ mod process;
 mod spec;
 
 pub use accel::{Accelerator, AcceleratorChoice, HostCpu};
+pub(crate) use launch::PIPE_LIMIT;
 pub use command::{Files, shell_quoted};
 pub use launch::{Guest, LaunchError, LaunchOptions, launch};
 pub use process::GuestExit;

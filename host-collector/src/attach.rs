@@ -1,0 +1,259 @@
+//! From a guest that was started to a region that can be read.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use uniprof_wire::{
+    address::GuestPhysical,
+    layout::{LayoutError, RegionHeader},
+};
+
+use crate::{
+    cancel::Cancel,
+    clock::HostTime,
+    console::Line,
+    guests::{GuestEntry, process_start},
+    memory::{FoundRegion, GuestMemory, MemoryError, find_region},
+    qemu::{Guest, GuestExit, PIPE_LIMIT},
+    recording::{HostFacts, SessionInfo},
+    tables::Tables,
+};
+
+/// Shortest and longest pause between two looks for the region: looking costs time that the guest may need to boot.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// Console lines that an error message shows.
+const SHOWN_LINES: usize = 12;
+
+/// A guest that can be observed: our own, or one that another process has started.
+pub enum Observed<'a> {
+    /// Started by this process.
+    Own(&'a mut Guest),
+    /// Found in the registry.
+    Other(&'a GuestEntry),
+}
+
+impl Observed<'_> {
+    /// What the registry knows about it.
+    #[must_use]
+    pub fn entry(&self) -> &GuestEntry {
+        match self {
+            Self::Own(guest) => guest.entry(),
+            Self::Other(entry) => entry,
+        }
+    }
+
+    /// Its memory.
+    pub fn memory(&self) -> Result<Arc<dyn GuestMemory>, MemoryError> {
+        match self {
+            Self::Own(guest) => Ok(guest.memory()),
+            Self::Other(entry) => entry.open_memory().map(Arc::from),
+        }
+    }
+
+    /// Whether its process has ended. Its memory can be read all the same.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        match self {
+            Self::Own(guest) => guest.exit().is_some(),
+            Self::Other(entry) => process_start(entry.pid) != Some(entry.pid_start),
+        }
+    }
+
+    /// How it ended, if it has and if that is ours to know.
+    #[must_use]
+    pub fn exit(&self) -> Option<GuestExit> {
+        match self {
+            Self::Own(guest) => guest.exit(),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// Stops its vCPUs where it is ours; whether nothing writes to its memory any more.
+    pub fn pause(&mut self) -> bool {
+        match self {
+            Self::Own(guest) => guest.pause(),
+            Self::Other(_) => self.is_dead(),
+        }
+    }
+
+    fn console(&self) -> Vec<String> {
+        match self {
+            Self::Own(guest) => {
+                if guest.exit().is_some() {
+                    guest.console().wait_for_end(PIPE_LIMIT);
+                }
+                let lines = guest.console().last_lines();
+                lines[lines.len().saturating_sub(SHOWN_LINES)..].iter().map(Line::text).collect()
+            }
+            Self::Other(_) => Vec::new(),
+        }
+    }
+}
+
+/// How to wait for a region.
+#[derive(Clone, Debug)]
+pub struct WaitOptions {
+    /// How long.
+    pub limit: Duration,
+    /// Where it may be, from the kernel's symbols.
+    pub hint: Option<GuestPhysical>,
+    /// Ends the wait.
+    pub cancel: Cancel,
+}
+
+/// Why there is no region.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// Nothing was heard of the guest.
+    #[error(
+        "the guest printed nothing for {limit:?} and shows no observation region: it did not boot; \
+         try more --memory, --machine q35, or a longer time limit"
+    )]
+    NeverBooted {
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// It runs, and has no region.
+    #[error(
+        "the guest runs but shows no observation region after {limit:?}: does its kernel call uniprof_probes::init?{}",
+        console(.lines)
+    )]
+    NoProbes {
+        /// How long was waited.
+        limit: Duration,
+        /// The console's last lines.
+        lines: Vec<String>,
+    },
+    /// It ended first.
+    #[error("the guest ended before it showed an observation region ({}){}", ending(.exit), console(.lines))]
+    Ended {
+        /// How, if that is known.
+        exit: Option<GuestExit>,
+        /// The console's last lines.
+        lines: Vec<String>,
+    },
+    /// There is one that this version can't read.
+    #[error("the guest's observation region at {at} can't be read: {why}")]
+    Unreadable {
+        /// Where it lies.
+        at: GuestPhysical,
+        /// Why.
+        why: LayoutError,
+    },
+    /// The memory can't be read.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The caller's token was set.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+fn console(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("\nThe console's last lines:\n  {}", lines.join("\n  "))
+}
+
+fn ending(exit: &Option<GuestExit>) -> String {
+    exit.map_or_else(|| "its process is gone".into(), |exit| exit.to_string())
+}
+
+/// A guest whose region has been found.
+#[derive(Clone)]
+pub struct Attached {
+    /// The memory that it lies in.
+    pub memory: Arc<dyn GuestMemory>,
+    /// Where, and what its header says.
+    pub region: FoundRegion,
+    /// Its tables, as they were then.
+    pub tables: Tables,
+}
+
+/// Waits until the guest shows a region. A guest that ends meanwhile may have left one: that counts.
+pub fn wait_for_region(guest: &Observed<'_>, options: &WaitOptions) -> Result<Attached, AttachError> {
+    let memory = guest.memory()?;
+    let until = Instant::now() + options.limit;
+    let mut pause = PAUSES.0;
+    loop {
+        // Asked before the look: what a guest wrote before it died is seen by it.
+        let dead = guest.is_dead();
+        let search = match look(&memory, options.hint)? {
+            Ok(attached) => return Ok(attached),
+            Err(search) => search,
+        };
+        let unreadable = search.refused.iter().find(|(_, why)| matches!(why, LayoutError::Version { .. }));
+        if let Some((at, why)) = unreadable {
+            return Err(AttachError::Unreadable { at: *at, why: *why });
+        }
+        if dead {
+            return Err(AttachError::Ended { exit: guest.exit(), lines: guest.console() });
+        }
+        if Instant::now() >= until {
+            return Err(gave_up(guest, options.limit, &search.refused));
+        }
+        if !options.cancel.sleep(pause) {
+            return Err(AttachError::Cancelled);
+        }
+        pause = (pause * 3 / 2).min(PAUSES.1);
+    }
+}
+
+fn look(
+    memory: &Arc<dyn GuestMemory>,
+    hint: Option<GuestPhysical>,
+) -> Result<Result<Attached, crate::memory::Search>, MemoryError> {
+    let region = match find_region(memory, hint)? {
+        Ok(region) => region,
+        Err(search) => return Ok(Err(search)),
+    };
+    let mut bytes = vec![0; region.header.geometry.tables_bytes()];
+    memory.read(region.at, &mut bytes)?;
+    // A guest that has just begun to set up anew is looked at again.
+    Ok(match Tables::parse(&bytes) {
+        Ok(tables) => Ok(Attached { memory: Arc::clone(memory), region, tables }),
+        Err(why) => Err(crate::memory::Search { refused: vec![(region.at, why)], scanned: bytes.len() as u64 }),
+    })
+}
+
+fn gave_up(guest: &Observed<'_>, limit: Duration, refused: &[(GuestPhysical, LayoutError)]) -> AttachError {
+    if let Some((at, why)) = refused.first() {
+        return AttachError::Unreadable { at: *at, why: *why };
+    }
+    let lines = guest.console();
+    // Another process has the console of a guest that is not ours, so silence says nothing about it.
+    match guest {
+        Observed::Own(_) if lines.is_empty() => AttachError::NeverBooted { limit },
+        _ => AttachError::NoProbes { limit, lines },
+    }
+}
+
+impl Attached {
+    /// What is known about the guest and this host, for a recording. The caller adds what it knows of the kernel's image, the
+    /// rate, and itself.
+    #[must_use]
+    pub fn session_info(&self, entry: &GuestEntry) -> SessionInfo {
+        let header: &RegionHeader = &self.region.header;
+        SessionInfo {
+            version: 1,
+            guest: entry.name.clone(),
+            kernel: entry.kernel.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            build_id: self.tables.build_id(),
+            boot_id: header.boot_id,
+            architecture: header.architecture.name().into(),
+            tsc_hz: header.tsc_hz,
+            accelerator: Some(entry.accelerator.clone()),
+            machine: entry.machine.name().into(),
+            placement: entry.placement.name().into(),
+            vcpus: entry.vcpus,
+            memory_bytes: entry.memory_bytes,
+            ring_bytes: header.geometry.ring_bytes().into(),
+            qemu_version: entry.qemu_version.clone(),
+            host: HostFacts::probe(),
+            started_ns: HostTime::now().realtime_ns,
+            ..SessionInfo::default()
+        }
+    }
+}

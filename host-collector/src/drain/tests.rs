@@ -1,0 +1,256 @@
+//! A guest is played by a writer over the same file that the collector reads.
+
+use std::{
+    fs::File,
+    os::unix::fs::FileExt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use uniprof_wire::{
+    address::GuestPhysical,
+    layout::{MAGIC, RegionHeader},
+    record::{Class, EventRecord, Record},
+    ring::{HEAD, IN_FLIGHT, Writer, WriterWords},
+};
+
+use super::*;
+use crate::{
+    ledger::Ledger,
+    memory::{IvshmemFile, find_region},
+    tables::tests::header,
+};
+
+const BASE: u64 = 0xfe00_0000;
+
+/// One ring of the played guest: words of the file.
+struct FileWords<'a> {
+    file: &'a File,
+    first: usize,
+}
+
+impl WriterWords for FileWords<'_> {
+    fn load(&self, index: usize) -> u64 {
+        let mut bytes = [0; 8];
+        self.file.read_exact_at(&mut bytes, ((self.first + index) * 8) as u64).unwrap();
+        u64::from_le_bytes(bytes)
+    }
+    fn store(&self, index: usize, value: u64) {
+        self.file.write_all_at(&value.to_le_bytes(), ((self.first + index) * 8) as u64).unwrap();
+    }
+    fn local_compare_exchange(&self, index: usize, old: u64, new: u64) -> bool {
+        let same = self.load(index) == old;
+        if same {
+            self.store(index, new);
+        }
+        same
+    }
+    fn local_add(&self, index: usize, value: u64) {
+        self.store(index, self.load(index).wrapping_add(value));
+    }
+}
+
+struct PlayedGuest {
+    file: tempfile::NamedTempFile,
+    header: RegionHeader,
+    written: AtomicU64,
+}
+
+impl PlayedGuest {
+    fn boot(vcpus: u32) -> Self {
+        let header = header(BASE, vcpus, 64 << 10);
+        let file = tempfile::Builder::new().tempfile_in("/dev/shm").unwrap();
+        file.as_file().set_len(header.geometry.region_bytes() as u64).unwrap();
+        let guest = Self { file, header, written: AtomicU64::new(0) };
+        guest.publish();
+        guest
+    }
+
+    fn words(&self, vcpu: u32, kind: RingKind) -> FileWords<'_> {
+        FileWords { file: self.file.as_file(), first: self.header.geometry.ring_offset(vcpu, kind) / 8 }
+    }
+
+    fn publish(&self) {
+        let magic = FileWords { file: self.file.as_file(), first: 0 };
+        magic.store(0, 0);
+        for vcpu in 0..self.header.geometry.vcpus() {
+            for kind in RingKind::ALL {
+                Writer::new(self.words(vcpu, kind), self.header.geometry.ring(), self.header.salt()).format();
+            }
+        }
+        for (index, word) in self.header.to_words().iter().enumerate().skip(1) {
+            magic.store(index, *word);
+        }
+        magic.store(0, MAGIC);
+    }
+
+    fn write(&self, vcpu: u32, records: u64) {
+        let writer =
+            Writer::new(self.words(vcpu, RingKind::Events), self.header.geometry.ring(), self.header.salt());
+        for n in 0..records {
+            let event = EventRecord { tsc: n, site: 0, thread: 0, args: &[n; 5] };
+            writer.write_record(&Record::Event(event)).unwrap();
+        }
+        self.written.fetch_add(records, Ordering::Relaxed);
+    }
+
+    fn drainer(&self, session: u32) -> Drainer {
+        let memory: Arc<dyn GuestMemory> = Arc::new(IvshmemFile::open(self.file.path()).unwrap());
+        let region = find_region(&memory, None).unwrap().unwrap();
+        Drainer::attach(memory, region, session).unwrap()
+    }
+}
+
+/// Feeds a ledger, and keeps the messages for a second reading.
+#[derive(Default)]
+struct Sink {
+    ledger: Ledger,
+    messages: Vec<Message<'static>>,
+}
+
+impl Sink {
+    fn take(&mut self, message: Message<'_>) {
+        self.ledger.feed(&message, |_, _| {});
+        self.messages.push(message.into_owned());
+    }
+}
+
+#[test]
+fn everything_is_read_and_accounted_for() {
+    let guest = PlayedGuest::boot(2);
+    let mut drainer = guest.drainer(0);
+    let mut sink = Sink::default();
+    drainer.begin(Begin::Boot, &mut |message| sink.take(message)).unwrap();
+    for step in 0..40 {
+        guest.write(step % 2, 100 * u64::from(step));
+        let round = drainer.round(Source::Live, &mut |message| sink.take(message));
+        assert!(!round.rebooted);
+    }
+    let (_, settled) = drainer.finish(Source::Live, &mut |message| sink.take(message)).unwrap();
+    assert!(settled);
+    let tally = sink.ledger.class(Class::Event);
+    assert_eq!(tally.emitted(), guest.written.load(Ordering::Relaxed));
+    assert!(tally.overwritten > 0 && tally.received > 1000, "{tally:?}");
+    assert_eq!((tally.inconsistent, tally.discarded, tally.abandoned), (0, 0, 0));
+    assert_eq!(sink.ledger.unsettled().count(), 0);
+
+    let mut again = Ledger::new();
+    let mut events = 0;
+    for message in &sink.messages {
+        again.feed(message, |_, _| events += 1);
+    }
+    assert_eq!(again.rings(), sink.ledger.rings());
+    assert_eq!(events, tally.received);
+}
+
+#[test]
+fn a_late_reader_counts_only_what_is_new() {
+    let guest = PlayedGuest::boot(1);
+    guest.write(0, 5000);
+    let mut drainer = guest.drainer(0);
+    let mut sink = Sink::default();
+    drainer.begin(Begin::Now, &mut |message| sink.take(message)).unwrap();
+    guest.write(0, 20);
+    drainer.round(Source::Live, &mut |message| sink.take(message));
+    drainer.finish(Source::Dead, &mut |message| sink.take(message)).unwrap();
+    let tally = sink.ledger.class(Class::Event);
+    assert_eq!((tally.emitted(), tally.received), (20, 20));
+}
+
+#[test]
+fn a_new_boot_is_a_new_session() {
+    let mut guest = PlayedGuest::boot(1);
+    let mut drainer = guest.drainer(0);
+    let mut sink = Sink::default();
+    drainer.begin(Begin::Boot, &mut |message| sink.take(message)).unwrap();
+    guest.write(0, 10);
+    drainer.round(Source::Live, &mut |message| sink.take(message));
+    guest.header.boot_id += 1;
+    guest.publish();
+    guest.write(0, 7);
+    let count = sink.messages.len();
+    assert!(drainer.round(Source::Live, &mut |message| sink.take(message)).rebooted);
+    assert_eq!(sink.messages.len(), count, "nothing of the new boot is taken for the old one's");
+    let mut drainer = guest.drainer(1);
+    drainer.begin(Begin::Boot, &mut |message| sink.take(message)).unwrap();
+    drainer.finish(Source::Dead, &mut |message| sink.take(message)).unwrap();
+    assert_eq!(sink.ledger.class(Class::Event).received, 17);
+}
+
+#[test]
+fn an_impossible_head_stops_its_ring_and_no_other() {
+    let guest = PlayedGuest::boot(1);
+    let mut drainer = guest.drainer(0);
+    let mut sink = Sink::default();
+    drainer.begin(Begin::Boot, &mut |message| sink.take(message)).unwrap();
+    guest.words(0, RingKind::Core).store(HEAD, u64::MAX);
+    guest.write(0, 10);
+    for _ in 0..3 {
+        drainer.round(Source::Live, &mut |message| sink.take(message));
+    }
+    let strange: Vec<_> = drainer.implausible().collect();
+    assert_eq!(strange, [(RingId { vcpu: 0, kind: RingKind::Core }, u64::MAX)]);
+    drainer.finish(Source::Dead, &mut |message| sink.take(message)).unwrap();
+    assert_eq!(sink.ledger.class(Class::Event).received, 10);
+}
+
+#[test]
+fn a_guest_that_died_while_writing_is_read_to_its_end() {
+    let guest = PlayedGuest::boot(1);
+    guest.write(0, 10);
+    let words = guest.words(0, RingKind::Events);
+    let head = words.load(HEAD);
+    words.store(IN_FLIGHT, head);
+    words.store(HEAD, head + 8);
+    let geometry = guest.header.geometry.ring();
+    let busy = uniprof_wire::record::header(
+        uniprof_wire::record::Kind::Event,
+        false,
+        8,
+        uniprof_wire::ring::tag(head, guest.header.salt()),
+    );
+    words.store(geometry.word_of(head), busy);
+    let mut drainer = guest.drainer(0);
+    let mut sink = Sink::default();
+    drainer.begin(Begin::Boot, &mut |message| sink.take(message)).unwrap();
+    let (_, settled) = drainer.finish(Source::Live, &mut |message| sink.take(message)).unwrap();
+    assert!(!settled, "a running guest would be about to finish that write");
+    drainer.finish(Source::Dead, &mut |message| sink.take(message)).unwrap();
+    let tally = sink.ledger.class(Class::Event);
+    assert_eq!((tally.received, tally.abandoned, tally.emitted()), (10, 1, 11));
+}
+
+#[test]
+fn the_clock_pair_is_the_best_of_its_time() {
+    let at = |ns| HostTime { monotonic_ns: ns, realtime_ns: ns };
+    let mut clock = Clock::default();
+    assert_eq!(clock.look(5, at(100)), None, "when it became 5 is not known");
+    let first = clock.look(6, at(300)).unwrap();
+    assert_eq!(first, (at(300), ClockPair { tsc: 6, uncertainty_ns: 200 }));
+    assert_eq!(clock.look(7, at(400)), None);
+    assert_eq!(clock.look(9, at(450)), None);
+    assert_eq!(clock.look(11, at(700)), None);
+    let second = clock.look(11, at(300 + CLOCK_EVERY_NS)).unwrap();
+    assert_eq!(second, (at(450), ClockPair { tsc: 9, uncertainty_ns: 50 }));
+    assert_eq!(clock.look(11, at(300 + 3 * CLOCK_EVERY_NS)), None, "a clock that stands says nothing");
+}
+
+#[test]
+fn the_pace_follows_the_rings() {
+    let round = |fill| Round { fill, ..Round::default() };
+    let mut pace = Pace::default();
+    for _ in 0..30 {
+        pace.after(&round(0));
+    }
+    assert_eq!(pace.after(&round(0)), PAUSES.1);
+    assert_eq!(pace.after(&round(100)), Duration::ZERO);
+    assert_eq!(pace.after(&round(20)), PAUSES.0);
+}
+
+#[test]
+fn regions_are_bounded_by_their_memory() {
+    let guest = PlayedGuest::boot(1);
+    guest.file.as_file().set_len(4096 * 4).unwrap();
+    let memory = IvshmemFile::open(guest.file.path()).unwrap();
+    let search = find_region(&memory, None).unwrap().unwrap_err();
+    assert_eq!(search.refused[0].0, GuestPhysical(BASE));
+}
