@@ -9,9 +9,12 @@
 //! This crate holds no test itself; they are in `end_to_end/`.
 
 mod binary;
+pub mod kernels;
 mod program;
 mod scene;
+mod schema;
 
 pub use binary::uniprof;
 pub use program::{Ended, Running};
 pub use scene::Scene;
+pub use schema::assert_matches_its_schema;

@@ -119,11 +119,12 @@ impl Ended {
         self
     }
 
-    /// Requires that the last line on stderr is one sentence of `uniprof` that contains all of `words`.
+    /// Requires that `uniprof` ends with a sentence on stderr that contains all of `words`. Lines below it are the guest's.
     #[track_caller]
     pub fn says(self, words: &[&str]) -> Self {
-        let sentence = self.stderr.trim_end().lines().last().unwrap_or_default();
-        assert!(sentence.starts_with("uniprof: "), "not a sentence of uniprof: {}", self.stderr);
+        let mut lines = self.stderr.lines().rev();
+        let sentence = lines.find(|line| line.starts_with("uniprof: "));
+        let sentence = sentence.unwrap_or_else(|| panic!("no sentence of uniprof: {}", self.stderr));
         for word in words {
             assert!(sentence.contains(word), "`{word}` is missing in: {sentence}");
         }

@@ -26,12 +26,16 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Boot the bundled unikernel, record it, draw a flame graph, say what to try next
+    Demo(command::demo::Args),
     /// Boot a unikernel in QEMU, ready to be observed
     Run(command::run::Args),
     /// List the guests on this host
     Ls(command::ls::Args),
     /// End a guest
     Stop(command::stop::Args),
+    /// Write a recording
+    Record(command::record::Args),
     /// Draw a flame graph
     Flame(command::flame::Args),
     /// Top functions, vCPUs, threads, loss and own cost

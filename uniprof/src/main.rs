@@ -17,6 +17,8 @@ mod kernel;
 mod options;
 mod output;
 mod profile;
+mod progress;
+mod recorder;
 mod values;
 
 use std::io::{self, Write as _};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use uniprof_collector::qemu::LaunchSpec;
 use uniprof_flamegraph::Profile;
@@ -12,6 +13,9 @@ use crate::exit::{Exit, Failure};
 use crate::kernel::Kernel;
 use crate::profile::Named;
 use crate::values::{Accel, Hertz, Image, Machine, Placement, Size, Span};
+
+/// How long a guest may take until its probes show up.
+pub(crate) const BOOT_LIMIT: Span = Span(Duration::from_secs(20));
 
 /// How a guest is started.
 #[derive(Debug, Clone, clap::Args)]
@@ -52,7 +56,7 @@ pub(crate) struct Guest {
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     qemu_arg: Vec<String>,
     /// How long the guest may take until its probes show up
-    #[arg(long, value_name = "TIME", default_value = "20s")]
+    #[arg(long, value_name = "TIME", default_value_t = BOOT_LIMIT)]
     pub(crate) boot_limit: Span,
 }
 
@@ -99,8 +103,13 @@ impl Sampling {
         self.frequency.or(config.frequency).unwrap_or(Hertz(99)).0
     }
 
+    /// The rate in Hz, where one was asked for on this very command line.
+    pub(crate) fn asked(&self) -> Option<u32> {
+        self.frequency.map(|hertz| hertz.0)
+    }
+
     /// The length, where there is one.
-    pub(crate) fn duration(&self, config: &Config) -> Option<std::time::Duration> {
+    pub(crate) fn duration(&self, config: &Config) -> Option<Duration> {
         self.duration.or(config.duration).map(|span| span.0)
     }
 }

@@ -1,5 +1,6 @@
 //! Values as people write them, on the command line, in the environment and in the configuration file.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -49,6 +50,12 @@ impl FromStr for Span {
             Ok(length) if !length.is_zero() => Ok(Self(length)),
             _ => Err(refused()),
         }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0.as_secs_f64())
     }
 }
 

@@ -9,12 +9,13 @@ use std::io::Write as _;
 
 use clap::ValueEnum;
 use serde::Serialize;
+use uniprof_collector::clock::HostTime;
 use uniprof_wire::record::Record;
 
 use crate::input::Input;
 use crate::output;
-use crate::profile::walk::{Seen, walk};
-use crate::profile::{self, Source};
+use crate::profile::walk::{Visitor, walk};
+use crate::profile::{self, Figures, Source};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,21 +61,9 @@ struct Line {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let input = Input::choose(args.input.as_deref())?;
     let session = profile::head(&input)?.session;
-    let started = session.started_ns;
-    let (mut console, mut ring) = (Vec::new(), Vec::new());
-    let figures = walk(
-        Source::open(&input)?,
-        session,
-        |seen| ring.extend(from_ring(&seen)),
-        |at, bytes| console.push(from_console(at.realtime_ns.saturating_sub(started), bytes)),
-    )?;
-    ring.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    let lines = match args.from {
-        Some(From::Console) => console,
-        Some(From::Ring) => ring,
-        None if console.is_empty() => ring,
-        None => console,
-    };
+    let mut lines = Lines { started: session.started_ns, console: Vec::new(), ring: Vec::new() };
+    let figures = walk(Source::open(&input)?, session, &mut lines)?;
+    let lines = lines.choose(args.from, &figures);
     let mut out = output::stdout();
     for line in &lines {
         if args.json {
@@ -94,23 +83,44 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn from_console(nanoseconds: u64, bytes: &[u8]) -> Line {
-    let seconds = nanoseconds as f64 / 1e9;
-    Line { schema: SCHEMA, from: From::Console, seconds, vcpu: None, thread: None, text: printable(bytes) }
+/// What a walk collects.
+struct Lines {
+    started: u64,
+    console: Vec<Line>,
+    /// With the guest's clock; how fast that runs is known at the end.
+    ring: Vec<(u64, Line)>,
 }
 
-fn from_ring(seen: &Seen<'_>) -> Option<Line> {
-    let Record::Log(log) = &seen.record else { return None };
-    let ticks = log.tsc.saturating_sub(seen.header.boot_tsc);
-    let bytes: Vec<u8> = log.text.bytes().collect();
-    Some(Line {
-        schema: SCHEMA,
-        from: From::Ring,
-        seconds: ticks as f64 / seen.header.tsc_hz.max(1) as f64,
-        vcpu: Some(seen.vcpu),
-        thread: Some(log.thread),
-        text: printable(&bytes),
-    })
+impl Visitor for Lines {
+    fn record(&mut self, vcpu: u32, record: &Record<'_>) {
+        let Record::Log(log) = record else { return };
+        let bytes: Vec<u8> = log.text.bytes().collect();
+        let line = Line::new(From::Ring, &bytes);
+        self.ring.push((log.tsc, Line { vcpu: Some(vcpu), thread: Some(log.thread), ..line }));
+    }
+
+    fn console(&mut self, at: HostTime, bytes: &[u8]) {
+        let seconds = at.realtime_ns.saturating_sub(self.started) as f64 / 1e9;
+        self.console.push(Line { seconds, ..Line::new(From::Console, bytes) });
+    }
+}
+
+impl Lines {
+    fn choose(mut self, from: Option<From>, figures: &Figures) -> Vec<Line> {
+        let usual = if self.console.is_empty() { From::Ring } else { From::Console };
+        if from.unwrap_or(usual) == From::Console {
+            return self.console;
+        }
+        self.ring.sort_by_key(|(tsc, _)| *tsc);
+        self.ring.into_iter().map(|(tsc, line)| Line { seconds: figures.since_boot(tsc), ..line }).collect()
+    }
+}
+
+impl Line {
+    fn new(from: From, bytes: &[u8]) -> Self {
+        let text = printable(bytes);
+        Self { schema: SCHEMA, from, seconds: 0.0, vcpu: None, thread: None, text }
+    }
 }
 
 const SCHEMA: &str = "uniprof.logs/1";

@@ -1,6 +1,7 @@
 //! One file per command. Each has its `Args`, its examples, and a `run` that is glue over the libraries.
 
 pub(crate) mod completions;
+pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod flame;
@@ -8,6 +9,7 @@ pub(crate) mod kernel;
 pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod stop;
@@ -18,6 +20,8 @@ use crate::cli::{Cli, Command};
 /// Does what the command line asks for.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Record(args) => record::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Ls(args) => ls::run(&args),
         Command::Stop(args) => stop::run(&args),

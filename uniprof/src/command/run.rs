@@ -16,6 +16,7 @@ use uniprof_collector::qemu::{self, Files, HostCpu, LaunchOptions, shell_quoted}
 
 use crate::config::Config;
 use crate::kernel::Kernel;
+use crate::values::Hertz;
 use crate::{guest, interrupt, options, output};
 
 const EXAMPLES: &str = "\
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     words: Vec<String>,
     #[command(flatten)]
     guest: options::Guest,
+    /// Samples per second and vCPU [default: the kernel's own]
+    #[arg(short = 'F', long, value_name = "HZ", env = "UNIPROF_FREQUENCY", hide_env = true)]
+    frequency: Option<Hertz>,
     /// Print QEMU's command line and start nothing
     #[arg(long)]
     print_command: bool,
@@ -42,7 +46,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let config = Config::load()?;
     let kernel = Kernel::open(&args.kernel)?;
-    let spec = args.guest.spec(&config, &kernel, &args.words);
+    let mut spec = args.guest.spec(&config, &kernel, &args.words);
+    let hz = args.frequency.or(config.frequency);
+    spec.cmdline.extend(hz.map(|hz| format!("uniprof.hz={}", hz.0)));
     if args.print_command {
         return print(&spec);
     }

@@ -1,8 +1,10 @@
 //! Everything that a recording says besides its stacks: who, how long, what was lost, what it cost.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use uniprof_collector::accounting::Tally;
+use uniprof_collector::ledger::Ledger;
 use uniprof_collector::recording::SessionInfo;
 use uniprof_wire::record::{CLASSES, Class};
 use uniprof_wire::tables::VcpuStats;
@@ -14,6 +16,9 @@ pub(crate) struct Figures {
     pub(crate) session: SessionInfo,
     /// From the first message to the last.
     pub(crate) seconds: f64,
+    /// The guest's clock: its value at boot, and how fast it runs.
+    pub(crate) boot_tsc: u64,
+    pub(crate) tsc_hz: u64,
     /// By vCPU.
     pub(crate) vcpus: BTreeMap<u32, Vcpu>,
     /// Names of threads.
@@ -63,20 +68,39 @@ impl Vcpu {
 }
 
 impl Figures {
+    /// The figures of a recording that has just been made.
+    pub(crate) fn of(ledger: &Ledger, elapsed: Duration) -> Self {
+        let mut figures = Self { seconds: elapsed.as_secs_f64(), ..Self::default() };
+        figures.take(ledger);
+        figures
+    }
+
+    /// Takes over what the account says.
+    pub(crate) fn take(&mut self, ledger: &Ledger) {
+        for (ring, tallies) in ledger.rings() {
+            let vcpu = self.vcpus.entry(ring.vcpu.into()).or_default();
+            for (sum, tally) in vcpu.classes.iter_mut().zip(tallies) {
+                *sum += tally;
+            }
+        }
+        let (Some(first), Some(last)) = (ledger.first_tables(), ledger.tables()) else { return };
+        for (id, (first, last)) in first.vcpus.iter().zip(&last.vcpus).enumerate() {
+            self.vcpus.entry(id as u32).or_default().add_span(first, last);
+        }
+        for thread in last.threads.iter().filter_map(|slot| slot.entry()) {
+            if !thread.name.as_str().is_empty() {
+                self.threads.entry(thread.id).or_insert_with(|| thread.name.as_str().to_owned());
+            }
+        }
+        self.boot_tsc = last.header.boot_tsc;
+        self.tsc_hz = last.header.tsc_hz;
+    }
+
     /// The sum over all vCPUs of one class.
     pub(crate) fn class(&self, class: Class) -> Tally {
-        self.sum(|vcpu| vcpu.class(class))
-    }
-
-    /// The sum over all vCPUs and classes.
-    pub(crate) fn all(&self) -> Tally {
-        self.sum(Vcpu::all)
-    }
-
-    fn sum(&self, of: impl Fn(&Vcpu) -> Tally) -> Tally {
         let mut sum = Tally::default();
         for vcpu in self.vcpus.values() {
-            sum += of(vcpu);
+            sum += vcpu.class(class);
         }
         sum
     }
@@ -101,6 +125,11 @@ impl Figures {
     pub(crate) fn rate(&self) -> Option<u32> {
         let in_effect = self.vcpus.values().map(|vcpu| vcpu.rate).max().filter(|rate| *rate > 0);
         in_effect.or(self.session.requested_hz)
+    }
+
+    /// Seconds from the guest's boot to a value of its clock.
+    pub(crate) fn since_boot(&self, tsc: u64) -> f64 {
+        tsc.saturating_sub(self.boot_tsc) as f64 / self.tsc_hz.max(1) as f64
     }
 
     /// A thread's name, or what is known instead.

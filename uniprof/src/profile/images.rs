@@ -170,7 +170,8 @@ fn same(image: &Image, guest: &GuestImage) -> Result<(), String> {
     }
 }
 
-fn require_same(path: &Path, image: &Image, guest: &GuestImage) -> anyhow::Result<()> {
+/// Refuses an image that is not the guest's, with both identities.
+pub(crate) fn require_same(path: &Path, image: &Image, guest: &GuestImage) -> anyhow::Result<()> {
     same(image, guest).map_err(|why| {
         let way_out = "give the file that the guest was started from, or use --force";
         Failure::error(Exit::Image, format!("{} {why}; {way_out}", path.display()))

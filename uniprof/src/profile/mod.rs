@@ -26,7 +26,6 @@ pub(crate) use title::title;
 pub(crate) struct Named {
     pub(crate) profile: Profile,
     pub(crate) figures: Figures,
-    pub(crate) images: images::Images,
 }
 
 impl Named {

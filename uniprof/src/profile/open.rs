@@ -66,7 +66,7 @@ pub(crate) fn read(input: &Input, symbols: &options::Symbols) -> anyhow::Result<
     let sums = load::load(Source::open(input)?, head.session, &mut images)?;
     let figures = sums.figures;
     let profile = naming::name(&sums.stacks, &mut images, |id| figures.thread(id));
-    Ok(Named { profile, figures, images })
+    Ok(Named { profile, figures })
 }
 
 /// Reads the head of a recording.

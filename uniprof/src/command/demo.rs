@@ -1,0 +1,108 @@
+//! `uniprof demo`: the whole way once. Boots the bundled unikernel, records it, draws it, and says what to try next.
+//!
+//! ```text
+//! $ uniprof demo
+//! ```
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use uniprof_collector::qemu::LaunchSpec;
+use uniprof_flamegraph::{Measure, SvgOptions};
+
+use super::{flame, record};
+use crate::bundled;
+use crate::input::Input;
+use crate::kernel::Kernel;
+use crate::profile::{self, Named};
+use crate::recorder::Job;
+use crate::values::Span;
+use crate::{interrupt, options, output};
+
+const EXAMPLES: &str = "\
+Examples:
+  uniprof demo
+  uniprof demo -d 10 -o /tmp/demo";
+
+/// Fast enough for a picture with detail after seconds, and no step with what happens every millisecond.
+const HZ: u32 = 997;
+const VCPUS: u32 = 2;
+const TOP: usize = 10;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// For how long to record
+    #[arg(short, long, value_name = "TIME", default_value = "4")]
+    duration: Span,
+    /// Where demo.uniprof and flame.svg go
+    #[arg(short, long, value_name = "DIR", default_value = "uniprof-demo")]
+    output: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let kernel = Kernel::open(bundled::NAME)?;
+    let new_dir = !args.output.exists();
+    fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
+    let result = record_and_draw(args, &kernel);
+    if result.is_err() && new_dir {
+        // Only when there is nothing in it: a recording that was made is kept.
+        let _ = fs::remove_dir(&args.output);
+    }
+    result
+}
+
+fn record_and_draw(args: &Args, kernel: &Kernel) -> anyhow::Result<()> {
+    let [recording, picture] = ["demo.uniprof", "flame.svg"].map(|name| args.output.join(name));
+    let symbols = options::Symbols::default();
+    let job = Job {
+        output: recording.clone(),
+        hz: Some(HZ),
+        duration: Some(args.duration.0),
+        boot_limit: options::BOOT_LIMIT.0,
+        symbols: &symbols,
+        cancel: interrupt::token()?,
+    };
+    let spec = LaunchSpec {
+        cmdline: vec!["workload=kv".into()],
+        vcpus: VCPUS,
+        ..LaunchSpec::new("demo", kernel.path())
+    };
+    let summary = job.record_new(spec)?;
+    output::say(format_args!("wrote {}: {}", recording.display(), record::outcome(&summary)));
+    let named = profile::read(&Input::File(recording.clone()), &symbols)?;
+    flame::draw(&named, &named.profile, &picture, &SvgOptions::default())?;
+    output::say(format_args!("{}", flame::summary(&named, &picture)));
+    print(&named, &recording, &picture)
+}
+
+fn print(named: &Named, recording: &Path, picture: &Path) -> anyhow::Result<()> {
+    let samples = named.profile.total().samples.max(1) as f64;
+    let percent = |part: u64| format!("{:>6.2} %", part as f64 * 100.0 / samples);
+    let mut rows = vec![["    SELF", "   TOTAL", "FUNCTION"].map(str::to_owned)];
+    rows.extend(
+        named
+            .profile
+            .functions(Measure::Samples)
+            .into_iter()
+            .take(TOP)
+            .map(|function| [percent(function.own.samples), percent(function.total.samples), function.name]),
+    );
+    let mut out = output::stdout();
+    output::table(&mut out, &rows)?;
+    let (recording, picture) = (recording.display(), picture.display());
+    let rows = [
+        [format!("open {picture} in a browser"), "click a frame to zoom, Ctrl-F to search".to_owned()],
+        [format!("uniprof report {recording} --tree"), "the same as text, with loss and own cost".into()],
+        [
+            "uniprof record -F 999 -d 10 -- bundled workload=ratio".into(),
+            "a profile whose answer is known".into(),
+        ],
+        ["uniprof record -- KERNEL".into(), "your own kernel, with the probes linked in".into()],
+    ];
+    writeln!(out, "\nTry next:")?;
+    output::table(&mut out, &rows.map(|[command, what]| [format!("  {command}"), what]))?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,128 @@
+//! `uniprof record`: write a recording of a guest, started here or found running.
+//!
+//! ```text
+//! $ uniprof record -F 999 -d 10 --vcpus 2 -o r.uniprof -- bundled workload=ratio
+//! uniprof: uniprof-sample-kernel runs on tcg (this CPU offers neither vmx nor svm, though /dev/kvm exists)
+//! wrote r.uniprof: 19786 samples in 10.0 s, nothing lost, 8.1 MB
+//! next: `uniprof flame r.uniprof`, `uniprof report r.uniprof`
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use uniprof_collector::guests::Registry;
+use uniprof_collector::session::Summary;
+use uniprof_wire::record::Class;
+
+use crate::config::Config;
+use crate::exit::{Exit, Failure};
+use crate::kernel::Kernel;
+use crate::profile::Figures;
+use crate::recorder::Job;
+use crate::{guest, input, interrupt, options, output};
+
+const EXAMPLES: &str = "\
+Examples:
+  uniprof record -- bundled workload=kv
+  uniprof record -F 999 -d 10 --vcpus 2 -o r.uniprof -- bundled workload=ratio
+  uniprof record -d 30 web                      a guest that `uniprof ls` lists
+  uniprof record -d 2m -p 4711
+
+Ctrl-C ends a recording well. Until it is finished it is called FILE.partial; killed, that file can be read.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// A running guest, by name or pid
+    #[arg(conflicts_with = "pid")]
+    target: Option<String>,
+    /// A running guest, by the pid of its QEMU
+    #[arg(short, long, value_name = "PID")]
+    pid: Option<u32>,
+    /// A kernel to start (a file, or `bundled`), and words for its command line
+    #[arg(last = true, value_name = "KERNEL", conflicts_with_all = ["target", "pid"])]
+    kernel: Vec<String>,
+    #[command(flatten)]
+    sampling: options::Sampling,
+    /// The recording to write [default: NAME.uniprof]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    guest: options::Guest,
+    #[command(flatten)]
+    symbols: options::Symbols,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let config = Config::load()?;
+    let job = |name: &str, hz| -> anyhow::Result<Job<'_>> {
+        Ok(Job {
+            output: args.output.clone().unwrap_or_else(|| free_name(name)),
+            hz,
+            duration: args.sampling.duration(&config),
+            boot_limit: args.guest.boot_limit.0,
+            symbols: &args.symbols,
+            cancel: interrupt::token()?,
+        })
+    };
+    let pid = args.pid.map(|pid| pid.to_string());
+    let (job, summary) = if let Some((kernel, words)) = args.kernel.split_first() {
+        let kernel = Kernel::open(kernel)?;
+        let spec = args.guest.spec(&config, &kernel, words);
+        let job = job(&spec.name, Some(args.sampling.frequency(&config)))?;
+        let summary = job.record_new(spec)?;
+        (job, summary)
+    } else if let Some(target) = args.target.as_ref().or(pid.as_ref()) {
+        let entry = Registry::open()?.find(target).map_err(guest::target_failure)?;
+        let job = job(&entry.name, args.sampling.asked())?;
+        let summary = job.record_running(&entry)?;
+        (job, summary)
+    } else {
+        let way_out =
+            "name a running guest (`uniprof ls`), or a kernel after `--`: `uniprof record -- bundled`";
+        return Err(Failure::error(Exit::Usage, format!("what is to be recorded? {way_out}")));
+    };
+    tell(&job.output, &summary);
+    Ok(())
+}
+
+/// `NAME.uniprof`, or `NAME-2.uniprof` where that exists: a name that nobody chose must not cost a recording.
+fn free_name(name: &str) -> PathBuf {
+    let extension = input::EXTENSION;
+    let plain = PathBuf::from(format!("{name}.{extension}"));
+    let numbered = (2..).map(|number| PathBuf::from(format!("{name}-{number}.{extension}")));
+    let mut names = std::iter::once(plain).chain(numbered);
+    names.find(|path| !path.exists()).unwrap_or_default()
+}
+
+fn tell(path: &Path, summary: &Summary) {
+    let samples = summary.ledger.class(Class::Sample).received;
+    let path = path.display();
+    output::say(format_args!("wrote {path}: {}", outcome(summary)));
+    if samples == 0 {
+        let why = Figures::of(&summary.ledger, summary.elapsed).why_no_samples();
+        output::say(format_args!("uniprof: no samples: {why}"));
+    } else {
+        output::say(format_args!("next: `uniprof flame {path}`, `uniprof report {path}`"));
+    }
+}
+
+/// What a recording came to, on one line.
+pub(crate) fn outcome(summary: &Summary) -> String {
+    let total = summary.ledger.total();
+    let causes: Vec<String> = total
+        .causes()
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(cause, count)| format!("{cause} {count}"))
+        .collect();
+    let lost = match causes.is_empty() {
+        true => "nothing lost".into(),
+        false => format!("lost {} of {} records ({})", total.lost(), total.emitted(), causes.join(", ")),
+    };
+    format!(
+        "{} samples in {:.1} s, {lost}, {:.1} MB",
+        summary.ledger.class(Class::Sample).received,
+        summary.elapsed.as_secs_f64(),
+        summary.bytes as f64 / 1e6
+    )
+}

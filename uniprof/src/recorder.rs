@@ -1,0 +1,164 @@
+//! Recording a guest that runs: its own or another's, for `record` and for `demo`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use crossbeam_channel::Receiver;
+use uniprof_collector::attach::{AttachError, Attached, Observed, WaitOptions, wait_for_region};
+use uniprof_collector::cancel::Cancel;
+use uniprof_collector::console::{Line, Sinks};
+use uniprof_collector::guests::{GuestEntry, Registry};
+use uniprof_collector::qemu::{Guest, LaunchOptions, LaunchSpec, launch};
+use uniprof_collector::recording::{RecordingFile, SessionInfo};
+use uniprof_collector::session::{RecordOptions, Summary, record_session};
+use uniprof_symbolizer::Image;
+
+use crate::profile::images::{GuestImage, require_same};
+use crate::progress::Progress;
+use crate::{attachment, guest, options, output};
+
+/// Console lines that may wait to be written.
+const CONSOLE: usize = 4096;
+
+/// What is to be recorded, and how.
+#[derive(Debug)]
+pub(crate) struct Job<'a> {
+    pub(crate) output: PathBuf,
+    /// The rate that was asked for.
+    pub(crate) hz: Option<u32>,
+    pub(crate) duration: Option<Duration>,
+    pub(crate) boot_limit: Duration,
+    pub(crate) symbols: &'a options::Symbols,
+    pub(crate) cancel: Cancel,
+}
+
+impl Job<'_> {
+    /// Starts a guest, records it, and ends it.
+    pub(crate) fn record_new(&self, mut spec: LaunchSpec) -> anyhow::Result<Summary> {
+        spec.cmdline.extend(self.hz.map(|hz| format!("uniprof.hz={hz}")));
+        let (lines, console) = crossbeam_channel::bounded(CONSOLE);
+        let sinks = Sinks { lines: Some(lines), copy: None };
+        let launching = LaunchOptions { console: sinks, cancel: self.cancel.clone() };
+        let mut running = launch(&Registry::open()?, &spec, launching).map_err(guest::launch_failure)?;
+        let accelerator = running.accelerator();
+        output::say(format_args!(
+            "uniprof: {} runs on {} ({})",
+            spec.name, accelerator.name, accelerator.reason
+        ));
+        let attached = match self.wait(&Observed::Own(&mut running)) {
+            Ok(attached) => attached,
+            Err(error) => return Err(Self::no_region(running, error)),
+        };
+        let session = SessionInfo { cmdline: spec.cmdline.clone(), ..attached.session_info(running.entry()) };
+        let summary = self.record(&mut Observed::Own(&mut running), &attached, session, Some(console))?;
+        let told_to_quit = guest::was_told_to_quit(&mut running);
+        let last = running.console().last_lines();
+        running.shutdown();
+        if let Some(exit) = summary.exit.filter(|_| !told_to_quit)
+            && let Err(end) = guest::judge(&spec.name, exit, &last)
+        {
+            // What led to a crash has been recorded: that is what recordings are for.
+            output::say(format_args!("uniprof: {end}"));
+        }
+        Ok(summary)
+    }
+
+    /// Records a guest that somebody else has started; it goes on.
+    pub(crate) fn record_running(&self, entry: &GuestEntry) -> anyhow::Result<Summary> {
+        let mut observed = Observed::Other(entry);
+        let attached = self.wait(&observed)?;
+        let rate = attached.tables.vcpus.iter().map(|vcpu| vcpu.rate).max().unwrap_or(0);
+        if let Some(hz) = self.hz.filter(|hz| *hz != rate) {
+            output::say(format_args!(
+                "uniprof: {} samples at {rate} Hz, as it was started; for {hz} Hz start it with `uniprof run -F {hz}`",
+                entry.name
+            ));
+        }
+        let session = attached.session_info(entry);
+        self.record(&mut observed, &attached, session, None)
+    }
+
+    fn wait(&self, observed: &Observed<'_>) -> Result<Attached, AttachError> {
+        let options = WaitOptions { limit: self.boot_limit, hint: None, cancel: self.cancel.clone() };
+        wait_for_region(observed, &options)
+    }
+
+    /// A guest that did not understand its command line ends before it shows a region.
+    fn no_region(running: Guest, error: AttachError) -> anyhow::Error {
+        let AttachError::Ended { exit: Some(exit), .. } = error else { return error.into() };
+        let name = running.entry().name.clone();
+        let last = running.console().last_lines();
+        running.shutdown();
+        guest::judge(&name, exit, &last).err().unwrap_or_else(|| error.into())
+    }
+
+    fn record(
+        &self,
+        observed: &mut Observed<'_>,
+        attached: &Attached,
+        session: SessionInfo,
+        console: Option<Receiver<Line>>,
+    ) -> anyhow::Result<Summary> {
+        let own = matches!(observed, Observed::Own(_));
+        let kernel = self.symbols.kernel.clone().unwrap_or_else(|| observed.entry().kernel.clone());
+        let (session, symbols) = self.identify(session, &kernel)?;
+        let mut file = RecordingFile::create(&self.output, &session)?;
+        if let Some(packed) = symbols {
+            let name = format!("{}{}.zst", attachment::FOLDER, session.kernel);
+            file.attach(&name, attachment::MEDIA_TYPE, &packed, session.started_ns)?;
+        }
+        let options = RecordOptions {
+            from_boot: own,
+            duration: self.duration,
+            cancel: self.cancel.clone(),
+            console,
+            pause_at_end: own,
+        };
+        let mut progress = Progress::new();
+        let summary = record_session(observed, attached, file, options, |now| progress.draw(now));
+        progress.clear();
+        let summary = summary?;
+        for remark in &summary.remarks {
+            output::say(format_args!("uniprof: {remark}"));
+        }
+        Ok(summary)
+    }
+
+    /// Adds the image's identity to the session, and packs what names addresses. An image that is not the guest's is
+    /// refused where the user named it.
+    fn identify(
+        &self,
+        mut session: SessionInfo,
+        kernel: &Path,
+    ) -> anyhow::Result<(SessionInfo, Option<Vec<u8>>)> {
+        session.tool = concat!("uniprof ", env!("CARGO_PKG_VERSION")).into();
+        session.requested_hz = self.hz;
+        let named = self.symbols.kernel.is_some();
+        let bytes = match fs::read(kernel) {
+            Ok(bytes) => bytes,
+            Err(error) if named => {
+                return Err(error).with_context(|| format!("cannot read the image {}", kernel.display()));
+            }
+            Err(_) => return Ok((session, None)),
+        };
+        let image = match Image::parse(bytes.clone()) {
+            Ok(image) => image,
+            Err(error) if named => {
+                return Err(error).with_context(|| format!("cannot use the image {}", kernel.display()));
+            }
+            // QEMU boots more than ELF files; such a kernel has no names of its own.
+            Err(_) => return Ok((session, None)),
+        };
+        let said = GuestImage { build_id: session.build_id.clone(), text_hash: None };
+        if !self.symbols.force {
+            require_same(kernel, &image, &said)?;
+        }
+        if session.build_id.is_none() {
+            session.build_id = image.build_id().map(ToString::to_string);
+            session.text_identity = image.text_hash().map(|hash| hash.to_string());
+        }
+        Ok((session, attachment::pack(&bytes)))
+    }
+}
