@@ -39,6 +39,7 @@ mod folded;
 mod frame;
 mod functions;
 mod intern;
+mod merge;
 mod profile;
 mod raw_stacks;
 mod svg;

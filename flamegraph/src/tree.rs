@@ -1,9 +1,6 @@
 //! The call tree: a profile's stacks with equal frames merged, as every picture and report shows them.
 
-use rustc_hash::FxHashMap;
-
-use crate::frame::Kind;
-use crate::intern::StringId;
+use crate::merge::Merge;
 use crate::profile::{Amount, FrameId, Profile};
 
 /// Which of the two figures of an [`Amount`] counts.
@@ -86,122 +83,11 @@ pub struct CallTree {
     total: Amount,
 }
 
-type Key = (Option<u32>, StringId, Kind, bool);
-
-#[derive(Default)]
-struct Merge {
-    index: FxHashMap<Key, u32>,
-    parents: Vec<Option<u32>>,
-    nodes: Vec<CallNode>,
-}
-
-impl Merge {
-    fn child(&mut self, profile: &Profile, parent: Option<u32>, frame: FrameId) -> u32 {
-        let stored = profile.frames[frame.0 as usize];
-        let key = (parent, stored.name, stored.kind, stored.inlined);
-        *self.index.entry(key).or_insert_with(|| {
-            let depth = parent.map_or(0, |parent| self.nodes[parent as usize].depth + 1);
-            let amount = Amount::default();
-            self.parents.push(parent);
-            self.nodes.push(CallNode { depth, frame: Some(frame), own: amount, total: amount });
-            (self.nodes.len() - 1) as u32
-        })
-    }
-
-    fn callees(profile: &Profile) -> Self {
-        let mut used = vec![false; profile.nodes.len()];
-        for leaf in &profile.leaves {
-            used[leaf.stack.0 as usize] = true;
-        }
-        for index in (0..used.len()).rev() {
-            if let (true, Some(parent)) = (used[index], profile.nodes[index].parent) {
-                used[parent.0 as usize] = true;
-            }
-        }
-        let mut merge = Self::default();
-        let mut merged = vec![0; profile.nodes.len()];
-        for (index, node) in profile.nodes.iter().enumerate().filter(|(index, _)| used[*index]) {
-            let parent = node.parent.map(|parent| merged[parent.0 as usize]);
-            merged[index] = merge.child(profile, parent, node.frame);
-        }
-        for leaf in &profile.leaves {
-            merge.nodes[merged[leaf.stack.0 as usize] as usize].own += leaf.amount;
-        }
-        merge
-    }
-
-    fn callers(profile: &Profile) -> Self {
-        let mut merge = Self::default();
-        for leaf in &profile.leaves {
-            let mut parent = None;
-            for frame in profile.stack(leaf.stack) {
-                parent = Some(merge.child(profile, parent, frame));
-            }
-            if let Some(node) = parent {
-                merge.nodes[node as usize].own += leaf.amount;
-            }
-        }
-        merge
-    }
-
-    fn sum(&mut self) {
-        for index in (0..self.nodes.len()).rev() {
-            let own = self.nodes[index].own;
-            self.nodes[index].total += own;
-            if let Some(parent) = self.parents[index] {
-                let total = self.nodes[index].total;
-                self.nodes[parent as usize].total += total;
-            }
-        }
-    }
-
-    fn depth_first(self, profile: &Profile, order: Order) -> Vec<CallNode> {
-        let mut children: Vec<Vec<u32>> = vec![Vec::new(); self.nodes.len()];
-        let mut pending = Vec::new();
-        for (index, parent) in self.parents.iter().enumerate() {
-            match parent {
-                Some(parent) => children[*parent as usize].push(index as u32),
-                None => pending.push(index as u32),
-            }
-        }
-        let sort = |siblings: &mut Vec<u32>| {
-            siblings.sort_unstable_by(|&a, &b| {
-                let (a, b) = (&self.nodes[a as usize], &self.nodes[b as usize]);
-                let name = || name_order(profile, b).cmp(&name_order(profile, a));
-                match order {
-                    Order::Name => name(),
-                    Order::Heaviest(measure) => measure.of(a.total).cmp(&measure.of(b.total)).then_with(name),
-                }
-            });
-        };
-        sort(&mut pending);
-        let mut sorted = Vec::with_capacity(self.nodes.len());
-        while let Some(next) = pending.pop() {
-            sorted.push(self.nodes[next as usize]);
-            sort(&mut children[next as usize]);
-            pending.append(&mut children[next as usize]);
-        }
-        sorted
-    }
-}
-
-fn name_order<'a>(profile: &'a Profile, node: &CallNode) -> Option<(&'a str, bool, Kind)> {
-    node.frame.map(|id| {
-        let frame = profile.frame(id);
-        (frame.name, frame.inlined, frame.kind)
-    })
-}
-
 impl CallTree {
     /// The call tree of `profile`.
     #[must_use]
     pub fn new(profile: &Profile, direction: Direction, order: Order) -> Self {
-        let mut merge = match direction {
-            Direction::Callees => Merge::callees(profile),
-            Direction::Callers => Merge::callers(profile),
-        };
-        merge.sum();
-        Self { nodes: merge.depth_first(profile, order), total: profile.total() }
+        Self { nodes: Merge::new(profile, direction).depth_first(order), total: profile.total() }
     }
 
     /// The nodes in depth-first order.
