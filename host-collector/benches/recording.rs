@@ -48,7 +48,9 @@ fn benches(c: &mut Criterion) {
         let path = dir.path().join("bench.uniprof");
         let mut group = c.benchmark_group(place);
         group.sample_size(10).throughput(Throughput::Bytes(TOTAL as u64));
-        group.bench_function("write", |b| b.iter_batched(|| (), |()| write(&path, &blocks), BatchSize::PerIteration));
+        group.bench_function("write", |b| {
+            b.iter_batched(|| (), |()| write(&path, &blocks), BatchSize::PerIteration)
+        });
         group.bench_function("read", |b| b.iter(|| black_box(read(&path))));
         group.finish();
     }

@@ -19,7 +19,9 @@ use uniprof_wire::record::Class;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [kernel, out, rest @ ..] = &words[..] else { return Err("usage: record KERNEL OUT [MACHINE] [SECONDS] [WORDS]".into()) };
+    let [kernel, out, rest @ ..] = &words[..] else {
+        return Err("usage: record KERNEL OUT [MACHINE] [SECONDS] [WORDS]".into());
+    };
     let mut spec = LaunchSpec::new("example", kernel);
     spec.vcpus = 2;
     if rest.first().is_some_and(|machine| machine == "microvm") {
@@ -29,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     spec.cmdline = rest.iter().skip(2).cloned().collect();
 
     let (to_recording, lines) = crossbeam_channel::bounded(1024);
-    let console = Sinks { lines: Some(to_recording), copy: None };
+    let console = Sinks { lines: Some(to_recording), copy: Some(Box::new(std::io::stderr())) };
     let mut guest = launch(&Registry::open()?, &spec, LaunchOptions { console, cancel: Cancel::new() })?;
     let mut observed = Observed::Own(&mut guest);
     let wait = WaitOptions { limit: Duration::from_secs(10), hint: None, cancel: Cancel::new() };
@@ -42,7 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         pause_at_end: true,
         ..RecordOptions::default()
     };
-    let summary = record_session(&mut observed, &attached, file, options, |progress| eprintln!("{progress:?}"))?;
+    let summary =
+        record_session(&mut observed, &attached, file, options, |progress| eprintln!("{progress:?}"))?;
     println!("{:?}, {}, {} bytes", summary.reason, guest.shutdown(), summary.bytes);
     for class in Class::ALL {
         println!("{:9} {:?}", class.name(), summary.ledger.class(class));

@@ -214,7 +214,9 @@ fn look(
     // A guest that has just begun to set up anew is looked at again.
     Ok(match Tables::parse(&bytes) {
         Ok(tables) => Ok(Attached { memory: Arc::clone(memory), region, tables }),
-        Err(why) => Err(crate::memory::Search { refused: vec![(region.at, why)], scanned: bytes.len() as u64 }),
+        Err(why) => {
+            Err(crate::memory::Search { refused: vec![(region.at, why)], scanned: bytes.len() as u64 })
+        }
     })
 }
 
@@ -239,7 +241,11 @@ impl Attached {
         SessionInfo {
             version: 1,
             guest: entry.name.clone(),
-            kernel: entry.kernel.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            kernel: entry
+                .kernel
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
             build_id: self.tables.build_id(),
             boot_id: header.boot_id,
             architecture: header.architecture.name().into(),

@@ -109,7 +109,11 @@ struct Clock {
 
 impl Drainer {
     /// Begins to read `region`, which [`crate::memory::find_region`] has found. Every message will carry `session`.
-    pub fn attach(memory: Arc<dyn GuestMemory>, region: FoundRegion, session: u32) -> Result<Self, MemoryError> {
+    pub fn attach(
+        memory: Arc<dyn GuestMemory>,
+        region: FoundRegion,
+        session: u32,
+    ) -> Result<Self, MemoryError> {
         let geometry = region.header.geometry;
         let window = memory.window(region.at, geometry.region_bytes() as u64)?;
         let rings = (0..geometry.vcpus())
@@ -153,7 +157,9 @@ impl Drainer {
         let mut slots = vec![0; geometry.slots() * CLASSES];
         for index in 0..self.rings.len() {
             let words = self.ring_words(index);
-            if let Some(counters) = ring::read_counters(&words, geometry, Source::Live, COUNTER_ATTEMPTS, &mut slots) {
+            if let Some(counters) =
+                ring::read_counters(&words, geometry, Source::Live, COUNTER_ATTEMPTS, &mut slots)
+            {
                 self.rings[index].position = counters.head;
                 emit(self.counters(index, &counters, &slots, false));
             }
@@ -297,7 +303,8 @@ impl Drainer {
         let geometry = self.region.header.geometry;
         let table = geometry.vcpu_table() / 8 + VcpuField::Heartbeat as usize;
         let now = HostTime::now();
-        let heartbeats = (0..geometry.vcpus() as usize).filter_map(|vcpu| self.window.load(table + vcpu * VCPU_WORDS));
+        let heartbeats =
+            (0..geometry.vcpus() as usize).filter_map(|vcpu| self.window.load(table + vcpu * VCPU_WORDS));
         let tsc = heartbeats.max().unwrap_or(0);
         if let Some((at, pair)) = self.clock.look(tsc, now) {
             emit(Message { at, session: self.session, body: Body::Clock(pair) });

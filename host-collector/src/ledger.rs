@@ -137,8 +137,12 @@ impl Ledger {
                 None => self.unplaced += 1,
             }
         } else if let Some(tables) = &self.tables {
-            let account =
-                RingAccount::from_here(tables.geometry().ring(), tables.header.salt(), &known, &counters.slots);
+            let account = RingAccount::from_here(
+                tables.geometry().ring(),
+                tables.header.salt(),
+                &known,
+                &counters.slots,
+            );
             self.rings.insert(counters.ring, Open { account, settled: false });
         } else {
             self.unplaced += 1;

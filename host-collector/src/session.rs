@@ -180,7 +180,9 @@ pub fn record_session(
     let (ledger, bytes) = written?;
     let mut remarks = drained?;
     remarks.extend(ledger.unsettled().map(|ring| {
-        format!("{ring} was being written to all the time: what it lost in its last moments is not in the account")
+        format!(
+            "{ring} was being written to all the time: what it lost in its last moments is not in the account"
+        )
     }));
     Ok(Summary { reason, exit: guest.exit(), elapsed: started.elapsed(), bytes, ledger, remarks })
 }
@@ -286,7 +288,9 @@ fn drain_loop(
 
 fn strange(drainer: &Drainer) -> Vec<String> {
     let told = |(ring, head)| {
-        format!("{ring} showed an impossible head ({head:#x}) and was not read any further: guest inconsistent")
+        format!(
+            "{ring} showed an impossible head ({head:#x}) and was not read any further: guest inconsistent"
+        )
     };
     drainer.implausible().map(told).collect()
 }

@@ -3,8 +3,8 @@
 use uniprof_wire::{
     layout::{Geometry, LayoutError, RegionHeader},
     tables::{
-        CRASH_WORDS, CrashRecord, IMAGE_SLOTS, IMAGE_WORDS, ImageEntry, Slot, THREAD_SLOTS, THREAD_WORDS, ThreadEntry,
-        VCPU_WORDS, VcpuStats,
+        CRASH_WORDS, CrashRecord, IMAGE_SLOTS, IMAGE_WORDS, ImageEntry, Slot, THREAD_SLOTS, THREAD_WORDS,
+        ThreadEntry, VCPU_WORDS, VcpuStats,
     },
 };
 
@@ -39,7 +39,9 @@ impl Tables {
         let vcpus = geometry.vcpus() as usize;
         Ok(Self {
             header,
-            vcpus: slots::<VCPU_WORDS>(bytes, geometry.vcpu_table(), vcpus).map(|w| VcpuStats::from_words(&w)).collect(),
+            vcpus: slots::<VCPU_WORDS>(bytes, geometry.vcpu_table(), vcpus)
+                .map(|w| VcpuStats::from_words(&w))
+                .collect(),
             crashes: slots::<CRASH_WORDS>(bytes, geometry.crash_table(), vcpus)
                 .map(|w| CrashRecord::from_words(&w))
                 .collect(),

@@ -110,7 +110,12 @@ impl Registry {
         }
         let source = std::io::Error::new(
             ErrorKind::StorageFull,
-            format!("{bytes} bytes are needed; {SHM} has {} free, {} has {}", room(shm), self.root.display(), room(&self.root)),
+            format!(
+                "{bytes} bytes are needed; {SHM} has {} free, {} has {}",
+                room(shm),
+                self.root.display(),
+                room(&self.root)
+            ),
         );
         Err(GuestsError::Io { doing: "find room for the guest's memory in", path: shm.into(), source })
     }
@@ -205,7 +210,9 @@ impl Registry {
         if let Some(name) = dir.file_name().and_then(|name| name.to_str()) {
             let memory = Path::new(SHM).join(format!("{}{name}", self.shm_prefix()));
             match std::fs::remove_file(&memory) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(io("remove", &memory)(error)),
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(io("remove", &memory)(error));
+                }
                 _ => {}
             }
         }

@@ -99,7 +99,9 @@ pub enum GuestsError {
         name: String,
     },
     /// The directory is somebody else's, or open to others.
-    #[error("{path} can't be trusted with control sockets: {why}; remove it, or set XDG_RUNTIME_DIR to a directory of your own")]
+    #[error(
+        "{path} can't be trusted with control sockets: {why}; remove it, or set XDG_RUNTIME_DIR to a directory of your own"
+    )]
     Untrusted {
         /// The directory.
         path: PathBuf,

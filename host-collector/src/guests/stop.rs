@@ -18,7 +18,8 @@ impl Registry {
     /// Ends the guest: asks QEMU over QMP, then SIGTERM, then SIGKILL. Returns when its process is gone.
     pub fn stop(&self, target: &str) -> Result<GuestEntry, GuestsError> {
         let entry = self.find(target)?;
-        let wont = |why: &str| GuestsError::WontStop { name: entry.name.clone(), pid: entry.pid, why: why.into() };
+        let wont =
+            |why: &str| GuestsError::WontStop { name: entry.name.clone(), pid: entry.pid, why: why.into() };
         let Some(pid) = i32::try_from(entry.pid).ok().and_then(Pid::from_raw) else {
             return Err(wont("it is still being started"));
         };

@@ -48,7 +48,8 @@ impl HostCpu {
     /// Asks this machine.
     #[must_use]
     pub fn probe() -> Self {
-        let kvm_refused = OpenOptions::new().read(true).write(true).open("/dev/kvm").err().map(|e| e.to_string());
+        let kvm_refused =
+            OpenOptions::new().read(true).write(true).open("/dev/kvm").err().map(|e| e.to_string());
         let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         Self { kvm_refused, virtualizes: has_virtualization(&cpus) }
     }

@@ -80,7 +80,11 @@ impl LaunchSpec {
             Placement::Ram => line.pair("-machine", format!("{machine},memory-backend={BACKEND}")),
             Placement::Ivshmem => line.pair("-machine", machine),
         }
-        let accel = if accelerator.is_emulated() && self.icount.is_none() { "tcg,thread=multi" } else { &accelerator.name };
+        let accel = if accelerator.is_emulated() && self.icount.is_none() {
+            "tcg,thread=multi"
+        } else {
+            &accelerator.name
+        };
         line.pair("-accel", accel);
         if let Some(icount) = &self.icount {
             line.pair("-icount", icount);
@@ -121,7 +125,10 @@ impl LaunchSpec {
             Machine::Q35 => "virtio-blk-pci",
             Machine::Microvm => "virtio-blk-device",
         };
-        line.pair("-drive", option(&format!("id=disk{index},if=none,format=raw,file="), Path::new(drive), ""));
+        line.pair(
+            "-drive",
+            option(&format!("id=disk{index},if=none,format=raw,file="), Path::new(drive), ""),
+        );
         line.pair("-device", format!("{device},drive=disk{index}"));
     }
 }
@@ -229,7 +236,10 @@ mod tests {
         let line = shell_quoted(&spec.command_line(&accel("tcg"), &files, 0).unwrap());
         assert!(line.contains("mem-path=/m,,em "), "{line}");
         assert!(line.contains(r"-kernel '/a b/it'\''s' -drive"), "{line}");
-        assert!(line.contains("file=/d,,1.img -device virtio-blk-pci,drive=disk0 -drive file=x,if=virtio"), "{line}");
+        assert!(
+            line.contains("file=/d,,1.img -device virtio-blk-pci,drive=disk0 -drive file=x,if=virtio"),
+            "{line}"
+        );
         assert!(line.ends_with("-d int"), "{line}");
     }
 

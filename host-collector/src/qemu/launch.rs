@@ -1,14 +1,11 @@
 //! Starting a guest.
 
-use std::{
-    ffi::OsString,
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
 
-use super::{Accelerator, Files, GuestExit, HostCpu, LaunchSpec, Placement, SpecError, command::BACKEND, process::Process};
+use super::{
+    Accelerator, Files, GuestExit, HostCpu, LaunchSpec, Placement, SpecError, command::BACKEND,
+    process::Process,
+};
 use crate::{
     cancel::Cancel,
     clock::HostTime,
@@ -106,7 +103,11 @@ pub struct Guest {
 pub fn launch(registry: &Registry, spec: &LaunchSpec, options: LaunchOptions) -> Result<Guest, LaunchError> {
     spec.validate()?;
     std::fs::File::open(&spec.kernel)
-        .and_then(|kernel| if kernel.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) })
+        .and_then(
+            |kernel| {
+                if kernel.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
+            },
+        )
         .map_err(|source| LaunchError::Kernel { path: spec.kernel.clone(), source })?;
     let accelerator = HostCpu::probe().choose(spec.accelerator)?;
     let mut reservation = registry.reserve(&spec.name)?;
@@ -119,7 +120,9 @@ pub fn launch(registry: &Registry, spec: &LaunchSpec, options: LaunchOptions) ->
     let mut qmp = connect(&files, &process, &stderr, &options.cancel)?;
     let ram_map = match spec.placement() {
         Placement::Ivshmem => None,
-        Placement::Ram => Some(RamMap::from_mtree(&qmp.human_monitor("info mtree -f", QEMU_LIMIT)?, BACKEND)?),
+        Placement::Ram => {
+            Some(RamMap::from_mtree(&qmp.human_monitor("info mtree -f", QEMU_LIMIT)?, BACKEND)?)
+        }
     };
     let entry = GuestEntry {
         name: spec.name.clone(),

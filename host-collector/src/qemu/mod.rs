@@ -11,8 +11,8 @@ mod process;
 mod spec;
 
 pub use accel::{Accelerator, AcceleratorChoice, HostCpu};
-pub(crate) use launch::PIPE_LIMIT;
 pub use command::{Files, shell_quoted};
+pub(crate) use launch::PIPE_LIMIT;
 pub use launch::{Guest, LaunchError, LaunchOptions, launch};
 pub use process::GuestExit;
 pub use spec::{LaunchSpec, Machine, Placement, SpecError};

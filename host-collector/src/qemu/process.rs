@@ -114,8 +114,7 @@ impl Process {
                 return *status;
             }
             let slice = left.min(Duration::from_millis(20));
-            (status, _) =
-                self.exit.ended.wait_timeout(status, slice).unwrap_or_else(PoisonError::into_inner);
+            (status, _) = self.exit.ended.wait_timeout(status, slice).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

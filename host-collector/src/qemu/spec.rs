@@ -150,7 +150,9 @@ impl LaunchSpec {
         if self.machine == Machine::Microvm && self.placement() == Placement::Ivshmem {
             return Err(SpecError::NoPci);
         }
-        if let Some(word) = self.cmdline.iter().find(|word| word.contains(|c: char| c.is_whitespace() || c == '\0')) {
+        if let Some(word) =
+            self.cmdline.iter().find(|word| word.contains(|c: char| c.is_whitespace() || c == '\0'))
+        {
             return Err(SpecError::Word { word: word.clone() });
         }
         Ok(())
@@ -160,7 +162,8 @@ impl LaunchSpec {
 /// Names become file names, arguments and table cells, so they stay plain.
 pub(crate) fn valid_name(name: &str) -> Result<(), SpecError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let fine = !name.is_empty() && name.len() <= 48 && name.chars().all(plain) && !name.starts_with(['.', '-']);
+    let fine =
+        !name.is_empty() && name.len() <= 48 && name.chars().all(plain) && !name.starts_with(['.', '-']);
     if fine { Ok(()) } else { Err(SpecError::Name { name: name.into() }) }
 }
 
@@ -168,7 +171,9 @@ pub(crate) fn valid_name(name: &str) -> Result<(), SpecError> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// A name with other characters, or too long.
-    #[error("{name:?} can't be a guest's name: use up to 48 letters, digits, '.', '_', '-', not starting with '.' or '-'")]
+    #[error(
+        "{name:?} can't be a guest's name: use up to 48 letters, digits, '.', '_', '-', not starting with '.' or '-'"
+    )]
     Name {
         /// The name.
         name: String,

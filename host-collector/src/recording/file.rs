@@ -116,7 +116,13 @@ impl RecordingFile {
     }
 
     /// Adds a file; see [`Writer::attach`].
-    pub fn attach(&mut self, name: &str, media_type: &str, bytes: &[u8], at_ns: u64) -> Result<(), FileError> {
+    pub fn attach(
+        &mut self,
+        name: &str,
+        media_type: &str,
+        bytes: &[u8],
+        at_ns: u64,
+    ) -> Result<(), FileError> {
         self.with(|writer| writer.attach(name, media_type, bytes, at_ns))
     }
 
@@ -148,16 +154,17 @@ impl RecordingFile {
         let size = file.metadata().map_or(0, |found| found.len());
         let flushed = file.flush();
         if let Some(partial) = self.partial.take() {
-            flushed.and_then(|()| std::fs::rename(&partial, &self.path)).map_err(|source| FileError::Rename {
-                partial,
-                path: self.path.clone(),
-                source,
-            })?;
+            flushed
+                .and_then(|()| std::fs::rename(&partial, &self.path))
+                .map_err(|source| FileError::Rename { partial, path: self.path.clone(), source })?;
         }
         Ok(size)
     }
 
-    fn with(&mut self, work: impl FnOnce(&mut Writer<File>) -> Result<(), RecordError>) -> Result<(), FileError> {
+    fn with(
+        &mut self,
+        work: impl FnOnce(&mut Writer<File>) -> Result<(), RecordError>,
+    ) -> Result<(), FileError> {
         match self.writer.as_mut().map(work) {
             None | Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(self.failed(error)),

@@ -124,7 +124,10 @@ impl<R: Read> Frames<R> {
                 let len = le64(&head[1..]);
                 let plausible = (CHUNK_HEAD as u64..=MAX_RECORD).contains(&len)
                     && chunk_records(&head[FRAME_HEAD..FRAME_HEAD + CHUNK_HEAD], len).is_some();
-                if plausible && self.have(FRAME_HEAD + len as usize)? && chunk_is_whole(self.body(len as usize)) {
+                if plausible
+                    && self.have(FRAME_HEAD + len as usize)?
+                    && chunk_is_whole(self.body(len as usize))
+                {
                     return Ok(self.position() - from);
                 }
             }

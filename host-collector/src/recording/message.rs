@@ -146,7 +146,13 @@ impl Message<'_> {
                 Body::Block { ring, start, sealed, words: Cow::Owned(words.into_owned()) }
             }
             Body::Counters(RingCounters { ring, head, last, refused, slots }) => {
-                Body::Counters(RingCounters { ring, head, last, refused, slots: Cow::Owned(slots.into_owned()) })
+                Body::Counters(RingCounters {
+                    ring,
+                    head,
+                    last,
+                    refused,
+                    slots: Cow::Owned(slots.into_owned()),
+                })
             }
             Body::Clock(pair) => Body::Clock(pair),
             Body::Console { continued, bytes } => {
@@ -244,7 +250,9 @@ impl Head {
                 let (uncertainty_ns, rest) = take(rest)?;
                 (HeadBody::Clock(ClockPair { tsc, uncertainty_ns }), rest)
             }
-            CONSOLE => take(rest).map(|(continued, rest)| (HeadBody::Console { continued: continued != 0 }, rest))?,
+            CONSOLE => {
+                take(rest).map(|(continued, rest)| (HeadBody::Console { continued: continued != 0 }, rest))?
+            }
             END => (HeadBody::End, rest),
             _ => return None,
         };

@@ -222,7 +222,9 @@ impl<R: Read> Reader<R> {
     fn frame(&mut self, opcode: u8, len: usize) -> io::Result<Option<Step>> {
         let body = self.frames.body(len);
         match opcode {
-            op::CHUNK if body.get(..CHUNK_HEAD).and_then(|head| chunk_records(head, len as u64)).is_none() => {
+            op::CHUNK
+                if body.get(..CHUNK_HEAD).and_then(|head| chunk_records(head, len as u64)).is_none() =>
+            {
                 return self.resynchronise("a chunk whose numbers disagree").map(|()| None);
             }
             op::CHUNK if !chunk_is_whole(body) => self.pass_damaged(len, "a chunk with a wrong CRC"),
@@ -286,7 +288,11 @@ impl<R: Read> Reader<R> {
         let missing = sequence.wrapping_sub(self.next_sequence);
         if missing > 0 {
             let at = self.frames.position();
-            self.damage.push(Damage { at, bytes: 0, what: format!("{missing} messages before this are missing") });
+            self.damage.push(Damage {
+                at,
+                bytes: 0,
+                what: format!("{missing} messages before this are missing"),
+            });
         }
         self.next_sequence = sequence.wrapping_add(1);
     }
@@ -358,7 +364,8 @@ fn attachment(body: &[u8]) -> Option<(String, String, Range<usize>)> {
     let (name, rest) = string(fields.get(16..)?)?;
     let (media_type, rest) = string(rest)?;
     let (len, bytes) = rest.split_first_chunk()?;
-    let whole = u64::from_le_bytes(*len) == bytes.len() as u64 && [0, crc32fast::hash(fields)].contains(&le32(crc));
+    let whole =
+        u64::from_le_bytes(*len) == bytes.len() as u64 && [0, crc32fast::hash(fields)].contains(&le32(crc));
     let begin = fields.len() - bytes.len();
     whole.then(|| (name.to_owned(), media_type.to_owned(), begin..fields.len()))
 }

@@ -40,7 +40,13 @@ fn all_kinds() -> Vec<Message<'static>> {
         message(2, Body::Console { continued: true, bytes: b"li\xffne"[..].into() }),
         message(
             3,
-            Body::Counters(RingCounters { ring, head: 4, last: true, refused: [1; 8], slots: vec![2; 64].into() }),
+            Body::Counters(RingCounters {
+                ring,
+                head: 4,
+                last: true,
+                refused: [1; 8],
+                slots: vec![2; 64].into(),
+            }),
         ),
         block(4, 0),
         block(6, 100),
@@ -98,7 +104,8 @@ fn what_is_written_is_read() {
 #[test]
 fn other_tools_read_it_too() {
     let (bytes, _) = recording(&all_kinds(), 2);
-    let messages: Vec<_> = mcap::MessageStream::new(&bytes).unwrap().map(|message| message.unwrap()).collect();
+    let messages: Vec<_> =
+        mcap::MessageStream::new(&bytes).unwrap().map(|message| message.unwrap()).collect();
     let topics: Vec<_> = messages.iter().map(|message| message.channel.topic.as_str()).collect();
     assert_eq!(topics, ["region", "clock", "console", "vcpu9/events", "vcpu0/core", "vcpu0/events", "end"]);
     let summary = mcap::Summary::read(&bytes).unwrap().unwrap();

@@ -80,8 +80,14 @@ impl<W: Write> Writer<W> {
             .disable_seeking(true)
             .emit_message_indexes(false);
         let mcap = options.create(NoSeek::new(counting)).map_err(|error| failed(error, &saved))?;
-        let mut writer =
-            Self { mcap, saved, sequence: 0, channels: BTreeMap::new(), buffer: Vec::new(), open_since: None };
+        let mut writer = Self {
+            mcap,
+            saved,
+            sequence: 0,
+            channels: BTreeMap::new(),
+            buffer: Vec::new(),
+            open_since: None,
+        };
         let metadata = Metadata { name: SESSION.into(), metadata: session.to_metadata() };
         writer.mcap.write_metadata(&metadata).map_err(|error| failed(error, &writer.saved))?;
         Ok(writer)
@@ -94,7 +100,13 @@ impl<W: Write> Writer<W> {
     }
 
     /// Adds a file, such as the kernel's symbols. Its bytes are stored as they are.
-    pub fn attach(&mut self, name: &str, media_type: &str, bytes: &[u8], at_ns: u64) -> Result<(), RecordError> {
+    pub fn attach(
+        &mut self,
+        name: &str,
+        media_type: &str,
+        bytes: &[u8],
+        at_ns: u64,
+    ) -> Result<(), RecordError> {
         let attachment = mcap::Attachment {
             log_time: at_ns,
             create_time: at_ns,
@@ -115,7 +127,9 @@ impl<W: Write> Writer<W> {
             log_time: message.at.realtime_ns,
             publish_time: message.at.monotonic_ns,
         };
-        self.mcap.write_to_known_channel(&header, &self.buffer).map_err(|error| failed(error, &self.saved))?;
+        self.mcap
+            .write_to_known_channel(&header, &self.buffer)
+            .map_err(|error| failed(error, &self.saved))?;
         self.sequence = self.sequence.wrapping_add(1);
         self.open_since.get_or_insert_with(Instant::now);
         self.flush_if_due()

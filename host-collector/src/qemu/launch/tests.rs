@@ -7,19 +7,36 @@ use super::{super::*, *};
 /// An ELF that QEMU boots through PVH, whose 32-bit code is `code`.
 fn kernel(dir: &Path, code: &[u8]) -> PathBuf {
     let mut elf = Vec::new();
-    let le = |elf: &mut Vec<u8>, value: u64, bytes: usize| elf.extend_from_slice(&value.to_le_bytes()[..bytes]);
+    let le =
+        |elf: &mut Vec<u8>, value: u64, bytes: usize| elf.extend_from_slice(&value.to_le_bytes()[..bytes]);
     elf.extend_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    for (value, bytes) in
-        [(2, 2), (62, 2), (1, 4), (0x10_0000, 8), (64, 8), (0, 8), (0, 4), (64, 2), (56, 2), (2, 2), (0, 2), (0, 2), (0, 2)]
-    {
+    for (value, bytes) in [
+        (2, 2),
+        (62, 2),
+        (1, 4),
+        (0x10_0000, 8),
+        (64, 8),
+        (0, 8),
+        (0, 4),
+        (64, 2),
+        (56, 2),
+        (2, 2),
+        (0, 2),
+        (0, 2),
+        (0, 2),
+    ] {
         le(&mut elf, value, bytes);
     }
     let len = code.len() as u64;
     // PT_LOAD of the code, PT_NOTE with XEN_ELFNOTE_PHYS32_ENTRY.
-    for (value, bytes) in [(1, 4), (5, 4), (0x1000, 8), (0x10_0000, 8), (0x10_0000, 8), (len, 8), (len, 8), (0x1000, 8)] {
+    for (value, bytes) in
+        [(1, 4), (5, 4), (0x1000, 8), (0x10_0000, 8), (0x10_0000, 8), (len, 8), (len, 8), (0x1000, 8)]
+    {
         le(&mut elf, value, bytes);
     }
-    for (value, bytes) in [(4, 4), (4, 4), (0x800, 8), (0x20_0000, 8), (0x20_0000, 8), (20, 8), (20, 8), (4, 8)] {
+    for (value, bytes) in
+        [(4, 4), (4, 4), (0x800, 8), (0x20_0000, 8), (0x20_0000, 8), (20, 8), (20, 8), (4, 8)]
+    {
         le(&mut elf, value, bytes);
     }
     elf.resize(0x800, 0);
@@ -83,9 +100,11 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[test]
 fn a_guest_runs_is_found_and_leaves_nothing() {
     let lab = Lab::new();
-    for (machine, placement) in
-        [(Machine::Q35, Placement::Ivshmem), (Machine::Q35, Placement::Ram), (Machine::Microvm, Placement::Ram)]
-    {
+    for (machine, placement) in [
+        (Machine::Q35, Placement::Ivshmem),
+        (Machine::Q35, Placement::Ram),
+        (Machine::Microvm, Placement::Ram),
+    ] {
         let mut spec = lab.spec("guest", false);
         (spec.machine, spec.placement) = (machine, Some(placement));
         let guest = lab.launch(&spec).unwrap();
