@@ -70,7 +70,8 @@ impl Random {
 /// One stack: `FRAMES` frames of frame pointer and return address, and a root.
 type Stack = [[u64; 2]; FRAMES + 1];
 
-/// Stacks of the kernel's own addresses, and where each was interrupted.
+/// Stacks as a program makes them: a call tree in which each function has one to three callees, of addresses of the kernel.
+/// Returns them with where each was interrupted.
 fn stacks(kernel: &Path) -> Result<(Vec<Stack>, Vec<u64>), Box<dyn Error>> {
     let image = uniprof_symbolizer::Image::parse(std::fs::read(kernel)?)?;
     let text = image.executable_ranges().into_iter().max_by_key(|r| r.end - r.start).ok_or("no text")?;
@@ -78,13 +79,21 @@ fn stacks(kernel: &Path) -> Result<(Vec<Stack>, Vec<u64>), Box<dyn Error>> {
     let addresses: Vec<u64> = (0..DISTINCT_ADDRESSES)
         .map(|_| text.start + 16 + random.below((text.end - text.start - 32) as usize) as u64)
         .collect();
+    // A call site is its caller and which of the caller's callees it is, so equal ways have equal addresses.
+    let callee = |caller: usize, choice: usize| {
+        addresses[(caller * 31 + choice * 17 + 7).wrapping_mul(0x9e37_79b1) % addresses.len()]
+    };
     let mut stacks = vec![[[0u64; 2]; FRAMES + 1]; DISTINCT_STACKS];
+    let mut interrupted = Vec::with_capacity(stacks.len());
     for stack in &mut stacks {
-        for i in 0..FRAMES {
-            stack[i] = [&raw const stack[i + 1] as u64, addresses[random.below(addresses.len())]];
+        let mut way = 1;
+        for i in (0..FRAMES).rev() {
+            let choice = if i % 2 == 0 { random.below(3) } else { 0 };
+            stack[i] = [&raw const stack[i + 1] as u64, callee(way, choice)];
+            way = (way * 3 + choice) % 1_000_003;
         }
+        interrupted.push(callee(way, random.below(3)));
     }
-    let interrupted = (0..DISTINCT_STACKS).map(|_| addresses[random.below(addresses.len())]).collect();
     Ok((stacks, interrupted))
 }
 
@@ -143,7 +152,7 @@ fn sample(stacks: &[Stack], interrupted: &[u64], tsc_hz: u64, seconds: u64) -> u
 }
 
 /// Drains into the recording, as `uniprof record` does, on two threads with a channel between them.
-fn record(region: &Path, kernel: &Path, recording: &Path) -> Result<(Ledger, u64), Box<dyn Error>> {
+fn record(region: &Path, recording: &Path) -> Result<(Ledger, u64), Box<dyn Error>> {
     let memory: Arc<dyn GuestMemory> = Arc::new(IvshmemFile::open(region)?);
     let found = find_region(&*memory, None)?.map_err(|search| format!("no region: {search:?}"))?;
     let (send, receive) = crossbeam_channel::bounded::<Message<'static>>(4096);
@@ -179,7 +188,6 @@ fn record(region: &Path, kernel: &Path, recording: &Path) -> Result<(Ledger, u64
         }
         drainer.finish(Source::Dead, &mut emit)?;
         drop(send);
-        let _ = kernel;
         Ok(writer.join().map_err(|_| "the writer panicked")??)
     })
 }
@@ -252,7 +260,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let begin = Instant::now();
     let (ledger, bytes, sampled) = std::thread::scope(|scope| -> Result<_, Box<dyn Error>> {
         let guest = scope.spawn(|| sample(&stacks, &interrupted, hz, seconds));
-        let (ledger, bytes) = record(&path("region"), &kernel, &path("r.uniprof"))?;
+        let (ledger, bytes) = record(&path("region"), &path("r.uniprof"))?;
         Ok((ledger, bytes, guest.join().map_err(|_| "the guest panicked")?))
     })?;
     let took = begin.elapsed().as_secs_f64();
