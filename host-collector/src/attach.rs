@@ -263,3 +263,37 @@ impl Attached {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::{Does, Lab};
+
+    fn wait(does: Does) -> String {
+        let lab = Lab::new();
+        let mut guest = lab.launch(&lab.spec("guest", does)).unwrap();
+        let options = WaitOptions { limit: Duration::from_millis(1500), hint: None, cancel: Cancel::new() };
+        wait_for_region(&Observed::Own(&mut guest), &options).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_guest_without_a_region_is_told_from_one_that_does_not_boot() {
+        let silent = wait(Does::Sulk);
+        assert!(silent.contains("did not boot"), "{silent}");
+        let without = wait(Does::Hang);
+        assert!(without.contains("uniprof_probes::init") && without.ends_with("  hi"), "{without}");
+        let ended = wait(Does::Exit);
+        assert!(ended.contains("ended itself with 0x10") && ended.ends_with("  hi"), "{ended}");
+    }
+
+    #[test]
+    fn the_wait_ends_with_the_token() {
+        let lab = Lab::new();
+        let mut guest = lab.launch(&lab.spec("guest", Does::Hang)).unwrap();
+        let cancel = Cancel::new();
+        cancel.cancel();
+        let options = WaitOptions { limit: Duration::from_secs(60), hint: None, cancel };
+        let error = wait_for_region(&Observed::Own(&mut guest), &options).err().unwrap();
+        assert!(matches!(error, AttachError::Cancelled), "{error}");
+    }
+}

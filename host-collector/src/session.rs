@@ -400,3 +400,6 @@ impl Meter {
         *shared.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
     }
 }
+
+#[cfg(test)]
+mod tests;

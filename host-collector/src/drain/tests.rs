@@ -1,103 +1,24 @@
 //! A guest is played by a writer over the same file that the collector reads.
 
-use std::{
-    fs::File,
-    os::unix::fs::FileExt,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::Ordering;
 
 use uniprof_wire::{
     address::GuestPhysical,
-    layout::{MAGIC, RegionHeader},
-    record::{Class, EventRecord, Record},
-    ring::{HEAD, IN_FLIGHT, Writer, WriterWords},
+    record::Class,
+    ring::{HEAD, IN_FLIGHT, WriterWords},
 };
 
 use super::*;
 use crate::{
+    lab::{BASE, PlayedGuest},
     ledger::Ledger,
     memory::{IvshmemFile, find_region},
-    tables::tests::header,
 };
 
-const BASE: u64 = 0xfe00_0000;
-
-/// One ring of the played guest: words of the file.
-struct FileWords<'a> {
-    file: &'a File,
-    first: usize,
-}
-
-impl WriterWords for FileWords<'_> {
-    fn load(&self, index: usize) -> u64 {
-        let mut bytes = [0; 8];
-        self.file.read_exact_at(&mut bytes, ((self.first + index) * 8) as u64).unwrap();
-        u64::from_le_bytes(bytes)
-    }
-    fn store(&self, index: usize, value: u64) {
-        self.file.write_all_at(&value.to_le_bytes(), ((self.first + index) * 8) as u64).unwrap();
-    }
-    fn local_compare_exchange(&self, index: usize, old: u64, new: u64) -> bool {
-        let same = self.load(index) == old;
-        if same {
-            self.store(index, new);
-        }
-        same
-    }
-    fn local_add(&self, index: usize, value: u64) {
-        self.store(index, self.load(index).wrapping_add(value));
-    }
-}
-
-struct PlayedGuest {
-    file: tempfile::NamedTempFile,
-    header: RegionHeader,
-    written: AtomicU64,
-}
-
-impl PlayedGuest {
-    fn boot(vcpus: u32) -> Self {
-        let header = header(BASE, vcpus, 64 << 10);
-        let file = tempfile::Builder::new().tempfile_in("/dev/shm").unwrap();
-        file.as_file().set_len(header.geometry.region_bytes() as u64).unwrap();
-        let guest = Self { file, header, written: AtomicU64::new(0) };
-        guest.publish();
-        guest
-    }
-
-    fn words(&self, vcpu: u32, kind: RingKind) -> FileWords<'_> {
-        FileWords { file: self.file.as_file(), first: self.header.geometry.ring_offset(vcpu, kind) / 8 }
-    }
-
-    fn publish(&self) {
-        let magic = FileWords { file: self.file.as_file(), first: 0 };
-        magic.store(0, 0);
-        for vcpu in 0..self.header.geometry.vcpus() {
-            for kind in RingKind::ALL {
-                Writer::new(self.words(vcpu, kind), self.header.geometry.ring(), self.header.salt()).format();
-            }
-        }
-        for (index, word) in self.header.to_words().iter().enumerate().skip(1) {
-            magic.store(index, *word);
-        }
-        magic.store(0, MAGIC);
-    }
-
-    fn write(&self, vcpu: u32, records: u64) {
-        let writer =
-            Writer::new(self.words(vcpu, RingKind::Events), self.header.geometry.ring(), self.header.salt());
-        for n in 0..records {
-            let event = EventRecord { tsc: n, site: 0, thread: 0, args: &[n; 5] };
-            writer.write_record(&Record::Event(event)).unwrap();
-        }
-        self.written.fetch_add(records, Ordering::Relaxed);
-    }
-
-    fn drainer(&self, session: u32) -> Drainer {
-        let memory: Arc<dyn GuestMemory> = Arc::new(IvshmemFile::open(self.file.path()).unwrap());
-        let region = find_region(&memory, None).unwrap().unwrap();
-        Drainer::attach(memory, region, session).unwrap()
-    }
+fn attach(guest: &PlayedGuest, session: u32) -> Drainer {
+    let memory: Arc<dyn GuestMemory> = Arc::new(IvshmemFile::open(guest.file.path()).unwrap());
+    let region = find_region(&memory, None).unwrap().unwrap();
+    Drainer::attach(memory, region, session).unwrap()
 }
 
 /// Feeds a ledger, and keeps the messages for a second reading.
@@ -117,7 +38,7 @@ impl Sink {
 #[test]
 fn everything_is_read_and_accounted_for() {
     let guest = PlayedGuest::boot(2);
-    let mut drainer = guest.drainer(0);
+    let mut drainer = attach(&guest, 0);
     let mut sink = Sink::default();
     drainer.begin(Begin::Boot, &mut |message| sink.take(message)).unwrap();
     for step in 0..40 {
@@ -146,7 +67,7 @@ fn everything_is_read_and_accounted_for() {
 fn a_late_reader_counts_only_what_is_new() {
     let guest = PlayedGuest::boot(1);
     guest.write(0, 5000);
-    let mut drainer = guest.drainer(0);
+    let mut drainer = attach(&guest, 0);
     let mut sink = Sink::default();
     drainer.begin(Begin::Now, &mut |message| sink.take(message)).unwrap();
     guest.write(0, 20);
@@ -159,7 +80,7 @@ fn a_late_reader_counts_only_what_is_new() {
 #[test]
 fn a_new_boot_is_a_new_session() {
     let mut guest = PlayedGuest::boot(1);
-    let mut drainer = guest.drainer(0);
+    let mut drainer = attach(&guest, 0);
     let mut sink = Sink::default();
     drainer.begin(Begin::Boot, &mut |message| sink.take(message)).unwrap();
     guest.write(0, 10);
@@ -170,7 +91,7 @@ fn a_new_boot_is_a_new_session() {
     let count = sink.messages.len();
     assert!(drainer.round(Source::Live, &mut |message| sink.take(message)).rebooted);
     assert_eq!(sink.messages.len(), count, "nothing of the new boot is taken for the old one's");
-    let mut drainer = guest.drainer(1);
+    let mut drainer = attach(&guest, 1);
     drainer.begin(Begin::Boot, &mut |message| sink.take(message)).unwrap();
     drainer.finish(Source::Dead, &mut |message| sink.take(message)).unwrap();
     assert_eq!(sink.ledger.class(Class::Event).received, 17);
@@ -179,7 +100,7 @@ fn a_new_boot_is_a_new_session() {
 #[test]
 fn an_impossible_head_stops_its_ring_and_no_other() {
     let guest = PlayedGuest::boot(1);
-    let mut drainer = guest.drainer(0);
+    let mut drainer = attach(&guest, 0);
     let mut sink = Sink::default();
     drainer.begin(Begin::Boot, &mut |message| sink.take(message)).unwrap();
     guest.words(0, RingKind::Core).store(HEAD, u64::MAX);
@@ -209,7 +130,7 @@ fn a_guest_that_died_while_writing_is_read_to_its_end() {
         uniprof_wire::ring::tag(head, guest.header.salt()),
     );
     words.store(geometry.word_of(head), busy);
-    let mut drainer = guest.drainer(0);
+    let mut drainer = attach(&guest, 0);
     let mut sink = Sink::default();
     drainer.begin(Begin::Boot, &mut |message| sink.take(message)).unwrap();
     let (_, settled) = drainer.finish(Source::Live, &mut |message| sink.take(message)).unwrap();
