@@ -66,6 +66,14 @@ fn watch(dir: &Path) {
 fn build(source: &Path, target_dir: &Path) -> PathBuf {
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo.current_dir(source).args(["build", "--release", "--quiet", "--target-dir"]).arg(target_dir);
+    // Added to the kernel's own flags: its file must not depend on where the checkout lies, and names what it says.
+    let workspace = source.parent().unwrap_or(source);
+    let flags = [Some((workspace.to_owned(), "uniprof")), cargo_home().map(|home| (home, "cargo"))]
+        .into_iter()
+        .flatten()
+        .map(|(from, to)| format!("\"--remap-path-prefix={}=/{to}\"", from.display()))
+        .collect::<Vec<_>>();
+    cargo.arg("--config").arg(format!("build.rustflags=[{}]", flags.join(",")));
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(is_foreign) {
             cargo.env_remove(name);
@@ -80,6 +88,12 @@ fn build(source: &Path, target_dir: &Path) -> PathBuf {
         ));
     }
     target_dir.join("release").join(PACKAGE)
+}
+
+/// Where the sources of the kernel's dependencies are.
+fn cargo_home() -> Option<PathBuf> {
+    let usual = || Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"));
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(usual)
 }
 
 /// Ends the build with a sentence; a panic would bury it under a backtrace.

@@ -45,8 +45,8 @@ pub(crate) fn sample(yes: bool) -> Result<(), String> {
     setup::qemu(yes)?;
     let binary = build_uniprof()?;
     let file = root().join("uniprof/assets/sample.uniprof");
-    // Few samples and small rings: the file is part of every checkout and of every binary.
-    let args = ["record", "-F", "199", "-d", "3", "--vcpus", "2", "-e", "samples", "-o"];
+    // Short and fast: the file is part of every checkout and of every binary, and events grow with time.
+    let args = ["record", "-F", "1997", "-d", "250ms", "-o"];
     let workload = ["--", "bundled", "workload=kv"];
     run("record the sample", Command::new(binary).args(args).arg(&file).args(workload))
 }
