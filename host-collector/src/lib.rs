@@ -53,6 +53,7 @@ pub mod attach;
 pub mod cancel;
 pub mod clock;
 pub mod console;
+pub mod control;
 pub mod drain;
 pub mod guests;
 pub mod ledger;
