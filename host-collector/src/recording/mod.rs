@@ -33,8 +33,8 @@
 //! | message `end` | [`Body::End`] | why it ended, JSON; missing in a recording that was cut off |
 //!
 //! A message's `log_time` is the host's wall clock and its `publish_time` the host's monotonic clock, both in nanoseconds.
-//! Its data begins with one word that says all that a reader needs, so a lost channel record costs nothing. See
-//! [`payload`](self::Message) for the rest; all numbers are little-endian.
+//! Its data begins with one word that says all that a reader needs, so a lost channel record costs nothing. All numbers
+//! are little-endian.
 //!
 //! ```text
 //!  word 0    kind:8 │ ring:8 │ vCPU:16 │ session:32
