@@ -33,7 +33,7 @@ fn a_kernel_without_probes_shows_its_last_words() {
         let line = ["record", "-d", "1", "--boot-limit", "2s", "--machine", machine, "--", "plain.elf"];
         let ended = scene.run(&line).failed_with(1);
         assert!(ended.stderr.contains("hello from a plain kernel"), "{}", ended.stderr);
-        ended.says(&["probes", "2 s"]);
+        ended.says(&["no observation region", "2s"]);
     }
     assert_eq!(scene.files(), ["plain.elf"]);
 }
@@ -43,7 +43,7 @@ fn a_kernel_that_never_says_anything() {
     let scene = Scene::with_guest();
     fs::write(scene.path("mute.elf"), kernels::without_probes("")).unwrap();
     let line = ["record", "-d", "1", "--boot-limit", "1s", "-o", "m.uniprof", "--", "mute.elf"];
-    scene.run(&line).failed_with(1).says(&["console"]);
+    scene.run(&line).failed_with(1).says(&["did not boot", "time limit"]);
     assert_eq!(scene.files(), ["mute.elf"]);
 }
 
@@ -83,12 +83,14 @@ fn an_unwritable_output() {
 fn a_full_disk_keeps_what_was_recorded() {
     let scene = Scene::with_guest();
     let binary = uniprof_tests::uniprof().display();
+    scene.run(&["kernel", "-o", "k.elf"]).ok();
+    // 12,000 KiB: enough for the region of one vCPU, and full after a second of events.
     let line = format!(
-        "trap '' XFSZ; ulimit -f 1500; exec {binary} record -F 999 -d 20 -o full.uniprof -- bundled workload=burst"
+        "trap '' XFSZ; ulimit -f 12000; exec {binary} record -F 999 -d 20 -o full.uniprof -- k.elf workload=burst"
     );
     let ended = scene.run_command(&mut scene.program("/bin/bash".as_ref(), &["-c", &line])).failed_with(1);
     ended.says(&["full.uniprof.partial"]);
-    assert_eq!(scene.files(), ["full.uniprof.partial"]);
+    assert_eq!(scene.files(), ["full.uniprof.partial", "k.elf"]);
     let report = scene.run(&["report", "full.uniprof.partial", "--json"]).json();
     assert!(report["samples"].as_u64().unwrap() > 0, "{report}");
 }

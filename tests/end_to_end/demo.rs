@@ -14,7 +14,7 @@ fn demo_leaves_a_recording_and_a_flame_graph() {
     assert!(report["samples"].as_u64().unwrap() > 50, "{report}");
     assert!(report["named_share"].as_f64().unwrap() >= 0.95, "{report}");
     // It says what was found, and what to try next.
-    assert!(ended.stdout.contains("kv::") && ended.stdout.contains("uniprof report"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("FUNCTION") && ended.stdout.contains("uniprof report"), "{}", ended.stdout);
     assert_eq!(scene.files(), ["uniprof-demo"]);
 }
 

@@ -10,7 +10,7 @@ use uniprof_tests::{Running, Scene};
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn start(scene: &Scene, name: &str) -> Running {
-    scene.start(&["record", "-F", "199", "-o", name, "--", "bundled", "workload=ratio"])
+    scene.start(&["record", "-F", "997", "-o", name, "--", "bundled", "workload=kv"])
 }
 
 /// Waits until the recording has grown to `bytes` in its partial file.
@@ -27,7 +27,7 @@ fn wait_for_size(scene: &Scene, name: &str, bytes: u64) {
 fn killed_at_any_moment_all_but_the_last_chunk_is_there() {
     let scene = Scene::with_guest();
     let recording = start(&scene, "k.uniprof");
-    wait_for_size(&scene, "k.uniprof", 300_000);
+    wait_for_size(&scene, "k.uniprof", 1_500_000);
     recording.signal(Signal::KILL);
     let killed = recording.wait(LIMIT);
     assert_eq!(killed.code, 128 + 9);
@@ -44,7 +44,7 @@ fn killed_at_any_moment_all_but_the_last_chunk_is_there() {
 fn ctrl_c_ends_a_recording_well() {
     let scene = Scene::with_guest();
     let recording = start(&scene, "c.uniprof");
-    wait_for_size(&scene, "c.uniprof", 300_000);
+    wait_for_size(&scene, "c.uniprof", 1_500_000);
     recording.signal(Signal::INT);
     recording.wait(LIMIT).ok();
     assert_eq!(scene.files(), ["c.uniprof"]);

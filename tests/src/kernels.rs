@@ -1,6 +1,6 @@
 //! Kernels that do almost nothing, put together byte by byte: guests that have no probes.
 
-/// A multi-segment-free ELF file that boots through its PVH note, writes `message` to COM1 and then halts for ever.
+/// An ELF file that boots through its PVH note, writes `message` to COM1 and then halts for ever.
 ///
 /// PVH starts it in 32-bit protected mode at the address in the note (Xen's `XEN_ELFNOTE_PHYS32_ENTRY`, type 18).
 #[must_use]
@@ -18,9 +18,9 @@ pub fn without_probes(message: &str) -> Vec<u8> {
     elf.extend(64_u64.to_le_bytes());
     elf.extend(0_u64.to_le_bytes());
     elf.extend([0, 0, 0, 0, 64, 0, 56, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
-    // PT_LOAD (1), readable and executable, the whole file; then PT_NOTE (4).
-    elf.extend(program_header(1, 5, 0, LOAD, size));
-    elf.extend(program_header(4, 4, HEADERS, LOAD + HEADERS, NOTE));
+    // PT_LOAD (1), readable and executable, the whole file; then PT_NOTE (4), by whose alignment QEMU finds its parts.
+    elf.extend(program_header(1, 5, 0, LOAD, size, 8));
+    elf.extend(program_header(4, 4, HEADERS, LOAD + HEADERS, NOTE, 4));
     elf.extend([4, 0, 0, 0, 8, 0, 0, 0, 18, 0, 0, 0]);
     elf.extend(b"Xen\0");
     elf.extend(u64::from(entry).to_le_bytes());
@@ -28,11 +28,11 @@ pub fn without_probes(message: &str) -> Vec<u8> {
     elf
 }
 
-fn program_header(kind: u32, flags: u32, offset: u32, address: u32, size: u32) -> Vec<u8> {
+fn program_header(kind: u32, flags: u32, offset: u32, address: u32, size: u32, align: u32) -> Vec<u8> {
     let mut header = Vec::new();
     header.extend(kind.to_le_bytes());
     header.extend(flags.to_le_bytes());
-    for word in [offset, address, address, size, size, 8] {
+    for word in [offset, address, address, size, size, align] {
         header.extend(u64::from(word).to_le_bytes());
     }
     header

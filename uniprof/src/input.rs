@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use uniprof_collector::recording::partial_path;
+
 use crate::exit::{Exit, Failure};
 
 /// The word that stands for the embedded recording.
@@ -27,7 +29,8 @@ impl Input {
     pub(crate) fn choose(word: Option<&str>) -> anyhow::Result<Self> {
         match word {
             Some(SAMPLE) => Ok(Self::Sample),
-            Some(word) if Path::new(word).exists() => Ok(Self::File(word.into())),
+            // A recording that was cut off is still called FILE.partial.
+            Some(word) if Path::new(word).exists() || partial_path(Path::new(word)).exists() => Ok(Self::File(word.into())),
             Some(word) if looks_like_a_file(word) => Err(Failure::error(
                 Exit::Failed,
                 format!("there is no file {word}; `uniprof record -o {word} -- bundled` makes one"),

@@ -9,6 +9,7 @@ use crossbeam_channel::Receiver;
 use uniprof_collector::attach::{AttachError, Attached, Observed, WaitOptions, wait_for_region};
 use uniprof_collector::cancel::Cancel;
 use uniprof_collector::console::{Line, Sinks};
+use uniprof_collector::control::Control;
 use uniprof_collector::guests::{GuestEntry, Registry};
 use uniprof_collector::qemu::{Guest, LaunchOptions, LaunchSpec, launch};
 use uniprof_collector::recording::{RecordingFile, SessionInfo};
@@ -69,13 +70,6 @@ impl Job<'_> {
     pub(crate) fn record_running(&self, entry: &GuestEntry) -> anyhow::Result<Summary> {
         let mut observed = Observed::Other(entry);
         let attached = self.wait(&observed)?;
-        let rate = attached.tables.vcpus.iter().map(|vcpu| vcpu.rate).max().unwrap_or(0);
-        if let Some(hz) = self.hz.filter(|hz| *hz != rate) {
-            output::say(format_args!(
-                "uniprof: {} samples at {rate} Hz, as it was started; for {hz} Hz start it with `uniprof run -F {hz}`",
-                entry.name
-            ));
-        }
         let session = attached.session_info(entry);
         self.record(&mut observed, &attached, session, None)
     }
@@ -102,6 +96,7 @@ impl Job<'_> {
         console: Option<Receiver<Line>>,
     ) -> anyhow::Result<Summary> {
         let own = matches!(observed, Observed::Own(_));
+        let _request = self.ask(observed.entry(), attached);
         let kernel = self.symbols.kernel.clone().unwrap_or_else(|| observed.entry().kernel.clone());
         let (session, symbols) = self.identify(session, &kernel)?;
         let mut file = RecordingFile::create(&self.output, &session)?;
@@ -124,6 +119,19 @@ impl Job<'_> {
             output::say(format_args!("uniprof: {remark}"));
         }
         Ok(summary)
+    }
+
+    /// Asks the guest for the rate, for as long as what is returned lives. (A guest that is started here has also been told on
+    /// its command line, so that it is right from the first tick; a kernel that knows no such word gets it from here.)
+    fn ask(&self, entry: &GuestEntry, attached: &Attached) -> Option<Control> {
+        let hz = self.hz?;
+        match Control::request(entry, &attached.region, hz, 0) {
+            Ok(request) => Some(request),
+            Err(error) => {
+                output::say(format_args!("uniprof: {error}; it samples at its own rate"));
+                None
+            }
+        }
     }
 
     /// Adds the image's identity to the session, and packs what names addresses. An image that is not the guest's is
