@@ -41,7 +41,9 @@ fn sample_and_slice(cpu: &PerCpu, now: u64, [rip, rsp, rbp]: [u64; 3]) {
     if now >= cpu.next_sample.get() {
         // SAFETY: this is the handler of the interrupted vCPU, and its thread's stack is mapped.
         unsafe { probes::tick(rip, rsp, rbp) };
-        cpu.next_sample.set(now.saturating_add(probes::next_tick()));
+        // From when it was due, not from when it came: else every tick's lateness would lower the rate for good.
+        let next = cpu.next_sample.get().saturating_add(probes::next_tick());
+        cpu.next_sample.set(if next > now { next } else { now.saturating_add(probes::next_tick()) });
     }
     if now >= cpu.slice_end.get() {
         cpu.slice_end.set(now.saturating_add(time::ticks(SLICE_NS)));

@@ -156,6 +156,9 @@ impl Geometry {
     /// # Errors
     /// As [`Geometry::new`].
     pub const fn with_ring_bytes(vcpus: u32, ring_bytes: u32) -> Result<Self, LayoutError> {
+        if ring_bytes < MIN_RING {
+            return Err(LayoutError::Rings { ring_bytes, sub_buffer_bytes: MIN_SUB_BUFFER });
+        }
         let mut sub_buffer = ring_bytes / 8;
         if sub_buffer > 64 << 10 {
             sub_buffer = 64 << 10;
@@ -425,6 +428,7 @@ mod tests {
         assert!(Geometry::new(257, 1 << 20, 1 << 16).is_err());
         assert!(Geometry::new(1, 3 << 20, 1 << 16).is_err());
         assert!(Geometry::new(1, 1 << 17, 1 << 16).is_err());
+        assert!((0..MIN_RING).all(|bytes| Geometry::with_ring_bytes(1, bytes).is_err()));
         assert!(Geometry::with_ring_bytes(1, MIN_RING).is_ok());
         assert!(Geometry::with_ring_bytes(MAX_VCPUS, MAX_RING).is_ok());
     }
