@@ -36,16 +36,19 @@ pub struct SvgOptions {
     /// Frames narrower than this share (0 to 1) are left out before anything is drawn; what they hold stays part of the
     /// width of their caller.
     pub min_share: f64,
+    /// No more frames than this are drawn, the widest: browsers can't do much with tens of megabytes of SVG.
+    pub max_frames: usize,
 }
 
 impl Default for SvgOptions {
-    /// By samples, root at the bottom, without frames that would be narrower than a tenth of a pixel.
+    /// By samples, root at the bottom, without frames that would be narrower than a tenth of a pixel, 20,000 at most.
     fn default() -> Self {
         Self {
             width: Width::Samples,
             inverted: false,
             direction: Direction::Callees,
             min_share: 0.1 / 1200.0,
+            max_frames: 20_000,
         }
     }
 }
@@ -66,7 +69,8 @@ pub fn svg(
         Width::Time { .. } => Measure::Weight,
     };
     let mut tree = CallTree::new(profile, options.direction, Order::Name);
-    let pruned = tree.prune(measure, options.min_share, Pruned::IntoParent);
+    let min_share = options.min_share.max(tree.share_of_widest(measure, options.max_frames));
+    let pruned = tree.prune(measure, min_share, Pruned::IntoParent);
     let mut lines = Vec::new();
     write_tree(profile, &tree, |amount| count(options.width, amount), &mut lines)?;
     let lines = String::from_utf8_lossy(&lines);

@@ -160,3 +160,23 @@ fn a_full_disk_is_told() {
     assert!(matches!(svg(&profile(), &title(), &SvgOptions::default(), Full), Err(RenderError::Write(_))));
     assert!(matches!(folded(&profile(), Measure::Samples, &mut Full), Err(RenderError::Write(_))));
 }
+
+#[test]
+fn a_picture_has_a_bound() {
+    let mut builder = ProfileBuilder::new();
+    for n in 0..3000u64 {
+        let frames =
+            [builder.frame(Frame::function("main")), builder.frame(Frame::function(&format!("leaf_{n}")))];
+        let samples = if n < 10 { 100 } else { 1 };
+        builder.add(frames, Owner { thread: 1, vcpu: 0 }, Amount { samples, weight: 0 });
+    }
+    let profile = builder.finish();
+    let rectangles = |options: &SvgOptions| {
+        let mut made = Vec::new();
+        svg(&profile, &title(), options, &mut made).expect("it draws");
+        String::from_utf8_lossy(&made).matches("<title>").count()
+    };
+    // With the frame of the whole: `all`.
+    assert_eq!(rectangles(&SvgOptions { max_frames: 100, ..SvgOptions::default() }), 12);
+    assert_eq!(rectangles(&SvgOptions { max_frames: 4000, ..SvgOptions::default() }), 3002);
+}
