@@ -148,7 +148,7 @@ pub(super) fn le32(bytes: &[u8]) -> u32 {
 /// The bytes of records in a chunk of `len` bytes with this head, if its numbers agree and it is not compressed.
 pub(super) fn chunk_records(head: &[u8], len: u64) -> Option<u64> {
     let records = le64(head.get(32..CHUNK_HEAD)?);
-    let agree = le32(&head[28..]) == 0 && records == le64(&head[16..]) && len == CHUNK_HEAD as u64 + records;
+    let agree = le32(&head[28..]) == 0 && records == le64(&head[16..]) && (CHUNK_HEAD as u64).checked_add(records) == Some(len);
     agree.then_some(records)
 }
 
@@ -156,4 +156,19 @@ pub(super) fn chunk_records(head: &[u8], len: u64) -> Option<u64> {
 pub(super) fn chunk_is_whole(body: &[u8]) -> bool {
     let saved = le32(&body[24..]);
     saved == 0 || saved == crc32fast::hash(&body[CHUNK_HEAD..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing.
+    #[test]
+    fn a_chunk_that_claims_more_than_there_are_numbers_is_refused() {
+        let mut head = [0; CHUNK_HEAD];
+        head[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+        head[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(chunk_records(&head, CHUNK_HEAD as u64 - 1), None);
+        assert_eq!(chunk_records(&head, 1 << 20), None);
+    }
 }
