@@ -148,7 +148,9 @@ pub(super) fn le32(bytes: &[u8]) -> u32 {
 /// The bytes of records in a chunk of `len` bytes with this head, if its numbers agree and it is not compressed.
 pub(super) fn chunk_records(head: &[u8], len: u64) -> Option<u64> {
     let records = le64(head.get(32..CHUNK_HEAD)?);
-    let agree = le32(&head[28..]) == 0 && records == le64(&head[16..]) && (CHUNK_HEAD as u64).checked_add(records) == Some(len);
+    let agree = le32(&head[28..]) == 0
+        && records == le64(&head[16..])
+        && (CHUNK_HEAD as u64).checked_add(records) == Some(len);
     agree.then_some(records)
 }
 
