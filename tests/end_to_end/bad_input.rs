@@ -1,6 +1,7 @@
 //! What goes wrong ends with one sentence that names the way out, the right exit code, and nothing left behind.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use uniprof_tests::{Scene, kernels};
 
@@ -106,15 +107,38 @@ fn an_unknown_workload() {
 #[test]
 fn zero_samples_say_why_and_draw_nothing() {
     let scene = Scene::with_guest();
-    let line = ["record", "-d", "2", "-o", "i.uniprof", "--", "bundled", "workload=idle"];
+    let line = ["record", "-d", "1", "-o", "off.uniprof", "--", "bundled", "workload=ratio", "uniprof.hz=0"];
     let ended = scene.run(&line).ok();
-    assert!(ended.stderr.contains("idle"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no samples: the guest's sampling was off"), "{}", ended.stderr);
     for line in
-        [&["flame", "i.uniprof"][..], &["export", "i.uniprof", "--format", "folded", "-o", "i.folded"]]
+        [&["flame", "off.uniprof"][..], &["export", "off.uniprof", "--format", "folded", "-o", "off.folded"]]
     {
-        scene.run(line).failed_with(1).says(&["no samples", "idle"]);
+        scene.run(line).failed_with(1).says(&["no samples", "-F 99"]);
     }
-    assert_eq!(scene.files(), ["i.uniprof"]);
+    // The figures are there all the same.
+    let report = scene.run(&["report", "off.uniprof", "--json"]).failed_with(1);
+    assert_eq!(report.json()["samples"], 0);
+    assert_eq!(scene.files(), ["off.uniprof"]);
+}
+
+#[test]
+fn an_idle_guest_is_called_idle() {
+    let scene = Scene::with_guest();
+    let running = scene.start(&["run", "bundled", "--name", "sleeper", "--", "workload=idle"]);
+    let until = Instant::now() + Duration::from_secs(60);
+    // It wakes now and then, so one try may catch it at work.
+    loop {
+        let ended = scene.run(&["record", "-d", "100ms", "-o", "idle.uniprof", "sleeper"]);
+        if ended.stderr.contains("no samples: the guest was idle") {
+            break;
+        }
+        assert!(Instant::now() < until, "{}", ended.stderr);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    scene.run(&["flame", "idle.uniprof"]).failed_with(1).says(&["no samples", "idle"]);
+    assert_eq!(scene.files(), ["idle.uniprof"]);
+    scene.run(&["stop", "sleeper"]).ok();
+    running.wait(Duration::from_secs(60)).ok();
 }
 
 #[test]

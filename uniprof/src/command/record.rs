@@ -68,7 +68,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (job, summary) = if let Some((kernel, words)) = args.kernel.split_first() {
         let kernel = Kernel::open(kernel)?;
         let spec = args.guest.spec(&config, &kernel, words);
-        let job = job(&spec.name, Some(args.sampling.frequency(&config)))?;
+        // Whoever writes the kernel's own word for the rate gets that.
+        let told = words.iter().any(|word| word.starts_with("uniprof.hz="));
+        let job = job(&spec.name, (!told).then(|| args.sampling.frequency(&config)))?;
         let summary = job.record_new(spec)?;
         (job, summary)
     } else if let Some(target) = args.target.as_ref().or(pid.as_ref()) {
@@ -81,7 +83,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             "name a running guest (`uniprof ls`), or a kernel after `--`: `uniprof record -- bundled`";
         return Err(Failure::error(Exit::Usage, format!("what is to be recorded? {way_out}")));
     };
-    tell(&job.output, &summary);
+    tell(&job.output, &summary, !args.kernel.is_empty());
     Ok(())
 }
 
@@ -94,12 +96,12 @@ fn free_name(name: &str) -> PathBuf {
     names.find(|path| !path.exists()).unwrap_or_default()
 }
 
-fn tell(path: &Path, summary: &Summary) {
+fn tell(path: &Path, summary: &Summary, from_boot: bool) {
     let samples = summary.ledger.class(Class::Sample).received;
     let path = path.display();
     output::say(format_args!("wrote {path}: {}", outcome(summary)));
     if samples == 0 {
-        let why = Figures::of(&summary.ledger, summary.elapsed).why_no_samples();
+        let why = Figures::of(&summary.ledger, summary.elapsed, from_boot).why_no_samples();
         output::say(format_args!("uniprof: no samples: {why}"));
     } else {
         output::say(format_args!("next: `uniprof flame {path}`, `uniprof report {path}`"));

@@ -79,6 +79,10 @@ struct Vcpu {
     id: u32,
     samples: u64,
     missed_ticks: u64,
+    /// Ticks of the guest's clock that it was up, idle, and in the profiler.
+    up_tsc: u64,
+    idle_tsc: u64,
+    own_tsc: u64,
     #[serde(flatten)]
     all: Account,
     by_class: std::collections::BTreeMap<&'static str, Account>,
@@ -160,6 +164,9 @@ impl Vcpu {
             id,
             samples: vcpu.class(Class::Sample).received,
             missed_ticks: vcpu.missed,
+            up_tsc: vcpu.up,
+            idle_tsc: vcpu.idle,
+            own_tsc: vcpu.own,
             all: Account::new(vcpu.all()),
             by_class: Class::ALL
                 .into_iter()

@@ -69,14 +69,15 @@ impl Vcpu {
 
 impl Figures {
     /// The figures of a recording that has just been made.
-    pub(crate) fn of(ledger: &Ledger, elapsed: Duration) -> Self {
+    pub(crate) fn of(ledger: &Ledger, elapsed: Duration, from_boot: bool) -> Self {
         let mut figures = Self { seconds: elapsed.as_secs_f64(), ..Self::default() };
-        figures.take(ledger);
+        figures.take(ledger, from_boot);
         figures
     }
 
-    /// Takes over what the account says.
-    pub(crate) fn take(&mut self, ledger: &Ledger) {
+    /// Takes over what the account says. `from_boot`: the recording has all of the guest's life, so its running totals count
+    /// from zero; the first look at them came later.
+    pub(crate) fn take(&mut self, ledger: &Ledger, from_boot: bool) {
         for (ring, tallies) in ledger.rings() {
             let vcpu = self.vcpus.entry(ring.vcpu.into()).or_default();
             for (sum, tally) in vcpu.classes.iter_mut().zip(tallies) {
@@ -85,6 +86,7 @@ impl Figures {
         }
         let (Some(first), Some(last)) = (ledger.first_tables(), ledger.tables()) else { return };
         for (id, (first, last)) in first.vcpus.iter().zip(&last.vcpus).enumerate() {
+            let first = if from_boot { &VcpuStats::default() } else { first };
             self.vcpus.entry(id as u32).or_default().add_span(first, last);
         }
         for thread in last.threads.iter().filter_map(|slot| slot.entry()) {

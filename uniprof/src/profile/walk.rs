@@ -26,7 +26,7 @@ pub(crate) fn walk(
     let mut ledger = Ledger::new();
     let mut figures = Figures { session, ..Figures::default() };
     let mut span: Option<(u64, u64)> = None;
-    let mut ended = false;
+    let (mut from_boot, mut ended) = (true, false);
     while let Some(item) = source.next()? {
         let Item::Message(message) = item else { continue };
         let now = message.at.monotonic_ns;
@@ -35,11 +35,15 @@ pub(crate) fn walk(
         match &message.body {
             Body::Console { bytes, .. } => visitor.console(message.at, bytes),
             Body::End(_) => ended = true,
-            _ => feed(&mut ledger, &message, &mut figures, visitor),
+            body => {
+                // Only a reader that came late says what the counters were before it.
+                from_boot &= !matches!(body, Body::Counters(counters) if !counters.last);
+                feed(&mut ledger, &message, &mut figures, visitor);
+            }
         }
     }
     figures.seconds = span.map_or(0.0, |(first, last)| (last - first) as f64 / 1e9);
-    figures.take(&ledger);
+    figures.take(&ledger, from_boot);
     take_notes(&ledger, ended, source.damage(), &mut figures.notes);
     Ok(figures)
 }
