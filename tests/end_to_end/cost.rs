@@ -26,21 +26,22 @@ fn cost(scene: &Scene, hz: &str) -> Cost {
 }
 
 #[test]
-fn sampling_at_999_hz_costs_at_most_two_per_cent_of_the_instructions() {
+fn sampling_costs_little_and_the_probes_say_how_much() {
     let scene = Scene::with_guest();
-    let (off, on) = (cost(&scene, "0"), cost(&scene, "999"));
-    let more = on.instructions / off.instructions - 1.0;
-    let measured = (on.own - off.own) / off.instructions;
-    let figures = format!(
-        "sampling adds {:.3} % to {} instructions; the probes measured {:.3} %",
-        more * 100.0,
-        off.instructions,
-        measured * 100.0
-    );
-    println!("{figures}");
-    assert!(more <= 0.02, "{figures}");
+    let off = cost(&scene, "0");
+    let at = |hz| {
+        let on = cost(&scene, hz);
+        let more = on.instructions / off.instructions - 1.0;
+        let measured = (on.own - off.own) / off.instructions;
+        let [percent, own] = [more, measured].map(|share| share * 100.0);
+        println!("{hz} Hz adds {percent:.3} % instructions; the probes measured {own:.3} %");
+        (more, measured)
+    };
+    let (more, _) = at("999");
     // Were it nothing at all, then nothing was sampled.
-    assert!(more > 0.0, "{figures}");
-    // What the probes say of themselves agrees in magnitude.
-    assert!(measured > more / 5.0 && measured < more * 5.0, "{figures}");
+    assert!(more > 0.0 && more <= 0.02, "{more}");
+    // Compared at ten times the rate: the cost of events is itself measured on a share of them, and that share's chance
+    // is as large as what sampling costs at 999 Hz.
+    let (more, measured) = at("9999");
+    assert!(measured > more / 3.0 && measured < more * 3.0, "{measured} against {more}");
 }
