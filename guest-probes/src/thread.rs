@@ -27,17 +27,31 @@ impl Slot {
         Self(region.words.at_byte(region.geometry.thread_table() + index * THREAD_WORDS * 8))
     }
 
-    /// The slot of `id`: at `id` modulo the table's size, or further on where that one was taken.
+    /// The slot of the live thread `id`: at `id` modulo the table's size, or further on where that one was taken. A slot
+    /// that was ever used stays so, hence an empty one ends the search. A thread that has told of its exit has none:
+    /// its slot may be claimed for another thread at any moment.
     fn of(region: &Region, id: ThreadId) -> Option<Self> {
-        (0..THREAD_SLOTS).map(|i| Self::at(region, id as usize + i)).find(|slot| slot.holds(id))
+        (0..THREAD_SLOTS)
+            .map(|i| Self::at(region, id as usize + i))
+            .take_while(|slot| slot.0.load(thread_field::SEQUENCE) != 0)
+            .find(|slot| slot.holds_live(id))
     }
 
-    fn holds(self, id: ThreadId) -> bool {
-        self.0.load(thread_field::ID_STATE) as u32 == id && self.0.load(thread_field::SEQUENCE) != 0
+    fn holds_live(self, id: ThreadId) -> bool {
+        self.0.load(thread_field::ID_STATE) as u32 == id && self.state() != ThreadState::Exited as u64
     }
 
     fn state(self) -> u64 {
         self.0.load(thread_field::ID_STATE) >> 32 & 0xff
+    }
+
+    /// The thread leaves the CPU at `now` for `state`.
+    fn leave(self, id: ThreadId, state: ThreadState, vcpu: u32, now: u64) {
+        self.change(|words| {
+            let ran = now.saturating_sub(words.load(thread_field::SINCE));
+            words.local_add(thread_field::CPU_TIME, ran);
+            words.store(thread_field::ID_STATE, ThreadEntry::id_state(id, state, vcpu as u16));
+        });
     }
 
     /// An empty slot, else one whose thread has ended; `None` when the table is full of live threads.
@@ -90,15 +104,12 @@ pub fn thread_start(id: ThreadId, name: &str, stack: Range<usize>, entry: usize)
     });
 }
 
-/// Tells that a thread has ended. Not from interrupt handlers.
+/// Tells that the running thread `id` has ended; its last [`switch`] is still to come. Not from interrupt handlers.
 pub fn thread_exit(id: ThreadId) {
     let Some(region) = region() else { return };
     let _pinned = Pinned::new();
     if let Some(slot) = Slot::of(region, id) {
-        let vcpu = platform::vcpu() as u16;
-        slot.change(|words| {
-            words.store(thread_field::ID_STATE, ThreadEntry::id_state(id, ThreadState::Exited, vcpu));
-        });
+        slot.leave(id, ThreadState::Exited, platform::vcpu(), platform::now());
     }
     let nowhere = GuestVirtual(0);
     record(Class::Thread, |tsc| {
@@ -123,14 +134,7 @@ pub fn switch(from: ThreadId, to: ThreadId, reason: SwitchReason) {
     vcpu.set(VcpuField::CurrentThread, to.into());
     vcpu.add(VcpuField::Switches, 1);
     if let Some(slot) = (from != 0).then(|| Slot::of(region, from)).flatten() {
-        // A thread that has told of its exit stays exited.
-        let ended = slot.state() == ThreadState::Exited as u64;
-        let state = if ended { ThreadState::Exited } else { ThreadState::after(reason) };
-        slot.change(|words| {
-            words.store(thread_field::ID_STATE, ThreadEntry::id_state(from, state, id as u16));
-            let ran = now.saturating_sub(words.load(thread_field::SINCE));
-            words.local_add(thread_field::CPU_TIME, ran);
-        });
+        slot.leave(from, ThreadState::after(reason), id, now);
     }
     if let Some(slot) = (to != 0).then(|| Slot::of(region, to)).flatten() {
         slot.change(|words| {
