@@ -4,10 +4,10 @@
 //! whose renewal counter stands still for its lease is dropped: a collector that was killed leaves nothing
 //! switched on.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use uniprof_wire::layout::CONTROL_OFFSET;
-use uniprof_wire::record::CLASSES;
+use uniprof_wire::record::Class;
 use uniprof_wire::ring::WriterWords;
 use uniprof_wire::tables::{CONTROL_SLOTS, CONTROL_WORDS, ControlRequest, Slot, VcpuField};
 
@@ -23,7 +23,7 @@ const MAX_LEASE_MS: u64 = 60_000;
 /// What is in effect. Changed by whichever vCPU finds time to look; every vCPU reads it on its tick.
 static RATE: AtomicU32 = AtomicU32::new(0);
 static CLASSES_ON: AtomicU64 = AtomicU64::new(0);
-/// TSC at which the page is to be looked at again; taken by compare-exchange, so one vCPU looks at a time.
+/// TSC at which the page is to be looked at again; `u64::MAX` while a vCPU looks.
 static NEXT_LOOK: AtomicU64 = AtomicU64::new(0);
 /// What each slot showed, and when that was new.
 static SEEN: [Seen; CONTROL_SLOTS] =
@@ -39,7 +39,7 @@ struct Seen {
 /// Puts the kernel's own wishes into effect, before the first look at the page.
 pub(crate) fn start(rate: u32, classes: u64) {
     RATE.store(rate.min(MAX_RATE), Ordering::Relaxed);
-    CLASSES_ON.store(classes & ((1 << CLASSES) - 1), Ordering::Relaxed);
+    CLASSES_ON.store(classes, Ordering::Relaxed);
     sites::enable(classes);
 }
 
@@ -53,16 +53,27 @@ pub(crate) fn classes() -> u64 {
     CLASSES_ON.load(Ordering::Relaxed)
 }
 
-/// Looks at the control page if the last look is 50 ms old.
+/// Whether ticks sample now.
+pub(crate) fn sampling() -> bool {
+    rate() != 0 && classes() & Class::Sample.bit() != 0
+}
+
+/// Looks at the control page if the last look is 50 ms old and no vCPU is looking.
 pub(crate) fn check(region: &Region, now: u64) {
     let due = NEXT_LOOK.load(Ordering::Relaxed);
     if now < due {
         return;
     }
-    let next = now.saturating_add(region.tsc_hz / 20);
-    if NEXT_LOOK.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+    // Nobody else looks until this look is over, however long the host keeps this vCPU from ending it: two that overlap
+    // could leave sites and classes contradicting each other.
+    if NEXT_LOOK.compare_exchange(due, u64::MAX, Ordering::Acquire, Ordering::Relaxed).is_err() {
         return;
     }
+    look(region, now);
+    NEXT_LOOK.store(now.saturating_add(region.tsc_hz / 20), Ordering::Release);
+}
+
+fn look(region: &Region, now: u64) {
     let (mut rate, mut classes) = (region.sample_hz, region.classes);
     for (index, seen) in SEEN.iter().enumerate() {
         if let Some(request) = live_request(region, index, seen, now) {
@@ -85,6 +96,7 @@ fn live_request(region: &Region, index: usize, seen: &Seen, now: u64) -> Option<
     let page = region.words.at_byte(CONTROL_OFFSET + index * CONTROL_WORDS * 8);
     let words = core::array::from_fn(|i| page.load(i));
     let Slot::Whole(request) = ControlRequest::from_words(&words) else { return None };
+    fence(Ordering::Acquire);
     if page.load(0) != words[0] {
         return None;
     }

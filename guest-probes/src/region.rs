@@ -260,7 +260,7 @@ pub(crate) fn writer(vcpu: u32, kind: RingKind) -> Option<&'static Writer<Words>
 
 /// States what entering and leaving the sampling interrupt costs, in TSC ticks: the kernel measures it at
 /// boot (the shortest of many round trips through the same path with an empty handler). It is
-/// added to the measured time of the probes, so that the stated own cost leaves nothing out.
+/// added to the measured time of the probes, so that the stated own cost has both.
 pub fn set_interrupt_cost(ticks: u64) {
     INTERRUPT_COST.store(ticks, Ordering::Relaxed);
 }
@@ -346,11 +346,11 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
             geometry,
             tsc_hz: config.tsc_hz,
             sample_hz: config.sample_hz,
-            classes: config.classes,
+            classes: config.classes & ((1 << CLASSES) - 1),
         };
     }
     publish_image(words.at_byte(geometry.image_table()), config);
-    control::start(config.sample_hz, config.classes);
+    control::start(config.sample_hz, config.classes & ((1 << CLASSES) - 1));
     BASE.store(config.memory.base, Ordering::Release);
     let header = header.to_words();
     (1..header.len()).for_each(|i| words.store(i, header[i]));

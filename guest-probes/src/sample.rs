@@ -2,13 +2,13 @@
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use uniprof_wire::layout::RingKind;
-use uniprof_wire::record::{Class, Kind, MAX_FRAMES, Record, SampleRecord, WalkEnd};
+use uniprof_wire::record::{Kind, MAX_FRAMES, Record, SampleRecord, WalkEnd};
 use uniprof_wire::tables::VcpuField;
 
-use crate::region::{MAX_VCPUS, Region, interrupt_cost, region, writer};
+use crate::region::{MAX_VCPUS, interrupt_cost, region, writer};
 use crate::vcpu::Vcpu;
 use crate::{control, platform};
 
@@ -16,54 +16,85 @@ use crate::{control, platform};
 /// of a leaf function that has no frame yet, or never makes one, which a frame-pointer walk passes over.
 const STACK_WORDS: usize = 8;
 
-/// What a vCPU's tick remembers until the next; only that vCPU touches it.
+/// What a vCPU's tick remembers until the next; only that vCPU touches it. *Busy* is the clock of [`Vcpu::busy`], which
+/// stands still while the vCPU idles.
 struct Local {
-    /// TSC of the last tick.
-    last: AtomicU64,
-    /// Busy time at the last sample.
-    busy: AtomicU64,
+    /// Busy time at the last sample, or at the last tick that found sampling off.
+    weighed: AtomicU64,
+    /// Busy time at the last tick or call of `next_tick`, whichever was later.
+    seen: AtomicU64,
     /// Interval that `next_tick` last asked for.
     interval: AtomicU64,
     /// State of the jitter's generator.
     random: AtomicU64,
+    /// Sampling was off when the current interval began.
+    off: AtomicBool,
 }
 
 static LOCALS: [Local; MAX_VCPUS] = [const {
     Local {
-        last: AtomicU64::new(0),
-        busy: AtomicU64::new(0),
+        weighed: AtomicU64::new(0),
+        seen: AtomicU64::new(0),
         interval: AtomicU64::new(0),
         random: AtomicU64::new(0),
+        off: AtomicBool::new(false),
     }
 }; MAX_VCPUS];
 
+/// A vCPU that has a slot in the region's table has a place here: `init` accepts at most `MAX_VCPUS`.
+#[inline(always)]
 fn local(vcpu: u32) -> &'static Local {
     &LOCALS[vcpu as usize % MAX_VCPUS]
+}
+
+impl Local {
+    /// How many ticks should have come since the last one.
+    fn missed_ticks(&self, busy: u64) -> u32 {
+        let elapsed = busy.saturating_sub(self.seen.swap_local(busy));
+        let interval = self.interval.load(Ordering::Relaxed);
+        if interval == 0 || elapsed < interval.saturating_mul(2) {
+            return 0;
+        }
+        u32::try_from(elapsed / interval - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Whether sampling was on already when the interval began that ends with this tick. If not, the time behind this
+    /// tick was nobody's to sample.
+    fn was_on(&self, on: bool) -> bool {
+        let was_on = !self.off.load(Ordering::Relaxed);
+        self.off.store(!on, Ordering::Relaxed);
+        was_on
+    }
 }
 
 /// Takes a sample. Call it from the timer interrupt when the time that [`next_tick`] gave has passed, with the
 /// interrupted instruction, stack and frame pointer. Idle time is counted and not sampled.
 ///
 /// # Safety
-/// Called from an interrupt handler or NMI of the vCPU that was interrupted; the range that
-/// `Platform::stack` returns can be read.
+/// Called from an interrupt handler or NMI of the vCPU that was interrupted (from one of the two: ticks must not nest);
+/// the range that `Platform::stack` returns can be read.
 pub unsafe fn tick(rip: u64, rsp: u64, rbp: u64) {
     let begin = platform::now();
     let Some(region) = region() else { return };
     let id = platform::vcpu();
     let Some(vcpu) = Vcpu::of(id) else { return };
+    let local = local(id);
     vcpu.online_since(begin);
     vcpu.set(VcpuField::Heartbeat, begin);
     vcpu.add(VcpuField::Ticks, 1);
     control::check(region, begin);
-    let missed = missed_ticks(vcpu, local(id), begin);
-    vcpu.add(VcpuField::Missed, missed.into());
-    let idle = vcpu.get(VcpuField::IdleSince) != 0;
-    if !idle && control::rate() != 0 && control::classes() & Class::Sample.bit() != 0 {
-        let busy = vcpu.busy(begin);
-        let weight = busy.saturating_sub(local(id).busy.swap_local(busy));
-        // SAFETY: the caller vouches for the stack.
-        unsafe { sample(id, begin, [rip, rsp, rbp], weight, missed) };
+    let busy = vcpu.busy(begin);
+    let missed = local.missed_ticks(busy);
+    let on = control::sampling();
+    if local.was_on(on) {
+        vcpu.add(VcpuField::Missed, missed.into());
+        if on && vcpu.get(VcpuField::IdleSince) == 0 {
+            let weight = busy.saturating_sub(local.weighed.swap_local(busy));
+            // SAFETY: the caller vouches for the stack.
+            unsafe { sample(id, begin, [rip, rsp, rbp], weight, missed) };
+        }
+    } else {
+        local.weighed.store(busy, Ordering::Relaxed);
     }
     vcpu.add(VcpuField::InterruptTime, interrupt_cost());
     vcpu.add(VcpuField::ProbeTime, platform::now().saturating_sub(begin));
@@ -75,25 +106,12 @@ trait SwapLocal {
 }
 
 impl SwapLocal for AtomicU64 {
+    #[inline(always)]
     fn swap_local(&self, value: u64) -> u64 {
         let old = self.load(Ordering::Relaxed);
         self.store(value, Ordering::Relaxed);
         old
     }
-}
-
-/// How many ticks should have come between the last one and this one. Idle time does not count: an idle
-/// kernel may stop its timer.
-fn missed_ticks(vcpu: Vcpu, local: &Local, now: u64) -> u32 {
-    let last = local.last.swap_local(now);
-    let interval = local.interval.load(Ordering::Relaxed);
-    if last == 0 || interval == 0 || vcpu.get(VcpuField::IdleSince) != 0 {
-        return 0;
-    }
-    let busy_since = vcpu.busy(now).saturating_sub(local.busy.load(Ordering::Relaxed));
-    let elapsed = now.saturating_sub(last).min(busy_since);
-    let late = elapsed.saturating_sub(interval);
-    u32::try_from(late / interval).unwrap_or(u32::MAX)
 }
 
 /// # Safety
@@ -185,21 +203,31 @@ fn why_not(frame: usize, stack: &Range<usize>) -> WalkEnd {
     }
 }
 
-/// TSC ticks from now until the next [`tick`] is due: the sampling period, jittered by an eighth either way so that
-/// it never falls in step with what it samples. While sampling is off: a tenth of a second, so that
-/// control is still looked at.
+/// TSC ticks until the next [`tick`] is due: the sampling period, jittered by an eighth either way so that it never falls
+/// in step with what it samples. They count from now, or from when the last tick was due. While sampling is off: a tenth
+/// of a second, so that control is still looked at. `u64::MAX` where a tick would do nothing: before [`init`](crate::init), and on a
+/// vCPU that the region has no place for.
 #[must_use]
 pub fn next_tick() -> u64 {
     let Some(region) = region() else { return u64::MAX };
-    let local = local(platform::vcpu());
-    let rate = u64::from(control::rate());
-    let interval = if rate == 0 { region.tsc_hz / 10 } else { jittered(region, rate, local) };
+    let begin = platform::now();
+    let id = platform::vcpu();
+    let Some(vcpu) = Vcpu::of(id) else { return u64::MAX };
+    let local = local(id);
+    let interval = if control::sampling() {
+        jittered(region.tsc_hz / u64::from(control::rate().max(1)), local)
+    } else {
+        local.off.store(true, Ordering::Relaxed);
+        region.tsc_hz / 10
+    };
+    let interval = interval.max(1);
     local.interval.store(interval, Ordering::Relaxed);
-    interval.max(1)
+    local.seen.store(vcpu.busy(begin), Ordering::Relaxed);
+    vcpu.add(VcpuField::ProbeTime, platform::now().saturating_sub(begin));
+    interval
 }
 
-fn jittered(region: &Region, rate: u64, local: &Local) -> u64 {
-    let period = region.tsc_hz / rate;
+fn jittered(period: u64, local: &Local) -> u64 {
     // xorshift64; any seed but 0 does.
     let mut x = local.random.load(Ordering::Relaxed);
     if x == 0 {

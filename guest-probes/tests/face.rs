@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use uniprof_probes as probe;
 use uniprof_wire::layout::{HEADER_WORDS, RegionHeader, RingKind};
@@ -17,6 +17,7 @@ probe::region!(bytes = 1 << 20);
 
 /// A clock that the test moves.
 static NOW: AtomicU64 = AtomicU64::new(1_000_000);
+static VCPU: AtomicU32 = AtomicU32::new(0);
 static STACK: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 struct Process;
@@ -26,7 +27,7 @@ unsafe impl probe::Platform for Process {
         NOW.fetch_add(1, Ordering::Relaxed)
     }
     fn vcpu() -> u32 {
-        0
+        VCPU.load(Ordering::Relaxed)
     }
     fn pin() {}
     fn unpin() {}
@@ -103,7 +104,10 @@ fn a_kernels_life() {
     init();
     events_carry_their_arguments();
     a_silent_collectors_request_ends();
+    time_without_sampling_weighs_nothing();
     ticks_weigh_busy_time();
+    short_runs_between_idle_times_miss_nothing();
+    other_vcpus_run_unobserved();
     threads_are_tracked();
     a_crash_is_kept();
 }
@@ -121,7 +125,7 @@ fn init() {
         tsc_hz: 1_000_000,
         ring_bytes: 1 << 20,
         sample_hz: 100,
-        classes: (1 << 8) - 1,
+        classes: !Class::Sample.bit(),
         image: probe::Image { build_id: &[1, 2, 3], start: 0x1000, end: 0x2000, bias: 0 },
         ..probe::Config::new(region_memory())
     };
@@ -244,6 +248,78 @@ fn ticks_weigh_busy_time() {
     assert!(stats().probe_time > 0);
 }
 
+/// A vCPU that works in bursts shorter than a period meets no tick for a while, and has missed none: the kernel asks anew when
+/// it leaves its idle loop.
+fn short_runs_between_idle_times_miss_nothing() {
+    STACK[1].store(STACK[0].load(Ordering::Relaxed), Ordering::Relaxed);
+    let before = stats().missed;
+    for _ in 0..10 {
+        let _ = probe::next_tick();
+        NOW.fetch_add(5_000, Ordering::Relaxed);
+        probe::idle_enter();
+        NOW.fetch_add(30_000, Ordering::Relaxed);
+        probe::idle_exit();
+    }
+    let _ = probe::next_tick();
+    NOW.fetch_add(9_000, Ordering::Relaxed);
+    // SAFETY: the stack is empty.
+    unsafe { probe::tick(0x1234, 0, 0) };
+    drain(RingKind::Core, |record| {
+        let Record::Sample(s) = record else { panic!("{record:?}") };
+        assert!(s.weight.abs_diff(59_000) < 300, "all busy time since the last sample: {s:?}");
+        assert_eq!(s.missed, 0);
+    });
+    assert_eq!(stats().missed, before);
+}
+
+/// The first sample after sampling was off stands for its own period, not for all the time before. It is on from here.
+fn time_without_sampling_weighs_nothing() {
+    let mut samples = 0;
+    // SAFETY: the stack is empty.
+    let tick = || unsafe { probe::tick(0x1234, 0, 0) };
+    for _ in 0..5 {
+        assert_eq!(probe::next_tick(), 100_000, "a tenth of a second, to look at control");
+        NOW.fetch_add(100_000, Ordering::Relaxed);
+        tick();
+    }
+    let asked =
+        ControlRequest { owner: 2, renewals: 1, lease_ms: 60_000, rate: 0, classes: Class::Sample.bit() };
+    let w = asked.to_words();
+    request([2, w[0], w[1], w[2], w[3], w[4]]);
+    NOW.fetch_add(100_000, Ordering::Relaxed);
+    tick();
+    drain(RingKind::Core, |record| panic!("the time behind it was not sampled: {record:?}"));
+    NOW.fetch_add(probe::next_tick(), Ordering::Relaxed);
+    tick();
+    drain(RingKind::Core, |record| {
+        let Record::Sample(s) = record else { panic!("{record:?}") };
+        assert!(s.weight < 12_000 && s.missed == 0, "{s:?}");
+        samples += 1;
+    });
+    assert_eq!(samples, 1);
+}
+
+/// Every call on a vCPU that the region has no place for does nothing.
+fn other_vcpus_run_unobserved() {
+    drain(RingKind::Events, |_| {});
+    let before: Vec<u64> = (0..header().geometry.region_bytes()).step_by(8).map(word).collect();
+    for vcpu in [1, 64, 256, u32::MAX] {
+        VCPU.store(vcpu, Ordering::Relaxed);
+        probe::vcpu_online();
+        probe::idle_enter();
+        probe::idle_exit();
+        probe::event!("elsewhere", vcpu = vcpu);
+        probe::log_line("elsewhere");
+        probe::switch(7, 8, probe::SwitchReason::Yielded);
+        assert_eq!(probe::next_tick(), u64::MAX);
+        // SAFETY: the stack is empty.
+        unsafe { probe::tick(0x1234, 0, 0) };
+        assert!(!probe::crash(&A_CRASH));
+    }
+    VCPU.store(0, Ordering::Relaxed);
+    assert!((0..).step_by(8).zip(&before).all(|(byte, &was)| word(byte) == was), "nothing was written");
+}
+
 fn threads_are_tracked() {
     drain(RingKind::Core, |_| {});
     probe::thread_start(7, "worker", 0x1000..0x2000, 0x42);
@@ -259,6 +335,7 @@ fn threads_are_tracked() {
     probe::thread_exit(263);
     probe::switch(263, 0, probe::SwitchReason::Exited);
     assert_eq!(thread(263).state, ThreadState::Exited);
+    assert!(thread(263).cpu_time > 0, "counted up to its end");
     probe::thread_start(519, "third", 0..0, 0);
     assert_eq!(thread(519).name.as_str(), "third", "takes the slot of the thread that ended");
     let mut kinds = Vec::new();
@@ -268,20 +345,24 @@ fn threads_are_tracked() {
     assert_eq!(word(header().geometry.vcpu_table() + 8 * VcpuField::Switches as usize), 3);
 }
 
+const A_CRASH: probe::Crash<'_> = probe::Crash {
+    reason: probe::CrashReason::Panic,
+    vector: 0,
+    rip: 1,
+    rflags: 2,
+    cr2: 3,
+    cr3: 4,
+    error_code: 5,
+    registers: [6; 16],
+    message: "out of cheese",
+};
+
 fn a_crash_is_kept() {
-    let crash = probe::Crash {
-        reason: probe::CrashReason::Panic,
-        vector: 0,
-        rip: 1,
-        rflags: 2,
-        cr2: 3,
-        cr3: 4,
-        error_code: 5,
-        registers: [6; 16],
-        message: "out of cheese",
-    };
-    assert!(probe::crash(&crash));
-    assert!(!probe::crash(&probe::Crash { message: "a later one", ..crash }), "the first crash is the cause");
+    assert!(probe::crash(&A_CRASH));
+    assert!(
+        !probe::crash(&probe::Crash { message: "a later one", ..A_CRASH }),
+        "the first crash is the cause"
+    );
     let Slot::Whole(kept) = CrashRecord::from_words(&words(header().geometry.crash_table())) else {
         panic!()
     };
