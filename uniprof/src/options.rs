@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::kernel::Kernel;
 use crate::profile::Named;
-use crate::values::{Accel, Hertz, Image, Machine, Placement, Size, Span};
+use crate::values::{Accel, CallGraph, Classes, Hertz, Image, Machine, Placement, Size, Span};
 
 /// How long a guest may take until its probes show up.
 pub(crate) const BOOT_LIMIT: Span = Span(Duration::from_secs(20));
@@ -95,6 +95,15 @@ pub(crate) struct Sampling {
     /// For how long, such as 10, 500ms or 2m [default: until Ctrl-C or the guest's end]
     #[arg(short, long, value_name = "TIME", env = "UNIPROF_DURATION", hide_env = true)]
     duration: Option<Span>,
+    /// Which classes of records, such as samples,logs [default: all]
+    #[arg(short, long = "events", value_name = "CLASSES")]
+    pub(crate) events: Option<Classes>,
+    /// Record stacks: always so, for fingers that know perf
+    #[arg(short = 'g', hide_short_help = true)]
+    _stacks: bool,
+    /// How stacks are found
+    #[arg(long = "call-graph", value_name = "HOW", default_value = "fp", hide_short_help = true)]
+    _call_graph: CallGraph,
 }
 
 impl Sampling {

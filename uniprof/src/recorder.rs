@@ -18,6 +18,7 @@ use uniprof_symbolizer::Image;
 
 use crate::profile::images::{GuestImage, require_same};
 use crate::progress::Progress;
+use crate::values::Classes;
 use crate::{attachment, guest, options, output};
 
 /// Console lines that may wait to be written.
@@ -29,6 +30,10 @@ pub(crate) struct Job<'a> {
     pub(crate) output: PathBuf,
     /// The rate that was asked for.
     pub(crate) hz: Option<u32>,
+    /// The classes of records that were asked for.
+    pub(crate) classes: Option<Classes>,
+    /// Classes of records that are asked for, a bit each.
+    pub(crate) classes: u64,
     pub(crate) duration: Option<Duration>,
     pub(crate) boot_limit: Duration,
     pub(crate) symbols: &'a options::Symbols,
@@ -39,6 +44,7 @@ impl Job<'_> {
     /// Starts a guest, records it, and ends it.
     pub(crate) fn record_new(&self, mut spec: LaunchSpec) -> anyhow::Result<Summary> {
         spec.cmdline.extend(self.hz.map(|hz| format!("uniprof.hz={hz}")));
+        spec.cmdline.extend(self.classes.map(|classes| format!("uniprof.classes={}", classes.words())));
         let (lines, console) = crossbeam_channel::bounded(CONSOLE);
         let sinks = Sinks { lines: Some(lines), copy: None };
         let launching = LaunchOptions { console: sinks, cancel: self.cancel.clone() };
@@ -121,14 +127,17 @@ impl Job<'_> {
         Ok(summary)
     }
 
-    /// Asks the guest for the rate, for as long as what is returned lives. (A guest that is started here has also been told on
+    /// Asks the guest for the rate and the classes, for as long as what is returned lives. (A guest that is started here has also been told on
     /// its command line, so that it is right from the first tick; a kernel that knows no such word gets it from here.)
     fn ask(&self, entry: &GuestEntry, attached: &Attached) -> Option<Control> {
-        let hz = self.hz?;
-        match Control::request(entry, &attached.region, hz, 0) {
+        if self.hz.is_none() && self.classes.is_none() {
+            return None;
+        }
+        let classes = self.classes.map_or(0, |classes| classes.0);
+        match Control::request(entry, &attached.region, self.hz.unwrap_or(0), classes) {
             Ok(request) => Some(request),
             Err(error) => {
-                output::say(format_args!("uniprof: {error}; it samples at its own rate"));
+                output::say(format_args!("uniprof: {error}; it goes on at its own rate"));
                 None
             }
         }

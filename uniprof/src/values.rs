@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use uniprof_collector::qemu;
+use uniprof_wire::record;
+use uniprof_wire::record::Class;
 
 /// Samples per second and vCPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,46 @@ impl FromStr for Hertz {
             _ => Err(format!("a rate is a whole number from 1 to {} samples per second", Self::MOST)),
         }
     }
+}
+
+/// Classes of records, a bit each: `samples,logs`, `all`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Classes(pub(crate) u64);
+
+impl Classes {
+    fn known() -> impl Iterator<Item = Class> {
+        Class::ALL.into_iter().filter(|class| *class != Class::Other)
+    }
+
+    /// As a kernel's command line has them.
+    pub(crate) fn words(self) -> String {
+        let on = Self::known().filter(|class| self.0 & class.bit() != 0);
+        on.map(Class::name).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl FromStr for Classes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self(Self::known().map(Class::bit).sum()));
+        }
+        let bit = |name: &str| {
+            Self::known().find(|class| class.name() == name).map(Class::bit).ok_or_else(|| {
+                let names: Vec<_> = Self::known().map(Class::name).collect();
+                format!("`{name}` is no class of records; there are {}, and all", names.join(", "))
+            })
+        };
+        text.split(',').try_fold(0, |bits, name| Ok(bits | bit(name)?)).map(Self)
+    }
+}
+
+/// How stacks are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CallGraph {
+    /// By frame pointers; the caller of a leaf function by its unwind table
+    Fp,
 }
 
 /// A length of time: `10`, `10s`, `500ms`, `2m`, `1h`.
@@ -138,6 +180,21 @@ pub(crate) enum Accel {
     Tcg,
 }
 
+/// A class of records, by the name that reports use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Class(pub(crate) record::Class);
+
+impl FromStr for Class {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let classes = record::Class::ALL.into_iter().filter(|class| *class != record::Class::Other);
+        let names: Vec<&str> = classes.clone().map(record::Class::name).collect();
+        let found = classes.into_iter().find(|class| class.name() == text);
+        found.map(Self).ok_or_else(|| format!("there is no class `{text}`; there are {}", names.join(", ")))
+    }
+}
+
 impl From<Machine> for qemu::Machine {
     fn from(machine: Machine) -> Self {
         match machine {
@@ -198,6 +255,22 @@ mod tests {
         for text in ["0", "-1", "1e3", "20001", ""] {
             assert!(text.parse::<Hertz>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn classes_are_named_as_in_reports() {
+        let classes: Classes = "samples,logs".parse().unwrap();
+        assert_eq!(classes.0, Class::Sample.bit() | Class::Log.bit());
+        assert_eq!(classes.words(), "samples,logs");
+        assert_eq!("all".parse::<Classes>().unwrap().words().split(',').count(), 7);
+        let refused = "samples,heap".parse::<Classes>().unwrap_err();
+        assert!(refused.contains("`heap`") && refused.contains("switches"), "{refused}");
+    }
+
+    #[test]
+    fn classes_have_the_names_that_reports_use() {
+        assert_eq!("switches".parse(), Ok(Class(record::Class::Switch)));
+        assert!("other".parse::<Class>().unwrap_err().contains("samples, events, spans"));
     }
 
     #[test]
