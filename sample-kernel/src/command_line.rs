@@ -3,7 +3,7 @@
 use core::fmt;
 use core::num::NonZeroU64;
 
-use crate::probes::Settings;
+use crate::probes::{Class, Settings};
 use crate::region::Placement;
 use crate::workload::Workload;
 
@@ -25,8 +25,12 @@ pub(crate) enum UsageError<'a> {
     BadValue { key: &'a str, value: &'a str, valid: &'static str },
 }
 
-pub(crate) const WORDS: &str =
-    "workload=, requests=, seconds=, uniprof.hz=, uniprof.ring=, uniprof.placement=, uniprof.wall=";
+pub(crate) const WORDS: &str = "workload=, requests=, seconds=, uniprof.hz=, uniprof.classes=, uniprof.ring=, uniprof.placement=, uniprof.wall=";
+
+/// Every class that something records.
+const ALL_CLASSES: u64 = Class::Other.bit() - 1;
+
+const CLASS_NAMES: &str = "samples, events, spans, switches, counters, logs, threads (with commas and no spaces between them), all, none";
 
 impl fmt::Display for UsageError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,7 +55,7 @@ impl<'a> Options {
             requests: None,
             seconds: None,
             placement: Placement::Auto,
-            probes: Settings { ring_bytes: 1 << 20, sample_hz: 99, wall_ns: 0 },
+            probes: Settings { ring_bytes: 1 << 20, sample_hz: 99, classes: ALL_CLASSES, wall_ns: 0 },
         };
         for word in line.split_ascii_whitespace() {
             let (key, value) = word.split_once('=').ok_or(UsageError::UnknownWord(word))?;
@@ -73,6 +77,7 @@ impl<'a> Options {
                 let hz = value.parse().ok().filter(|&hz| hz <= 20_000);
                 self.probes.sample_hz = hz.ok_or(bad("samples per second, 0 to 20000"))?;
             }
+            "uniprof.classes" => self.probes.classes = classes(value).ok_or(bad(CLASS_NAMES))?,
             "uniprof.ring" => {
                 self.probes.ring_bytes = ring_bytes(value).ok_or(bad("a power of two from 16K to 64M"))?;
             }
@@ -85,6 +90,22 @@ impl<'a> Options {
         }
         Ok(())
     }
+}
+
+/// Class names with commas between them, as a mask.
+fn classes(text: &str) -> Option<u64> {
+    text.split(',').try_fold(0, |mask, name| {
+        Some(
+            mask | match name {
+                "all" => ALL_CLASSES,
+                "none" => 0,
+                _ => Class::ALL
+                    .iter()
+                    .find(|class| class.bit() & ALL_CLASSES != 0 && class.name() == name)?
+                    .bit(),
+            },
+        )
+    })
 }
 
 fn ring_bytes(text: &str) -> Option<u32> {

@@ -5,8 +5,8 @@ use core::ops::Range;
 
 use uniprof_probes as probe;
 pub(crate) use uniprof_probes::{
-    CrashReason, Memory, Status, SwitchReason, counter, event, idle_enter, idle_exit, log_line, next_tick,
-    poll, set_interrupt_cost, span, switch, thread_exit, thread_start, tick, vcpu_online,
+    Class, CrashReason, Memory, Status, SwitchReason, counter, event, idle_enter, idle_exit, log_line,
+    next_tick, poll, set_interrupt_cost, span, switch, thread_exit, thread_start, tick, vcpu_online,
 };
 
 use crate::percpu::PerCpu;
@@ -65,6 +65,8 @@ pub(crate) fn static_region() -> Memory {
 pub(crate) struct Settings {
     pub(crate) ring_bytes: u32,
     pub(crate) sample_hz: u32,
+    /// Bits of [`Class::bit`].
+    pub(crate) classes: u64,
     pub(crate) wall_ns: u64,
 }
 
@@ -80,6 +82,7 @@ pub(crate) unsafe fn init(memory: Memory, vcpus: u32, settings: &Settings) -> St
         vcpus,
         ring_bytes: settings.ring_bytes,
         sample_hz: settings.sample_hz,
+        classes: settings.classes,
         wall_ns: settings.wall_ns,
         image: probe::Image { build_id: image.build_id, start: image.start, end: image.end, bias: 0 },
         ..probe::Config::new(memory)
