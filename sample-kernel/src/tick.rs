@@ -9,8 +9,6 @@ use crate::{arch, probes, sched, time};
 const SLICE_NS: u64 = 10_000_000;
 /// How often an idle vCPU looks around, so that an observer's wishes are heard.
 const IDLE_NS: u64 = 100_000_000;
-/// After so many sampling periods without a tick (the host took the vCPU away) the schedule starts afresh.
-const CATCH_UP_PERIODS: u32 = 10_000;
 
 /// Starts this vCPU's schedule.
 pub(crate) fn start(cpu: &PerCpu) {
@@ -54,8 +52,11 @@ fn sample_and_slice(cpu: &PerCpu, now: u64, [rip, rsp, rbp]: [u64; 3]) {
 }
 
 fn program(cpu: &PerCpu, now: u64) {
-    let at = cpu.next_sample.get().min(cpu.slice_end.get()).min(cpu.sleepers.next_wake());
-    set(cpu, at, now);
+    set(cpu, next_due(cpu), now);
+}
+
+fn next_due(cpu: &PerCpu) -> u64 {
+    cpu.next_sample.get().min(cpu.slice_end.get()).min(cpu.sleepers.next_wake())
 }
 
 fn set(cpu: &PerCpu, at: u64, now: u64) {
@@ -67,7 +68,7 @@ fn set(cpu: &PerCpu, at: u64, now: u64) {
 pub(crate) fn start_slice(cpu: &PerCpu) {
     let now = arch::now();
     cpu.slice_end.set(now.saturating_add(time::ticks(SLICE_NS)));
-    wake_no_later_than(cpu, cpu.next_sample.get().min(cpu.slice_end.get()));
+    wake_no_later_than(cpu, next_due(cpu));
 }
 
 /// Interrupts off.
@@ -83,17 +84,12 @@ pub(crate) fn set_for_idle(cpu: &PerCpu) {
     set(cpu, cpu.sleepers.next_wake().min(now.saturating_add(time::ticks(IDLE_NS))), now);
 }
 
-/// After idling: sampling times that fell into it are past. They are passed over one by one rather than restarted, because
-/// a schedule that starts with each thread would never see those that run for less than a period.
+/// After idling: sampling times that fell into it are past. They are passed over rather than restarted, because a schedule that
+/// starts with each thread would never see those that run for less than a period.
 pub(crate) fn leave_idle(cpu: &PerCpu) {
-    let now = arch::now();
-    let mut next = cpu.next_sample.get();
-    for _ in 0..CATCH_UP_PERIODS {
-        if next > now {
-            cpu.next_sample.set(next);
-            return;
-        }
-        next = next.saturating_add(probes::next_tick());
+    if let Some(past) = arch::now().checked_sub(cpu.next_sample.get()) {
+        let interval = probes::next_tick();
+        let passed = (past / interval).saturating_add(1).saturating_mul(interval);
+        cpu.next_sample.set(cpu.next_sample.get().saturating_add(passed));
     }
-    cpu.next_sample.set(now.saturating_add(probes::next_tick()));
 }
