@@ -31,9 +31,10 @@ fn claim_report() {
     }
 }
 
-/// Reports a crash and leaves.
+/// Reports a crash and leaves. First the record, for every vCPU that crashes: what follows may fail, and is for the first alone.
 pub(crate) fn crash(reason: CrashReason, name: fmt::Arguments<'_>, registers: &arch::Registers) -> ! {
     arch::disable_interrupts();
+    probes::crash(reason, registers, name);
     claim_report();
     let vcpu = PerCpu::current().id();
     say!("{name}");
@@ -45,8 +46,14 @@ pub(crate) fn crash(reason: CrashReason, name: fmt::Arguments<'_>, registers: &a
     registers.for_each_caller(&sched::current_stack(), BACKTRACE_FRAMES, |address| {
         say!("  called from {address:#x}")
     });
-    probes::crash(reason, registers, name);
     exit(Exit::Crashed)
+}
+
+/// Reports that there is no memory left for a request, and leaves.
+pub(crate) fn out_of_memory(bytes: usize, align: usize) -> ! {
+    let registers = arch::Registers::here();
+    let text = format_args!("out of memory: no {bytes} bytes aligned to {align} are free in the heap");
+    crash(CrashReason::OutOfMemory, text, &registers)
 }
 
 #[panic_handler]

@@ -1,17 +1,65 @@
 //! The heap: all usable memory behind the kernel's image.
 
+use core::alloc::{GlobalAlloc, Layout};
+
 use talc::TalcLock;
 use talc::source::Manual;
 
 use crate::arch::{BootInfo, MemoryRange};
+use crate::crash::out_of_memory;
 use crate::sync::RawSpinLock;
 
 /// What boot maps. Memory above is not used.
 const MAPPED_END: u64 = 4 << 30;
 const PAGE: u64 = 4096;
 
-#[global_allocator]
 static HEAP: TalcLock<RawSpinLock, Manual> = TalcLock::new(Manual);
+
+/// What `alloc` and its users get. It ends the kernel where memory runs out, so that the crash record says so: their own
+/// way out is a panic like any other. Who can do without asks [`try_alloc`].
+struct Heap;
+
+#[global_allocator]
+static GLOBAL: Heap = Heap;
+
+fn or_end(memory: *mut u8, bytes: usize, align: usize) -> *mut u8 {
+    if memory.is_null() {
+        out_of_memory(bytes, align);
+    }
+    memory
+}
+
+// SAFETY: `TalcLock` keeps the contract; what is added does not return, and unwinds nothing.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        or_end(unsafe { HEAP.alloc(layout) }, layout.size(), layout.align())
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        or_end(unsafe { HEAP.alloc_zeroed(layout) }, layout.size(), layout.align())
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        or_end(unsafe { HEAP.realloc(memory, layout, bytes) }, bytes, layout.align())
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { HEAP.dealloc(memory, layout) }
+    }
+}
+
+/// Memory from the heap, or null: for those who can go on without. `alloc::alloc::dealloc` takes it back.
+///
+/// # Safety
+/// The layout must not be empty.
+pub(crate) unsafe fn try_alloc(layout: Layout) -> *mut u8 {
+    // SAFETY: as the caller promises.
+    unsafe { HEAP.alloc(layout) }
+}
 
 unsafe extern "C" {
     static __kernel_end: u8;

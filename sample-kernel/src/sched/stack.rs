@@ -1,6 +1,6 @@
 //! Memory for stacks.
 
-use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use alloc::alloc::{Layout, alloc, dealloc};
 use core::ops::Range;
 
 use crate::arch;
@@ -25,9 +25,6 @@ impl Stack {
     pub(crate) fn new() -> Self {
         // SAFETY: the layout is not empty.
         let guard = unsafe { alloc(Self::layout()) };
-        if guard.is_null() {
-            handle_alloc_error(Self::layout());
-        }
         // Where no guard can be had, the canary is left.
         // SAFETY: the first page of what was just allocated, which is used for nothing else.
         let _ = unsafe { arch::set_guard(guard.addr(), true) };

@@ -1,10 +1,11 @@
 //! Changes to the page tables that boot made: 4 GiB, one to one.
 
-use alloc::alloc::{Layout, alloc};
+use core::alloc::Layout;
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::heap::try_alloc;
 use crate::sync::InterruptLock;
 
 const PRESENT: u64 = 1 << 0;
@@ -90,7 +91,7 @@ pub(crate) unsafe fn set_guard(address: usize, guarded: bool) -> bool {
 /// Replaces a large page by a table of small ones that map the same.
 fn split(entry: &AtomicU64) -> bool {
     // SAFETY: the layout is not empty.
-    let table: *mut Table = unsafe { alloc(Layout::new::<Table>()) }.cast();
+    let table: *mut Table = unsafe { try_alloc(Layout::new::<Table>()) }.cast();
     if table.is_null() {
         return false;
     }
