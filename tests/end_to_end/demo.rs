@@ -51,6 +51,9 @@ fn the_embedded_sample_needs_no_qemu() {
     assert!(without(&["flame", "sample", "-o", "-"]).stdout.starts_with("<?xml"));
     assert!(without(&["export", "sample", "--format", "folded"]).stdout.contains("kv::"));
     assert!(without(&["logs", "sample"]).stdout.contains("uniprof-sample-kernel: "));
+    for line in without(&["logs", "sample", "--from", "ring", "--json"]).stdout.lines() {
+        assert_matches_its_schema(&line.parse().unwrap());
+    }
     let symbols = without(&["symbols", "sample", "--json"]).json();
     assert_matches_its_schema(&symbols);
     assert_eq!(symbols["images"][0]["dwarf"], true);

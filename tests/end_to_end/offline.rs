@@ -1,6 +1,6 @@
 //! What needs no guest: help, completions, manual, the machine check, the bundled kernel as a file.
 
-use uniprof_tests::Scene;
+use uniprof_tests::{Scene, assert_matches_its_schema};
 
 #[test]
 fn every_command_has_help_with_examples() {
@@ -32,6 +32,7 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["report", "--no-such-flag"],
         &["record", "-F", "0", "--", "bundled"],
         &["record", "-d", "soon", "--", "bundled"],
+        &["record", "-e", "everything", "--", "bundled"],
         &["record", "--ring", "huge", "--", "bundled"],
         &["export", "--format", "jpeg", "sample"],
         &[],
@@ -61,7 +62,7 @@ fn doctor_answers_people_and_programs() {
     let text = scene.run(&["doctor"]).ok().stdout;
     assert!(text.contains("QEMU emulator version"), "{text}");
     let document = scene.run(&["doctor", "--json"]).ok().json();
-    assert_eq!(document["schema"], "uniprof.doctor/1");
+    assert_matches_its_schema(&document);
     for check in document["checks"].as_array().unwrap() {
         assert_eq!(check["ok"].as_bool().unwrap(), check.get("mend").is_none(), "{check}");
     }

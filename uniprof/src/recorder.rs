@@ -32,8 +32,6 @@ pub(crate) struct Job<'a> {
     pub(crate) hz: Option<u32>,
     /// The classes of records that were asked for.
     pub(crate) classes: Option<Classes>,
-    /// Classes of records that are asked for, a bit each.
-    pub(crate) classes: u64,
     pub(crate) duration: Option<Duration>,
     pub(crate) boot_limit: Duration,
     pub(crate) symbols: &'a options::Symbols,

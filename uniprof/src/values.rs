@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use uniprof_collector::qemu;
-use uniprof_wire::record;
 use uniprof_wire::record::Class;
 
 /// Samples per second and vCPU.
@@ -180,21 +179,6 @@ pub(crate) enum Accel {
     Tcg,
 }
 
-/// A class of records, by the name that reports use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Class(pub(crate) record::Class);
-
-impl FromStr for Class {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let classes = record::Class::ALL.into_iter().filter(|class| *class != record::Class::Other);
-        let names: Vec<&str> = classes.clone().map(record::Class::name).collect();
-        let found = classes.into_iter().find(|class| class.name() == text);
-        found.map(Self).ok_or_else(|| format!("there is no class `{text}`; there are {}", names.join(", ")))
-    }
-}
-
 impl From<Machine> for qemu::Machine {
     fn from(machine: Machine) -> Self {
         match machine {
@@ -265,12 +249,6 @@ mod tests {
         assert_eq!("all".parse::<Classes>().unwrap().words().split(',').count(), 7);
         let refused = "samples,heap".parse::<Classes>().unwrap_err();
         assert!(refused.contains("`heap`") && refused.contains("switches"), "{refused}");
-    }
-
-    #[test]
-    fn classes_have_the_names_that_reports_use() {
-        assert_eq!("switches".parse(), Ok(Class(record::Class::Switch)));
-        assert!("other".parse::<Class>().unwrap_err().contains("samples, events, spans"));
     }
 
     #[test]

@@ -60,7 +60,6 @@ fn record_and_draw(args: &Args, kernel: &Kernel) -> anyhow::Result<()> {
     let job = Job {
         output: recording.clone(),
         hz: Some(HZ),
-        classes: 0,
         classes: None,
         duration: Some(args.duration.0),
         boot_limit: options::BOOT_LIMIT.0,

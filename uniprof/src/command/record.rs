@@ -11,14 +11,13 @@ use std::path::{Path, PathBuf};
 
 use uniprof_collector::guests::Registry;
 use uniprof_collector::session::Summary;
-use uniprof_wire::record;
+use uniprof_wire::record::Class;
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::kernel::Kernel;
 use crate::profile::Figures;
 use crate::recorder::Job;
-use crate::values::Class;
 use crate::{guest, input, interrupt, options, output};
 
 const EXAMPLES: &str = "\
@@ -26,7 +25,7 @@ Examples:
   uniprof record -- bundled workload=kv
   uniprof record -F 999 -d 10 --vcpus 2 -o r.uniprof -- bundled workload=ratio
   uniprof record -d 30 web                      a guest that `uniprof ls` lists
-  uniprof record -d 2m -e events,spans -p 4711
+  uniprof record -d 2m -p 4711
   uniprof record -e samples,logs -- bundled     no events, spans, switches
 
 Ctrl-C ends a recording well. Until it is finished it is called FILE.partial; killed, that file can be read.";
@@ -45,10 +44,6 @@ pub(crate) struct Args {
     start: Vec<String>,
     #[command(flatten)]
     sampling: options::Sampling,
-    /// Classes of records to switch on in the guest, on top of what it records by itself: samples, events, spans,
-    /// switches, counters, logs, threads
-    #[arg(short, long, value_name = "CLASSES", value_delimiter = ',')]
-    events: Vec<Class>,
     /// The recording to write [default: NAME.uniprof]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -65,7 +60,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             output: args.output.clone().unwrap_or_else(|| free_name(name)),
             hz,
             classes: args.sampling.events,
-            classes: args.events.iter().fold(0, |classes, class| classes | class.0.bit()),
             duration: args.sampling.duration(&config),
             boot_limit: args.guest.boot_limit.0,
             symbols: &args.symbols,
@@ -105,7 +99,7 @@ fn free_name(name: &str) -> PathBuf {
 }
 
 fn tell(path: &Path, summary: &Summary, from_boot: bool) {
-    let samples = summary.ledger.class(record::Class::Sample).received;
+    let samples = summary.ledger.class(Class::Sample).received;
     let path = path.display();
     output::say(format_args!("wrote {path}: {}", outcome(summary)));
     if samples == 0 {
@@ -131,7 +125,7 @@ pub(crate) fn outcome(summary: &Summary) -> String {
     };
     format!(
         "{} samples in {:.1} s, {lost}, {:.1} MB",
-        summary.ledger.class(record::Class::Sample).received,
+        summary.ledger.class(Class::Sample).received,
         summary.elapsed.as_secs_f64(),
         summary.bytes as f64 / 1e6
     )
