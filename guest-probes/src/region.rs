@@ -1,7 +1,7 @@
 //! The region's memory: where it is, how it is initialised, and the guest's hands on its words.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 use uniprof_wire::address::{GuestPhysical, GuestVirtual};
 use uniprof_wire::layout::{self, Geometry, LayoutError, RegionHeader, RingKind};
@@ -215,7 +215,7 @@ struct Shared {
     writers: UnsafeCell<[[Writer<Words>; 2]; MAX_VCPUS]>,
 }
 
-// SAFETY: written by `init` alone before `ON` is set, read only afterwards.
+// SAFETY: written by `init` alone before `SERVED` is set, read only afterwards.
 unsafe impl Sync for Shared {}
 
 const NOWHERE: Words = Words(core::ptr::null_mut());
@@ -234,7 +234,8 @@ static SHARED: Shared = Shared {
     writers: UnsafeCell::new([[Writer::new(NOWHERE, RingGeometry::new(4, 1), 0); 2]; MAX_VCPUS]),
 };
 static CLAIMED: AtomicBool = AtomicBool::new(false);
-static ON: AtomicBool = AtomicBool::new(false);
+/// vCPUs that have rings; 0 until `init` has succeeded. One word, so that an event asks both questions with one compare.
+static SERVED: AtomicU32 = AtomicU32::new(0);
 static INTERRUPT_COST: AtomicU64 = AtomicU64::new(0);
 /// Keeps the region reachable for leak checkers and debuggers: `p uniprof_probes::region::BASE`.
 static BASE: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
@@ -242,15 +243,14 @@ static BASE: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 /// The region, once there is one.
 #[inline(always)]
 pub(crate) fn region() -> Option<&'static Region> {
-    // SAFETY: `ON` is set after the last write to it.
-    ON.load(Ordering::Acquire).then(|| unsafe { &*SHARED.region.get() })
+    // SAFETY: `SERVED` is set after the last write to it.
+    (SERVED.load(Ordering::Acquire) != 0).then(|| unsafe { &*SHARED.region.get() })
 }
 
 /// One ring of a vCPU. `None` for a vCPU beyond the geometry, and before `init`.
 #[inline(always)]
 pub(crate) fn writer(vcpu: u32, kind: RingKind) -> Option<&'static Writer<Words>> {
-    let region = region()?;
-    if vcpu >= region.geometry.vcpus() {
+    if vcpu >= SERVED.load(Ordering::Acquire) {
         return None;
     }
     // SAFETY: as in `region`; `init` accepts at most MAX_VCPUS.
@@ -331,7 +331,7 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
         sites: sites::section(),
         name: FixedText::new(config.name.as_bytes()),
     };
-    // SAFETY: `claim` lets one caller through, and `ON` is still off.
+    // SAFETY: `claim` lets one caller through, and `SERVED` is still 0.
     unsafe {
         for vcpu in 0..geometry.vcpus() {
             for kind in RingKind::ALL {
@@ -356,7 +356,7 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
     (1..header.len()).for_each(|i| words.store(i, header[i]));
     fence(Ordering::SeqCst);
     words.store(0, header[0]);
-    ON.store(true, Ordering::Release);
+    SERVED.store(geometry.vcpus(), Ordering::Release);
 }
 
 fn publish_image(slot: Words, config: &Config<'_>) {
