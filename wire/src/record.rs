@@ -19,9 +19,13 @@
 //! All multi-byte values are little-endian. A record is at most a sub-buffer long and at least two words,
 //! padding at least one.
 
+mod block;
+
 use crate::address::GuestVirtual;
-use crate::ring;
 use crate::text;
+
+pub use crate::text::Text;
+pub use block::{Found, Records};
 
 /// Number of classes under which records are counted.
 pub const CLASSES: usize = 8;
@@ -179,7 +183,8 @@ pub struct SampleRecord<'a> {
     pub rsp: u64,
     /// Frame pointer then.
     pub rbp: u64,
-    /// TSC ticks of busy vCPU time since the previous sample of this vCPU: what the sample stands for.
+    /// TSC ticks of busy vCPU time since the previous sample of this vCPU, or since sampling was last off: what the sample
+    /// stands for.
     pub weight: u64,
     /// Ticks that should have come since the previous one and did not.
     pub missed: u32,
@@ -297,59 +302,6 @@ pub enum ThreadAction {
     Started = 0,
     /// It ended.
     Exited = 1,
-}
-
-/// Text in a record: bytes on the way in, words on the way out.
-#[derive(Clone, Copy)]
-pub enum Text<'a> {
-    /// As the guest hands it in.
-    Bytes(&'a [u8]),
-    /// As it lies in a ring: words, and how many bytes of them count.
-    Words(&'a [u64], usize),
-}
-
-impl Text<'_> {
-    /// Length in bytes.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::Words(_, len) => *len,
-        }
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn word(&self, index: usize) -> u64 {
-        match self {
-            Self::Bytes(bytes) => text::word(bytes, index),
-            Self::Words(words, _) => words.get(index).copied().unwrap_or(0),
-        }
-    }
-
-    /// The bytes, one after the other.
-    pub fn bytes(&self) -> impl Iterator<Item = u8> + '_ {
-        (0..self.len()).map(|i| self.word(i / 8).to_le_bytes()[i % 8])
-    }
-}
-
-impl PartialEq for Text<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.bytes().eq(other.bytes())
-    }
-}
-
-impl Eq for Text<'_> {}
-
-/// Lossy: what is not printable ASCII prints as an escape.
-impl core::fmt::Debug for Text<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.bytes().try_for_each(|byte| write!(f, "{}", core::ascii::escape_default(byte)))
-    }
 }
 
 impl core::fmt::Debug for LogRecord<'_> {
@@ -605,77 +557,6 @@ fn switch_reason(number: u64) -> Result<SwitchReason, BadRecord> {
     })
 }
 
-/// One item of [`Records`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found<'a> {
-    /// Position of its header.
-    pub position: u64,
-    /// Words that the reader moves on by: the record's, or after damage all the rest of the block.
-    pub words: usize,
-    /// The record, or what is wrong. After anything but [`BadRecord::Abandoned`] the rest of the block is given up.
-    pub record: Result<Record<'a>, BadRecord>,
-}
-
-/// The records of one copied block (part of one sub-buffer), padding left out.
-#[derive(Clone, Debug)]
-pub struct Records<'a> {
-    words: &'a [u64],
-    position: u64,
-    salt: u32,
-}
-
-impl<'a> Records<'a> {
-    /// Over `words`, which were copied from `position` on in a guest whose tags are salted with `salt`.
-    #[must_use]
-    pub const fn new(words: &'a [u64], position: u64, salt: u32) -> Self {
-        Self { words, position, salt }
-    }
-
-    fn header(&self, header: u64) -> Result<(Kind, bool, usize), BadRecord> {
-        if high(header) != ring::tag(self.position, self.salt) {
-            return Err(BadRecord::Tag);
-        }
-        let kind = Kind::from_number(header as u8).ok_or(BadRecord::Kind)?;
-        let committed = match (header >> 8) as u8 {
-            COMMITTED => true,
-            BUSY => false,
-            _ => return Err(BadRecord::Kind),
-        };
-        let words = (header >> 16 & 0xffff) as usize;
-        let least = if kind == Kind::Padding { 1 } else { 2 };
-        if words < least || words > self.words.len() {
-            return Err(BadRecord::Length);
-        }
-        Ok((kind, committed, words))
-    }
-}
-
-impl<'a> Iterator for Records<'a> {
-    type Item = Found<'a>;
-
-    fn next(&mut self) -> Option<Found<'a>> {
-        loop {
-            let first = *self.words.first()?;
-            let position = self.position;
-            let (words, record) = match self.header(first) {
-                Ok((Kind::Padding, true, words)) => (words, None),
-                Ok((kind, false, words)) => (words, Some(Err(BadRecord::Abandoned(kind.class())))),
-                Ok((kind, true, words)) => {
-                    let record = Record::decode(kind, &self.words[1..words]);
-                    let words = if record.is_ok() { words } else { self.words.len() };
-                    (words, Some(record))
-                }
-                Err(bad) => (self.words.len(), Some(Err(bad))),
-            };
-            self.words = &self.words[words..];
-            self.position = self.position.wrapping_add(words as u64);
-            if let Some(record) = record {
-                return Some(Found { position, words, record });
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -702,19 +583,5 @@ mod tests {
         for record in largest {
             assert!((record.payload_words() + 1) * 8 <= crate::layout::MIN_SUB_BUFFER as usize);
         }
-    }
-
-    #[test]
-    fn damage_costs_the_rest_of_the_block() {
-        let good = header(Kind::Switch, true, 4, ring::tag(0, 9));
-        let words = [good, 1, pair(2, 3), 0, 0xdead, 0, 0];
-        let found: [Option<Found<'_>>; 3] = {
-            let mut records = Records::new(&words, 0, 9);
-            [records.next(), records.next(), records.next()]
-        };
-        assert!(found[0].unwrap().record.is_ok());
-        assert_eq!(found[1].unwrap().record, Err(BadRecord::Tag));
-        assert_eq!(found[1].unwrap().words, 3);
-        assert_eq!(found[2], None);
     }
 }

@@ -1,11 +1,11 @@
 //! Tables of the region: fixed slots that are overwritten in place, where the rings only append.
 //!
-//! Every field is one word and has one writer, so that no lock is needed. Slots whose fields belong together
+//! Every field is one word and has one writer at a time, so that no lock is needed. Slots whose fields belong together
 //! (threads, images, control requests) begin with a sequence word that is odd while they are being changed: a
 //! live reader copies again, a reader of a dead guest shows the slot as torn ([`Slot::Torn`]).
 //!
 //! ```text
-//!  VcpuStats      32 words   written by its vCPU
+//!  VcpuStats      32 words   written by its vCPU; rate and classes by the one that looks at the control page
 //!  CrashRecord    64 words   written once, by whoever claims it
 //!  ThreadEntry    32 words   written by the vCPU that runs or switches the thread
 //!  ImageEntry     32 words   written at init and when an image is loaded
@@ -70,7 +70,7 @@ pub enum VcpuField {
     Heartbeat = 0,
     /// TSC at which the vCPU came up; 0 before.
     Online = 1,
-    /// Sampling ticks handled.
+    /// Ticks handled, those that only looked at the control page among them.
     Ticks = 2,
     /// Sampling ticks that did not come in time.
     Missed = 3,
@@ -99,7 +99,7 @@ pub struct VcpuStats {
     pub heartbeat: u64,
     /// TSC at which the vCPU came up; 0 when it never did.
     pub online: u64,
-    /// Sampling ticks handled.
+    /// Ticks handled, those that only looked at the control page among them.
     pub ticks: u64,
     /// Sampling ticks that did not come in time.
     pub missed: u64,

@@ -1,4 +1,4 @@
-//! Short strings in words: fixed fields of tables, and the tails of log and thread records.
+//! Strings in words: fixed fields of tables, and the tails of log and thread records.
 
 /// Words that `bytes` bytes of text occupy.
 pub(crate) const fn words_for(bytes: usize) -> usize {
@@ -12,6 +12,59 @@ pub(crate) fn word(text: &[u8], index: usize) -> u64 {
     let n = tail.len().min(8);
     bytes[..n].copy_from_slice(&tail[..n]);
     u64::from_le_bytes(bytes)
+}
+
+/// Text in a record: bytes on the way in, words on the way out.
+#[derive(Clone, Copy)]
+pub enum Text<'a> {
+    /// As the guest hands it in.
+    Bytes(&'a [u8]),
+    /// As it lies in a ring: words, and how many bytes of them count.
+    Words(&'a [u64], usize),
+}
+
+impl Text<'_> {
+    /// Length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Words(_, len) => *len,
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn word(&self, index: usize) -> u64 {
+        match self {
+            Self::Bytes(bytes) => word(bytes, index),
+            Self::Words(words, _) => words.get(index).copied().unwrap_or(0),
+        }
+    }
+
+    /// The bytes, one after the other.
+    pub fn bytes(&self) -> impl Iterator<Item = u8> + '_ {
+        (0..self.len()).map(|i| self.word(i / 8).to_le_bytes()[i % 8])
+    }
+}
+
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.bytes().eq(other.bytes())
+    }
+}
+
+impl Eq for Text<'_> {}
+
+/// Lossy: what is not printable ASCII prints as an escape.
+impl core::fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.bytes().try_for_each(|byte| write!(f, "{}", core::ascii::escape_default(byte)))
+    }
 }
 
 /// A fixed-size text field of `N` words: cut at its capacity, padded with zeros.
