@@ -415,47 +415,39 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Hands every payload word to `put(index, word)`. Lengths must be within this module's limits.
+    /// Hands every payload word to `put`, in order, in runs: the index of the first word, and the words. Lengths must be
+    /// within this module's limits.
     #[inline]
-    pub fn encode(&self, mut put: impl FnMut(usize, u64)) {
-        put(0, self.tsc());
+    pub fn encode(&self, mut put: impl FnMut(usize, &[u64])) {
+        put(0, &[self.tsc()]);
         match self {
             Self::Sample(r) => {
                 let shape = r.end as u32 | (r.stack.len() as u32 & 0xff) << 8 | (r.frames.len() as u32) << 16;
-                put(1, pair(r.thread, shape));
-                put(2, r.rip);
-                put(3, r.rsp);
-                put(4, r.rbp);
-                put(5, r.weight);
-                put(6, u64::from(r.missed));
-                r.stack.iter().chain(r.frames).enumerate().for_each(|(i, &word)| put(7 + i, word));
+                put(1, &[pair(r.thread, shape), r.rip, r.rsp, r.rbp, r.weight, u64::from(r.missed)]);
+                put(7, r.stack);
+                put(7 + r.stack.len(), r.frames);
             }
             Self::Event(r) | Self::SpanBegin(r) => {
-                put(1, pair(r.site, r.thread));
-                r.args.iter().enumerate().for_each(|(i, &word)| put(2 + i, word));
+                put(1, &[pair(r.site, r.thread)]);
+                put(2, r.args);
             }
             Self::SpanEnd(r) => {
-                put(1, pair(r.site, r.thread));
-                put(2, r.begin);
+                put(1, &[pair(r.site, r.thread), r.begin]);
             }
             Self::Counter(r) => {
-                put(1, pair(r.site, r.thread));
-                put(2, r.value);
+                put(1, &[pair(r.site, r.thread), r.value]);
             }
             Self::Switch(r) => {
-                put(1, pair(r.from, r.to));
-                put(2, r.reason as u64);
+                put(1, &[pair(r.from, r.to), r.reason as u64]);
             }
             Self::Log(r) => {
-                put(1, pair(r.thread, r.text.len() as u32));
-                (0..text::words_for(r.text.len())).for_each(|i| put(2 + i, r.text.word(i)));
+                put(1, &[pair(r.thread, r.text.len() as u32)]);
+                (0..text::words_for(r.text.len())).for_each(|i| put(2 + i, &[r.text.word(i)]));
             }
             Self::Thread(r) => {
-                put(1, pair(r.thread, r.action as u32 | (r.name.len() as u32) << 16));
-                put(2, r.entry.0);
-                put(3, r.stack.0.0);
-                put(4, r.stack.1.0);
-                (0..text::words_for(r.name.len())).for_each(|i| put(5 + i, r.name.word(i)));
+                let shape = pair(r.thread, r.action as u32 | (r.name.len() as u32) << 16);
+                put(1, &[shape, r.entry.0, r.stack.0.0, r.stack.1.0]);
+                (0..text::words_for(r.name.len())).for_each(|i| put(5 + i, &[r.name.word(i)]));
             }
         }
     }

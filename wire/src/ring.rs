@@ -258,6 +258,14 @@ impl<W: WriterWords> Payload<'_, W> {
             self.words.store(self.first + index, value);
         }
     }
+
+    /// Stores payload words from `index` on, those that fit: one check for all of them.
+    #[inline(always)]
+    pub fn put_all(&self, index: usize, values: &[u64]) {
+        let room = self.len.saturating_sub(index);
+        let first = self.first + index;
+        values.iter().take(room).enumerate().for_each(|(i, &value)| self.words.store(first + i, value));
+    }
 }
 
 impl<W: WriterWords> Writer<W> {
@@ -344,7 +352,7 @@ impl<W: WriterWords> Writer<W> {
     #[inline]
     pub fn write_record(&self, record: &Record<'_>) -> Result<(), Refused> {
         self.write(record.kind(), record.payload_words(), |payload| {
-            record.encode(|index, word| payload.put(index, word));
+            record.encode(|index, words| payload.put_all(index, words));
         })
     }
 

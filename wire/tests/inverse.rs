@@ -89,10 +89,10 @@ proptest! {
         let record = owned.record();
         let mut payload = vec![0; record.payload_words()];
         let mut written = 0;
-        record.encode(|index, word| {
+        record.encode(|index, words| {
             assert_eq!(index, written, "words are handed out in order, each once");
-            payload[index] = word;
-            written += 1;
+            payload[index..index + words.len()].copy_from_slice(words);
+            written += words.len();
         });
         prop_assert_eq!(written, payload.len());
         prop_assert_eq!(Record::decode(record.kind(), &payload), Ok(record));
