@@ -36,13 +36,6 @@ struct Seen {
     since: AtomicU64,
 }
 
-/// Puts the kernel's own wishes into effect, before the first look at the page.
-pub(crate) fn start(rate: u32, classes: u64) {
-    RATE.store(rate.min(MAX_RATE), Ordering::Relaxed);
-    CLASSES_ON.store(classes, Ordering::Relaxed);
-    sites::enable(classes);
-}
-
 /// Samples per second and vCPU now; 0 for none.
 pub(crate) fn rate() -> u32 {
     RATE.load(Ordering::Relaxed)
@@ -58,7 +51,8 @@ pub(crate) fn sampling() -> bool {
     rate() != 0 && classes() & Class::Sample.bit() != 0
 }
 
-/// Looks at the control page if the last look is 50 ms old and no vCPU is looking.
+/// Looks at the control page if the last look is 50 ms old and no vCPU is looking. The first look, by `init`, puts the kernel's
+/// own wishes into effect.
 pub(crate) fn check(region: &Region, now: u64) {
     let due = NEXT_LOOK.load(Ordering::Relaxed);
     if now < due {

@@ -13,7 +13,9 @@ pub type ThreadId = u32;
 ///
 /// - `vcpu` returns a number below [`Config::vcpus`](crate::Config::vcpus), different for vCPUs that run at the same time;
 /// - between `pin` and `unpin` the calling thread is neither switched out nor migrated. Handlers still run, and
-///   may themselves probe; a handler that would switch threads defers that until after `unpin`. Pins nest.
+///   may themselves probe; a handler that would switch threads defers that until after `unpin`. Pins nest. The last
+///   `unpin` may make up for such a switch itself, under the scheduler's lock, where an interrupt could have
+///   switched: in a thread with interrupts on.
 /// - `stack` returns memory that can be read without a fault.
 pub unsafe trait Platform {
     /// The vCPU's clock, in ticks of `Config::tsc_hz`. On x86_64: `rdtsc`.

@@ -350,13 +350,15 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
         };
     }
     publish_image(words.at_byte(geometry.image_table()), config);
-    control::start(config.sample_hz, config.classes & ((1 << CLASSES) - 1));
     BASE.store(config.memory.base, Ordering::Release);
     let header = header.to_words();
     (1..header.len()).for_each(|i| words.store(i, header[i]));
     fence(Ordering::SeqCst);
     words.store(0, header[0]);
     SERVED.store(geometry.vcpus(), Ordering::Release);
+    if let Some(region) = region() {
+        control::check(region, now);
+    }
 }
 
 fn publish_image(slot: Words, config: &Config<'_>) {

@@ -58,9 +58,9 @@ impl Local {
         u32::try_from(elapsed / interval - 1).unwrap_or(u32::MAX)
     }
 
-    /// Whether sampling was on already when the interval began that ends with this tick. If not, the time behind this
-    /// tick was nobody's to sample.
-    fn was_on(&self, on: bool) -> bool {
+    /// Notes whether sampling is on, and tells whether it was when the interval began that ends with this tick. If not,
+    /// the time behind this tick was nobody's to sample.
+    fn note_sampling(&self, on: bool) -> bool {
         let was_on = !self.off.load(Ordering::Relaxed);
         self.off.store(!on, Ordering::Relaxed);
         was_on
@@ -86,7 +86,7 @@ pub unsafe fn tick(rip: u64, rsp: u64, rbp: u64) {
     let busy = vcpu.busy(begin);
     let missed = local.missed_ticks(busy);
     let on = control::sampling();
-    if local.was_on(on) {
+    if local.note_sampling(on) {
         vcpu.add(VcpuField::Missed, missed.into());
         if on && vcpu.get(VcpuField::IdleSince) == 0 {
             let weight = busy.saturating_sub(local.weighed.swap_local(busy));
@@ -205,8 +205,8 @@ fn why_not(frame: usize, stack: &Range<usize>) -> WalkEnd {
 
 /// TSC ticks until the next [`tick`] is due: the sampling period, jittered by an eighth either way so that it never falls
 /// in step with what it samples. They count from now, or from when the last tick was due. While sampling is off: a tenth
-/// of a second, so that control is still looked at. `u64::MAX` where a tick would do nothing: before [`init`](crate::init), and on a
-/// vCPU that the region has no place for.
+/// of a second, so that control is still looked at. `u64::MAX` where a tick would do nothing: before
+/// [`init`](crate::init), and on a vCPU that the region has no place for.
 #[must_use]
 pub fn next_tick() -> u64 {
     let Some(region) = region() else { return u64::MAX };

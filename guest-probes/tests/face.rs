@@ -144,6 +144,7 @@ fn init() {
     // SAFETY: the static region.
     assert_eq!(unsafe { probe::init(config) }, probe::Status::On);
     assert!(off(config).contains("twice"));
+    assert_eq!((stats().rate, stats().classes), (100, 0xfe), "stated from the start");
     let header = header();
     assert_eq!(header.name.as_str(), "face");
     assert!(header.geometry.ring_bytes() < 1 << 20, "halved until two rings fit 1 MiB");
