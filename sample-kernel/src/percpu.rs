@@ -9,7 +9,8 @@ use crate::arch;
 use crate::sched::{Queue, SleepList, Thread};
 use crate::sync::InterruptLock;
 
-/// As many as the interrupt bus's identifiers are sure to be consecutive for, and then some.
+/// A vCPU's number is its APIC identifier. Those have gaps where a machine has sockets of, say, three cores: the row then ends at
+/// the first gap.
 pub(crate) const MAX_VCPUS: u32 = 16;
 
 static ALL: [PerCpu; MAX_VCPUS as usize] = [const { PerCpu::new() }; MAX_VCPUS as usize];

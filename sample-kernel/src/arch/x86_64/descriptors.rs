@@ -68,7 +68,8 @@ impl Descriptors {
     /// # Safety
     /// Once for each vCPU, with interrupts off, and no other vCPU may use the same tables.
     pub(super) unsafe fn load(&'static self) {
-        // SAFETY: the caller is the only user of these tables until they are loaded, and the processor only reads them.
+        // SAFETY: the caller is the only user of these tables until they are loaded; the processor then marks the task segment as
+        // in use, and nobody else writes there.
         let (segments, task) = unsafe { (&mut *self.segments.get(), &mut *self.task.get()) };
         for index in 0..STACKS {
             let top = self.stacks.get().addr() + (index + 1) * STACK_BYTES;
