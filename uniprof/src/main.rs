@@ -11,6 +11,7 @@ mod command;
 mod config;
 mod exit;
 mod guest;
+mod identity;
 mod input;
 mod interrupt;
 mod kernel;

@@ -1,10 +1,8 @@
 //! Recording a guest that runs: its own or another's, for `record` and for `demo`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use crossbeam_channel::Receiver;
 use uniprof_collector::attach::{AttachError, Attached, Observed, WaitOptions, wait_for_region};
 use uniprof_collector::cancel::Cancel;
@@ -14,12 +12,10 @@ use uniprof_collector::guests::{GuestEntry, Registry};
 use uniprof_collector::qemu::{Guest, LaunchOptions, LaunchSpec, launch};
 use uniprof_collector::recording::{RecordingFile, SessionInfo};
 use uniprof_collector::session::{RecordOptions, Summary, record_session};
-use uniprof_symbolizer::Image;
 
-use crate::profile::images::{GuestImage, require_same};
 use crate::progress::Progress;
 use crate::values::Classes;
-use crate::{attachment, guest, options, output};
+use crate::{attachment, guest, identity, options, output};
 
 /// Console lines that may wait to be written.
 const CONSOLE: usize = 4096;
@@ -96,13 +92,14 @@ impl Job<'_> {
         &self,
         observed: &mut Observed<'_>,
         attached: &Attached,
-        session: SessionInfo,
+        mut session: SessionInfo,
         console: Option<Receiver<Line>>,
     ) -> anyhow::Result<Summary> {
         let own = matches!(observed, Observed::Own(_));
         let _request = self.ask(observed.entry(), attached);
-        let kernel = self.symbols.kernel.clone().unwrap_or_else(|| observed.entry().kernel.clone());
-        let (session, symbols) = self.identify(session, &kernel)?;
+        session.tool = concat!("uniprof ", env!("CARGO_PKG_VERSION")).into();
+        session.requested_hz = self.hz;
+        let symbols = identity::attach_image(&mut session, observed, attached, self.symbols)?;
         let mut file = RecordingFile::create(&self.output, &session)?;
         if let Some(packed) = symbols {
             let name = format!("{}{}.zst", attachment::FOLDER, session.kernel);
@@ -125,8 +122,9 @@ impl Job<'_> {
         Ok(summary)
     }
 
-    /// Asks the guest for the rate and the classes, for as long as what is returned lives. (A guest that is started here has also been told on
-    /// its command line, so that it is right from the first tick; a kernel that knows no such word gets it from here.)
+    /// Asks the guest for the rate and the classes, for as long as what is returned lives. (A guest that is started
+    /// here has also been told on its command line, so that it is right from the first tick; a kernel that knows no
+    /// such word gets it from here.)
     fn ask(&self, entry: &GuestEntry, attached: &Attached) -> Option<Control> {
         if self.hz.is_none() && self.classes.is_none() {
             return None;
@@ -139,41 +137,5 @@ impl Job<'_> {
                 None
             }
         }
-    }
-
-    /// Adds the image's identity to the session, and packs what names addresses. An image that is not the guest's is
-    /// refused where the user named it.
-    fn identify(
-        &self,
-        mut session: SessionInfo,
-        kernel: &Path,
-    ) -> anyhow::Result<(SessionInfo, Option<Vec<u8>>)> {
-        session.tool = concat!("uniprof ", env!("CARGO_PKG_VERSION")).into();
-        session.requested_hz = self.hz;
-        let named = self.symbols.kernel.is_some();
-        let bytes = match fs::read(kernel) {
-            Ok(bytes) => bytes,
-            Err(error) if named => {
-                return Err(error).with_context(|| format!("cannot read the image {}", kernel.display()));
-            }
-            Err(_) => return Ok((session, None)),
-        };
-        let image = match Image::parse(bytes.clone()) {
-            Ok(image) => image,
-            Err(error) if named => {
-                return Err(error).with_context(|| format!("cannot use the image {}", kernel.display()));
-            }
-            // QEMU boots more than ELF files; such a kernel has no names of its own.
-            Err(_) => return Ok((session, None)),
-        };
-        let said = GuestImage { build_id: session.build_id.clone(), text_hash: None };
-        if !self.symbols.force {
-            require_same(kernel, &image, &said)?;
-        }
-        if session.build_id.is_none() {
-            session.build_id = image.build_id().map(ToString::to_string);
-            session.text_identity = image.text_hash().map(|hash| hash.to_string());
-        }
-        Ok((session, attachment::pack(&bytes)))
     }
 }

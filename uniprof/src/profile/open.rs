@@ -79,7 +79,7 @@ pub(crate) fn head(input: &Input) -> anyhow::Result<Head> {
             Item::Attachment(file) if file.name.starts_with(attachment::FOLDER) => {
                 head.attached = attachment::unpack(file.bytes);
             }
-            Item::Attachment(_) => {}
+            Item::Attachment(_) | Item::Gap => {}
             Item::Message(_) => break,
         }
     }

@@ -28,7 +28,14 @@ pub(crate) fn walk(
     let mut span: Option<(u64, u64)> = None;
     let (mut from_boot, mut ended) = (true, false);
     while let Some(item) = source.next()? {
-        let Item::Message(message) = item else { continue };
+        let message = match item {
+            Item::Message(message) => message,
+            Item::Gap => {
+                ledger.gap();
+                continue;
+            }
+            Item::Session(_) | Item::Attachment(_) => continue,
+        };
         let now = message.at.monotonic_ns;
         let (first, last) = span.unwrap_or((now, now));
         span = Some((first.min(now), last.max(now)));
@@ -70,6 +77,14 @@ fn take_notes(ledger: &Ledger, ended: bool, damage: &[Damage], notes: &mut Vec<S
             "the guest wrote without pause when the recording ended: what {unsettled} rings lost at the very end is in \
              no figure"
         ));
+    }
+    if ledger.restarts() > 0 {
+        let times = ledger.restarts();
+        notes.push(format!("the guest restarted {times} times: what it lost just before is in no figure"));
+    }
+    if ledger.restarts() > 0 {
+        let times = ledger.restarts();
+        notes.push(format!("the guest was restarted ({times}): what it lost just before is in no figure"));
     }
     if ledger.unplaced() > 0 {
         let count = ledger.unplaced();
