@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use uniprof_tests::{Running, Scene, assert_matches_its_schema};
+use uniprof_tests::{Running, Scene, assert_matches_its_schema, kernels};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -65,9 +65,34 @@ fn a_guest_in_ram_without_pci_is_recorded_by_name() {
     scene.run(&["record", "-F", "199", "-d", "2", "micro"]).ok();
     let report = scene.run(&["report", "--json"]).ok().json();
     assert!(report["samples"].as_u64().unwrap() > 50, "{report}");
+    // An image without a build-id is compared with the guest's memory, byte by byte.
+    std::fs::write(scene.path("other.elf"), kernels::without_probes("another kernel")).unwrap();
+    let line = ["record", "-d", "1", "-o", "o.uniprof", "--kernel", "other.elf", "micro"];
+    scene.run(&line).failed_with(4).says(&["other.elf", "text hash", "--force"]);
+    assert!(!scene.path("o.uniprof").exists());
     running.signal(Signal::INT);
     running.wait(LIMIT).ok();
     assert!(scene.qemus().is_empty());
+}
+
+#[test]
+fn progress_is_drawn_on_a_terminal_and_nowhere_else() {
+    let scene = Scene::with_guest();
+    let line = "record -F 199 -d 2 -o p.uniprof -- bundled workload=ratio";
+    let words: Vec<&str> = line.split(' ').collect();
+    let plain = scene.run(&words).ok();
+    assert!(!plain.stderr.contains('\r') && !plain.stderr.contains('\x1b'), "{:?}", plain.stderr);
+    // script(1) runs a command on a terminal of its own.
+    let command = format!("{} {line}", uniprof_tests::uniprof().display());
+    let ended =
+        scene.run_command(&mut scene.program("script".as_ref(), &["-qec", &command, "/dev/null"])).ok();
+    for word in ["samples", "/s", "lost", "MB"] {
+        assert!(
+            ended.stdout.lines().any(|line| line.contains("\x1b[K") && line.contains(word)),
+            "{:?}",
+            ended.stdout
+        );
+    }
 }
 
 #[test]
