@@ -7,6 +7,8 @@
 //! ```text
 //!   committed since last time − decoded since last time = 0           nothing lost
 //!                                                       > 0, words were skipped     overwritten
+//!                                                         where the recording       unreadable
+//!                                                         has a gap
 //!                                                       > 0, words were damaged     discarded
 //!                                                       > 0, neither, or < 0        guest inconsistent
 //! ```
@@ -29,6 +31,8 @@ pub struct Tally {
     pub discarded: u64,
     /// Begun and never finished.
     pub abandoned: u64,
+    /// Read from the guest, or overwritten before: they belong where messages of the recording are missing.
+    pub unreadable: u64,
     /// Differences that no honest guest makes: its counters and its records contradict each other.
     pub inconsistent: u64,
 }
@@ -37,35 +41,43 @@ impl Tally {
     /// Records that the guest set out to write.
     #[must_use]
     pub const fn emitted(&self) -> u64 {
-        self.received + self.lost()
+        self.received.saturating_add(self.lost())
     }
 
     /// Records that were emitted and not received.
     #[must_use]
     pub const fn lost(&self) -> u64 {
-        self.overwritten + self.refused + self.discarded + self.abandoned
+        self.overwritten
+            .saturating_add(self.refused)
+            .saturating_add(self.discarded)
+            .saturating_add(self.abandoned)
+            .saturating_add(self.unreadable)
     }
 
     /// Every cause of loss with its name.
     #[must_use]
-    pub const fn causes(&self) -> [(&'static str, u64); 4] {
+    pub const fn causes(&self) -> [(&'static str, u64); 5] {
         [
             ("overwritten", self.overwritten),
             ("refused", self.refused),
             ("discarded", self.discarded),
             ("abandoned", self.abandoned),
+            ("unreadable", self.unreadable),
         ]
     }
 }
 
 impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
-        self.received += other.received;
-        self.overwritten += other.overwritten;
-        self.refused += other.refused;
-        self.discarded += other.discarded;
-        self.abandoned += other.abandoned;
-        self.inconsistent += other.inconsistent;
+        // A hostile recording can bring any number of hostile sums.
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.received, other.received);
+        add(&mut self.overwritten, other.overwritten);
+        add(&mut self.refused, other.refused);
+        add(&mut self.discarded, other.discarded);
+        add(&mut self.abandoned, other.abandoned);
+        add(&mut self.unreadable, other.unreadable);
+        add(&mut self.inconsistent, other.inconsistent);
     }
 }
 
@@ -83,10 +95,18 @@ pub struct RingBlock<'a> {
 /// What is known of one slot since its counters were last known.
 #[derive(Clone, Debug)]
 struct Slot {
-    counted: [u64; CLASSES],
+    /// `None`: what the guest had counted when reading began is not known.
+    counted: Option<[u64; CLASSES]>,
     decoded: [u64; CLASSES],
     skipped: bool,
     damaged: bool,
+    unreadable: bool,
+}
+
+impl Slot {
+    const fn since(counted: Option<[u64; CLASSES]>) -> Self {
+        Self { counted, decoded: [0; CLASSES], skipped: false, damaged: false, unreadable: false }
+    }
 }
 
 /// The account of one ring.
@@ -96,7 +116,9 @@ pub struct RingAccount {
     salt: u32,
     position: u64,
     slots: Vec<Slot>,
-    refused_before: [u64; CLASSES],
+    refused_before: Option<[u64; CLASSES]>,
+    /// Whether messages are missing since the last block.
+    gap: bool,
     tallies: [Tally; CLASSES],
 }
 
@@ -104,13 +126,24 @@ impl RingAccount {
     /// The account of a ring that is read from the guest's start on.
     #[must_use]
     pub fn from_boot(geometry: RingGeometry, salt: u32) -> Self {
-        let slot = Slot { counted: [0; CLASSES], decoded: [0; CLASSES], skipped: false, damaged: false };
+        Self::starting(geometry, salt, Some([0; CLASSES]))
+    }
+
+    /// The account of a ring of which the recording has lost where reading began: each slot counts from the first time that
+    /// its counters are known.
+    #[must_use]
+    pub fn from_unknown(geometry: RingGeometry, salt: u32) -> Self {
+        Self::starting(geometry, salt, None)
+    }
+
+    fn starting(geometry: RingGeometry, salt: u32, counted: Option<[u64; CLASSES]>) -> Self {
         Self {
             geometry,
             salt,
             position: 0,
-            slots: vec![slot; geometry.slots()],
-            refused_before: [0; CLASSES],
+            slots: vec![Slot::since(counted); geometry.slots()],
+            refused_before: counted,
+            gap: false,
             tallies: [Tally::default(); CLASSES],
         }
     }
@@ -121,9 +154,9 @@ impl RingAccount {
     pub fn from_here(geometry: RingGeometry, salt: u32, counters: &Counters, slots: &[u64]) -> Self {
         let mut account = Self::from_boot(geometry, salt);
         account.position = counters.head;
-        account.refused_before = counters.refused;
+        account.refused_before = Some(counters.refused);
         for (slot, counted) in account.slots.iter_mut().zip(slots.as_chunks().0) {
-            slot.counted = *counted;
+            slot.counted = Some(*counted);
         }
         account
     }
@@ -138,6 +171,11 @@ impl RingAccount {
     #[must_use]
     pub const fn tallies(&self) -> &[Tally; CLASSES] {
         &self.tallies
+    }
+
+    /// Says that messages are missing here. Words between the last block and the next count as unreadable.
+    pub fn gap(&mut self) {
+        self.gap = true;
     }
 
     /// Takes in the next block and hands its records to `each`. A block that does not start where the last
@@ -174,14 +212,18 @@ impl RingAccount {
             self.compare(slot, *counted);
         }
         for class in Class::ALL.map(|class| class as usize) {
-            let refused = counters.refused[class].wrapping_sub(self.refused_before[class]);
-            self.tallies[class].refused = refused;
+            let Some(before) = self.refused_before else { continue };
+            match counters.refused[class].wrapping_sub(before[class]) {
+                refused if refused <= MOST_PER_COMPARISON => self.tallies[class].refused = refused,
+                _ => self.tallies[class].inconsistent += 1,
+            }
         }
     }
 
     fn skip_to(&mut self, position: u64) {
         let sub_buffer = self.geometry.sub_buffer_words() as u64;
         let missed = position.saturating_sub(self.position);
+        let gap = std::mem::take(&mut self.gap);
         if missed == 0 {
             return;
         }
@@ -189,26 +231,30 @@ impl RingAccount {
         let slots = (position - first).div_ceil(sub_buffer).min(self.slots.len() as u64);
         for i in 0..slots {
             let slot = self.geometry.slot_of(first + i * sub_buffer);
-            self.slots[slot].skipped = true;
+            self.slots[slot].skipped |= !gap;
+            self.slots[slot].unreadable |= gap;
         }
         self.position = position;
     }
 
     /// Compares what the guest counted for a slot with what was decoded from it, and starts anew.
     fn compare(&mut self, slot: usize, counted: [u64; CLASSES]) {
-        let known = &mut self.slots[slot];
+        let known = std::mem::replace(&mut self.slots[slot], Slot::since(Some(counted)));
+        let Some(before) = known.counted else { return };
         for (class, tally) in self.tallies.iter_mut().enumerate() {
-            let committed = counted[class].wrapping_sub(known.counted[class]);
+            let committed = counted[class].wrapping_sub(before[class]);
+            let mut sum = Tally::default();
             match committed.checked_sub(known.decoded[class]) {
-                Some(0) => {}
-                // A lap that was skipped may also have been damaged; nobody saw it, so it counts as overwritten.
-                Some(lost) if lost <= MOST_PER_COMPARISON && known.skipped => tally.overwritten += lost,
-                Some(lost) if lost <= MOST_PER_COMPARISON && known.damaged => tally.discarded += lost,
-                Some(_) => tally.inconsistent += 1,
-                None => tally.inconsistent += known.decoded[class] - committed,
+                Some(0) => continue,
+                // Several causes may have met in one lap. What nobody saw is told before what was seen to be damaged.
+                Some(lost) if lost <= MOST_PER_COMPARISON && known.unreadable => sum.unreadable = lost,
+                Some(lost) if lost <= MOST_PER_COMPARISON && known.skipped => sum.overwritten = lost,
+                Some(lost) if lost <= MOST_PER_COMPARISON && known.damaged => sum.discarded = lost,
+                Some(_) => sum.inconsistent = 1,
+                None => sum.inconsistent = known.decoded[class] - committed,
             }
+            *tally += sum;
         }
-        *known = Slot { counted, decoded: [0; CLASSES], skipped: false, damaged: false };
     }
 }
 
@@ -336,5 +382,45 @@ mod tests {
         bench.memory[..].store(slot, u64::MAX / 2);
         let tally = bench.settle();
         assert!(tally.inconsistent > 0 && tally.received == 4 && tally.overwritten == 0);
+    }
+
+    #[test]
+    fn refused_counters_that_lie_do_not_overflow_the_sums() {
+        let mut bench = Bench::new();
+        bench.write(4, 2);
+        bench.read(100);
+        let counters = Counters { head: bench.account.position(), refused: [u64::MAX; CLASSES] };
+        bench.account.settle(&counters, &[]);
+        let tally = bench.account.tallies()[Class::Event as usize];
+        assert_eq!((tally.refused, tally.inconsistent, tally.emitted()), (0, 1, 4));
+    }
+
+    #[test]
+    fn what_lies_in_a_gap_of_the_recording_is_unreadable_not_overwritten() {
+        let mut bench = Bench::new();
+        bench.write(10, 2);
+        bench.read(100);
+        bench.write(10, 2);
+        let mut live = bench.account.clone();
+        std::mem::swap(&mut live, &mut bench.account);
+        bench.read(100);
+        // The blocks of the second ten are lost; the account goes on after them.
+        bench.account = live;
+        bench.account.gap();
+        bench.account.skip_to(bench.account.position() + 50);
+        let tally = bench.settle();
+        assert_eq!((tally.emitted(), tally.unreadable, tally.overwritten), (20, 10, 0), "{tally:?}");
+    }
+
+    #[test]
+    fn an_account_without_a_beginning_counts_from_the_first_known_counters() {
+        let mut bench = Bench::new();
+        bench.write(1000, 2);
+        bench.read(100);
+        bench.account = RingAccount::from_unknown(bench.geometry, SALT);
+        bench.write(1, 2);
+        bench.settle();
+        let tally = bench.account.tallies()[Class::Event as usize];
+        assert_eq!((tally.lost(), tally.inconsistent), (0, 0), "{tally:?}");
     }
 }

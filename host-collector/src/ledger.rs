@@ -24,8 +24,23 @@ pub struct Ledger {
     rings: BTreeMap<RingId, Open>,
     /// Accounts of boots that are over.
     closed: BTreeMap<RingId, [Tally; CLASSES]>,
+    restarts: u32,
+    /// Whether a block has been seen.
+    begun: bool,
+    gaps: Gaps,
     /// Messages that made no sense: a block before any region, say.
     unplaced: u64,
+}
+
+/// What is missing of this boot's messages.
+#[derive(Debug, Default)]
+struct Gaps {
+    /// Anything at all.
+    any: bool,
+    /// Something since the last copy of the tables; the next boot may have begun there.
+    recent: bool,
+    /// Something before the first block, so perhaps the counters that reading began with.
+    beginning: bool,
 }
 
 #[derive(Debug)]
@@ -45,16 +60,36 @@ impl Ledger {
     pub fn feed(&mut self, message: &Message<'_>, mut each: impl FnMut(RingId, Record<'_>)) {
         match &message.body {
             Body::Region { bytes, .. } => self.region(message.session, bytes),
-            Body::Block { ring, start, sealed, words } => match self.open(*ring) {
-                Some(open) => {
-                    let block = RingBlock { start: *start, words, sealed: *sealed };
-                    open.account.block(block, |record| each(*ring, record));
+            // The tables that tell the geometry and the salt of its boot are missing.
+            Body::Block { .. } | Body::Counters(_) if message.session != self.session => self.unplaced += 1,
+            Body::Block { ring, start, sealed, words } => {
+                self.begun = true;
+                match self.open(*ring) {
+                    Some(open) => {
+                        let block = RingBlock { start: *start, words, sealed: *sealed };
+                        open.account.block(block, |record| each(*ring, record));
+                    }
+                    None => self.unplaced += 1,
                 }
-                None => self.unplaced += 1,
-            },
+            }
             Body::Counters(counters) => self.counters(counters),
             Body::Clock(_) | Body::Console { .. } | Body::End(_) => {}
         }
+    }
+
+    /// Says that messages are missing between the last one and the next: what they held counts as unreadable, not as
+    /// overwritten by the guest.
+    pub fn gap(&mut self) {
+        self.gaps = Gaps { any: true, recent: true, beginning: self.gaps.beginning || !self.begun };
+        for open in self.rings.values_mut() {
+            open.account.gap();
+        }
+    }
+
+    /// How often the guest set up its region anew. What it lost just before is in no figure.
+    #[must_use]
+    pub const fn restarts(&self) -> u32 {
+        self.restarts
     }
 
     /// The latest copy of the region's tables.
@@ -118,10 +153,16 @@ impl Ledger {
         let same = self.tables.as_ref().is_some_and(|known| known.header.boot_id == tables.header.boot_id);
         if session != self.session || !same {
             for (ring, open) in std::mem::take(&mut self.rings) {
-                add(self.closed.entry(ring).or_default(), open.account.tallies());
+                self.close(ring, &open);
             }
             self.first_tables = Some(tables.clone());
+            if self.tables.is_some() {
+                self.restarts = self.restarts.saturating_add(1);
+                // Every boot but the first is read from its start.
+                self.gaps = Gaps { any: self.gaps.recent, ..Gaps::default() };
+            }
         }
+        self.gaps.recent = false;
         self.session = session;
         self.tables = Some(tables);
     }
@@ -136,28 +177,45 @@ impl Ledger {
                 }
                 None => self.unplaced += 1,
             }
-        } else if let Some(tables) = &self.tables {
+        } else if let Some(tables) = self.tables_of(counters.ring) {
             let account = RingAccount::from_here(
                 tables.geometry().ring(),
                 tables.header.salt(),
                 &known,
                 &counters.slots,
             );
-            self.rings.insert(counters.ring, Open { account, settled: false });
+            if let Some(before) = self.rings.insert(counters.ring, Open { account, settled: false }) {
+                self.close(counters.ring, &before);
+            }
         } else {
             self.unplaced += 1;
         }
     }
 
+    fn close(&mut self, ring: RingId, open: &Open) {
+        add(self.closed.entry(ring).or_default(), open.account.tallies());
+    }
+
+    /// The tables, if the guest has that ring.
+    fn tables_of(&self, ring: RingId) -> Option<&Tables> {
+        self.tables.as_ref().filter(|tables| u32::from(ring.vcpu) < tables.geometry().vcpus())
+    }
+
     fn open(&mut self, ring: RingId) -> Option<&mut Open> {
-        let tables = self.tables.as_ref()?;
-        if u32::from(ring.vcpu) >= tables.geometry().vcpus() {
-            return None;
+        if !self.rings.contains_key(&ring) {
+            let tables = self.tables_of(ring)?;
+            let (geometry, salt) = (tables.geometry().ring(), tables.header.salt());
+            let mut account = if self.gaps.beginning {
+                RingAccount::from_unknown(geometry, salt)
+            } else {
+                RingAccount::from_boot(geometry, salt)
+            };
+            if self.gaps.any {
+                account.gap();
+            }
+            self.rings.insert(ring, Open { account, settled: false });
         }
-        Some(self.rings.entry(ring).or_insert_with(|| Open {
-            account: RingAccount::from_boot(tables.geometry().ring(), tables.header.salt()),
-            settled: false,
-        }))
+        self.rings.get_mut(&ring)
     }
 }
 

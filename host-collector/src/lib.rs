@@ -41,6 +41,7 @@
 //!         Item::Session(session) => assert_eq!(session.guest, "web"),
 //!         Item::Attachment(attachment) => println!("{}", attachment.name),
 //!         Item::Message(message) => ledger.feed(&message, |ring, record| println!("{ring} {record:?}")),
+//!         Item::Gap => ledger.gap(),
 //!     }
 //! }
 //! // It has no end message, as after SIGKILL: that is said, not silently passed over.

@@ -267,8 +267,8 @@ fn drain_loop(
         }
         let round = drainer.round(Source::Live, &mut emit);
         if round.rebooted {
-            remarks.extend(strange(&drainer));
             if let Some(next) = next_boot(&drainer, attached)? {
+                remarks.extend(strange(&drainer));
                 remarks.push("the guest set up its region anew: it was restarted".into());
                 drainer = next;
                 drainer.begin(Begin::Boot, &mut emit)?;

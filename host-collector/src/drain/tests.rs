@@ -175,3 +175,44 @@ fn regions_are_bounded_by_their_memory() {
     let search = find_region(&memory, None).unwrap().unwrap_err();
     assert_eq!(search.refused[0].0, GuestPhysical(BASE));
 }
+
+#[test]
+fn what_a_recording_lacks_is_unreadable_not_overwritten() {
+    let guest = PlayedGuest::boot(2);
+    let mut drainer = attach(&guest, 0);
+    let mut sink = Sink::default();
+    drainer.begin(Begin::Boot, &mut |message| sink.take(message)).unwrap();
+    for step in 0..40 {
+        guest.write(step % 2, 70);
+        drainer.round(Source::Live, &mut |message| sink.take(message));
+    }
+    drainer.finish(Source::Live, &mut |message| sink.take(message)).unwrap();
+    let whole = sink.ledger.total();
+    assert_eq!(whole.lost(), 0);
+
+    let mut ledger = Ledger::new();
+    for (index, message) in sink.messages.iter().enumerate() {
+        match message.body {
+            Body::Block { .. } if index % 4 == 3 => ledger.gap(),
+            _ => ledger.feed(message, |_, _| {}),
+        }
+    }
+    let total = ledger.total();
+    assert!(total.unreadable > 100, "{total:?}");
+    assert_eq!((total.emitted(), total.lost()), (whole.emitted(), total.unreadable), "{total:?}");
+
+    // Where the beginning is missing, what the guest had counted before is not taken for loss.
+    let mut late = Ledger::new();
+    late.gap();
+    late.feed(&sink.messages[0], |_, _| {});
+    let half = sink.messages.len() / 2;
+    sink.messages[half..].iter().for_each(|message| late.feed(message, |_, _| {}));
+    assert_eq!((late.total().lost(), late.total().inconsistent), (0, 0), "{:?}", late.total());
+    assert!(late.total().received > 100);
+
+    // A block of a boot whose tables are missing can't be decoded.
+    let mut other = sink.messages.iter().find(|m| matches!(m.body, Body::Block { .. })).unwrap().clone();
+    other.session += 1;
+    late.feed(&other, |_, _| {});
+    assert_eq!(late.unplaced(), 1);
+}

@@ -13,6 +13,9 @@ pub(super) const FRAME_HEAD: usize = 9;
 pub(super) const CHUNK_HEAD: usize = 40;
 /// How much is asked of the source at a time.
 const PIECE: usize = 1 << 20;
+/// How many bytes are checked in vain for each byte that is passed while looking for the next chunk, beyond
+/// [`MAX_RECORD`]: a file may pretend at every byte that a large chunk begins there.
+const IN_VAIN: u64 = 64;
 
 /// Opcodes of MCAP, see <https://mcap.dev/spec>.
 pub(super) mod op {
@@ -108,6 +111,7 @@ impl<R: Read> Frames<R> {
     /// Passes everything up to the next whole chunk, or the end. Returns how many bytes that were.
     pub(super) fn resynchronise(&mut self) -> io::Result<u64> {
         let from = self.position();
+        let mut in_vain = 0;
         loop {
             if !self.have(1)? {
                 return Ok(self.position() - from);
@@ -124,11 +128,12 @@ impl<R: Read> Frames<R> {
                 let len = le64(&head[1..]);
                 let plausible = (CHUNK_HEAD as u64..=MAX_RECORD).contains(&len)
                     && chunk_records(&head[FRAME_HEAD..FRAME_HEAD + CHUNK_HEAD], len).is_some();
-                if plausible
-                    && self.have(FRAME_HEAD + len as usize)?
-                    && chunk_is_whole(self.body(len as usize))
-                {
-                    return Ok(self.position() - from);
+                let affordable = in_vain <= MAX_RECORD + (self.position() - from) * IN_VAIN;
+                if plausible && affordable && self.have(FRAME_HEAD + len as usize)? {
+                    if chunk_is_whole(self.body(len as usize)) {
+                        return Ok(self.position() - from);
+                    }
+                    in_vain += len;
                 }
             }
         }

@@ -94,7 +94,12 @@ pub enum Item<'a> {
     Attachment(Attachment<'a>),
     /// Something that happened.
     Message(Message<'a>),
+    /// Messages are missing here: for [`crate::ledger::Ledger::gap`].
+    Gap,
 }
+
+/// Places of damage that are listed one by one: a file of nothing but damage must not fill the memory.
+const MOST_DAMAGE: usize = 1000;
 
 /// Reads a recording from front to back, once. Memory: the largest record that is really there, and some megabytes.
 pub struct Reader<R> {
@@ -123,6 +128,7 @@ enum Step {
     Session(Box<SessionInfo>),
     Attachment { name: String, media_type: String, len: usize, bytes: Range<usize> },
     Message { at: HostTime, head: Head, len: usize, data: Range<usize> },
+    Gap,
     End,
 }
 
@@ -166,7 +172,7 @@ impl<R: Read> Reader<R> {
         Ok(reader)
     }
 
-    /// What could not be read so far. Complete once [`Reader::next`] has returned `None`.
+    /// What could not be read so far; from the thousandth place on, the last entry stands for all that follow. Complete once [`Reader::next`] has returned `None`.
     #[must_use]
     pub fn damage(&self) -> &[Damage] {
         &self.damage
@@ -178,6 +184,7 @@ impl<R: Read> Reader<R> {
         let step = self.step().map_err(|source| ReadError::Io { path: self.path.clone(), source })?;
         Ok(Some(match step {
             Step::End => return Ok(None),
+            Step::Gap => Item::Gap,
             Step::Session(session) => Item::Session(session),
             Step::Attachment { name, media_type, len, bytes } => {
                 Item::Attachment(Attachment { name, media_type, bytes: &self.frames.body(len)[bytes] })
@@ -272,40 +279,51 @@ impl<R: Read> Reader<R> {
             let at = HostTime { realtime_ns: le64(&fields[6..]), monotonic_ns: le64(&fields[14..]) };
             let sequence = le32(&fields[2..]);
             let head = Head::parse(&self.frames.body(len)[data.clone()]);
-            self.count(sequence);
+            if sequence != self.next_sequence {
+                self.miss(sequence);
+                return Some(Step::Gap);
+            }
+            self.next_sequence = sequence.wrapping_add(1);
             if let Some(head) = head {
                 self.ended |= head.is_end();
                 self.current = Some(Current { len, next });
                 return Some(Step::Message { at, head, len, data });
             }
             self.lose(record.start, record.len(), "a message of unknown shape");
+            self.current = Some(Current { len, next });
+            return Some(Step::Gap);
         }
         None
     }
 
-    /// Notes messages that are missing before the one with this number.
-    fn count(&mut self, sequence: u32) {
-        let missing = sequence.wrapping_sub(self.next_sequence);
-        if missing > 0 {
-            let at = self.frames.position();
-            self.damage.push(Damage {
-                at,
-                bytes: 0,
-                what: format!("{missing} messages before this are missing"),
-            });
+    /// Notes messages that are missing before the one with this number, which is read next.
+    fn miss(&mut self, sequence: u32) {
+        let what = match sequence.wrapping_sub(self.next_sequence) {
+            missing if missing <= u32::MAX / 2 => format!("{missing} messages before this are missing"),
+            _ => "messages are not in their order".to_owned(),
+        };
+        self.note(self.frames.position(), 0, &what);
+        self.next_sequence = sequence;
+    }
+
+    fn note(&mut self, at: u64, bytes: u64, what: &str) {
+        if self.damage.len() < MOST_DAMAGE {
+            self.damage.push(Damage { at, bytes, what: what.into() });
+        } else if let Some(last) = self.damage.last_mut() {
+            last.bytes = last.bytes.saturating_add(bytes);
+            last.what = "here and in many places after this".into();
         }
-        self.next_sequence = sequence.wrapping_add(1);
     }
 
     fn lose(&mut self, offset: usize, bytes: usize, what: &str) {
         let at = self.frames.position() + (FRAME_HEAD + offset) as u64;
-        self.damage.push(Damage { at, bytes: bytes as u64, what: what.into() });
+        self.note(at, bytes as u64, what);
     }
 
     /// Passes a frame whose length can be trusted and whose content can't.
     fn pass_damaged(&mut self, len: usize, what: &str) {
         let at = self.frames.position();
-        self.damage.push(Damage { at, bytes: (FRAME_HEAD + len) as u64, what: what.into() });
+        self.note(at, (FRAME_HEAD + len) as u64, what);
         self.frames.skip(len);
     }
 
@@ -313,14 +331,14 @@ impl<R: Read> Reader<R> {
     fn resynchronise(&mut self, what: &str) -> io::Result<()> {
         let at = self.frames.position();
         let bytes = self.frames.resynchronise()?;
-        self.damage.push(Damage { at, bytes, what: what.into() });
+        self.note(at, bytes, what);
         Ok(())
     }
 
     fn finish(&mut self) {
         if !self.ended {
             let what = "the recording was cut off here: its writer did not come to its end";
-            self.damage.push(Damage { at: self.frames.position(), bytes: 0, what: what.into() });
+            self.note(self.frames.position(), 0, what);
         }
         self.done = true;
     }

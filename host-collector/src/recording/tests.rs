@@ -85,6 +85,7 @@ fn read(bytes: &[u8]) -> Result<Read, ReadError> {
             Item::Session(session) => read.session = Some(*session),
             Item::Attachment(attachment) => read.attachments.push(attachment.bytes.to_vec()),
             Item::Message(message) => read.messages.push(message.into_owned()),
+            Item::Gap => {}
         }
     }
     read.damage = reader.damage().to_vec();
@@ -326,4 +327,51 @@ mod files {
         assert!(read.messages.len() > 120, "{}", read.messages.len());
         assert!(!read.damage.is_empty());
     }
+}
+
+#[test]
+fn a_gap_is_told_before_the_message_that_follows_it() {
+    let messages: Vec<_> = (0..6).map(|n| block(n, 40)).collect();
+    let (mut bytes, ends) = recording(&messages, 2);
+    bytes[ends[1] + 200] ^= 1;
+    let mut reader = Reader::new(&bytes[..]).unwrap();
+    let mut seen = String::new();
+    while let Some(item) = reader.next().unwrap() {
+        seen.push(match item {
+            Item::Message(_) => 'm',
+            Item::Gap => 'g',
+            Item::Session(_) | Item::Attachment(_) => '.',
+        });
+    }
+    assert_eq!(seen, "..mmgmm");
+}
+
+#[test]
+fn a_file_of_nothing_but_damage_takes_bounded_memory_and_time() {
+    // A chunk's head at every 49 bytes, each of which claims a wrong CRC over all that follows.
+    let heads = 120_000_u64;
+    let total = heads * 49;
+    let mut bytes = recording(&[], 1).0[..8].to_vec();
+    for index in 0..heads {
+        let len = total - index * 49 - 9;
+        bytes.push(6);
+        bytes.extend(len.to_le_bytes());
+        bytes.extend([0; 16]);
+        bytes.extend((len - 40).to_le_bytes());
+        bytes.extend(1_u32.to_le_bytes());
+        bytes.extend(0_u32.to_le_bytes());
+        bytes.extend((len - 40).to_le_bytes());
+    }
+    let begin = std::time::Instant::now();
+    assert!(read(&bytes).unwrap().messages.is_empty());
+    assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
+
+    let (good, ends) = recording(&[block(1, 40)], 1);
+    let mut many = good[..ends[0]].to_vec();
+    let mut chunk = good[ends[0]..ends[1]].to_vec();
+    *chunk.last_mut().unwrap() ^= 1;
+    (0..5000).for_each(|_| many.extend(&chunk));
+    let damage = read(&many).unwrap().damage;
+    assert_eq!(damage.len(), 1000);
+    assert_eq!(damage.iter().map(|damage| damage.bytes).sum::<u64>(), 5000 * chunk.len() as u64);
 }

@@ -81,7 +81,7 @@ fn the_file_says_what_the_summary_says() {
             Item::Session(session) => {
                 assert_eq!((session.kernel.as_str(), session.boot_id), ("kernel.elf", guest.header.boot_id))
             }
-            Item::Attachment(_) => {}
+            Item::Attachment(_) | Item::Gap => {}
             Item::Message(message) => {
                 match &message.body {
                     Body::Console { bytes, .. } => seen.push_str(&String::from_utf8_lossy(bytes)),
