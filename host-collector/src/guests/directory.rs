@@ -5,6 +5,7 @@ use std::{
     io::{ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::{
@@ -18,6 +19,8 @@ use super::{GuestEntry, GuestsError};
 const MAX_SOCKET_PATH: usize = 107;
 /// Memory that has a file name.
 const SHM: &str = "/dev/shm";
+/// A memory file that nobody holds is swept when it is this old: between its creation and its lock it is not held either.
+const STALE: Duration = Duration::from_secs(60);
 /// Left free wherever a guest's memory is put.
 const HEADROOM: u64 = 16 << 20;
 
@@ -33,7 +36,8 @@ pub struct Reservation {
     registry: Registry,
     dir: PathBuf,
     name: String,
-    memory: Option<PathBuf>,
+    /// Locked, so that it can be told from a file whose runtime directory is gone.
+    memory: Option<(PathBuf, File)>,
     /// Locked: says that the entry is not stale.
     _alive: File,
 }
@@ -125,7 +129,7 @@ impl Registry {
         let hash = self.root.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
-        format!("uniprof-{}-{hash:016x}-", geteuid().as_raw())
+        format!("{}{hash:016x}-", memory_prefix())
     }
 
     /// Makes an entry for `name`, which no living guest may have, and sweeps what dead ones left.
@@ -203,6 +207,7 @@ impl Registry {
                 self.remove(&dir)?;
             }
         }
+        sweep_memory();
         Ok(())
     }
 
@@ -224,8 +229,33 @@ impl Registry {
 }
 
 fn is_alive(dir: &Path) -> bool {
-    let Ok(alive) = File::open(dir.join("alive")) else { return false };
-    flock(&alive, FlockOperation::NonBlockingLockShared).is_err()
+    File::open(dir.join("alive")).is_ok_and(|alive| is_held(&alive))
+}
+
+fn is_held(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockShared).is_err()
+}
+
+/// Removes memory files of ours that nobody holds. Their runtime directory may be gone (a session's, a test's), so that no
+/// entry leads to them. What can't be removed is left to a later sweep.
+fn sweep_memory() {
+    let ours = memory_prefix();
+    let stale = |path: &Path| -> std::io::Result<bool> {
+        let found = std::fs::symlink_metadata(path)?;
+        let old = found.modified()?.elapsed().is_ok_and(|age| age >= STALE);
+        Ok(found.is_file() && found.uid() == geteuid().as_raw() && old && !is_held(&File::open(path)?))
+    };
+    for entry in std::fs::read_dir(SHM).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(&ours));
+        if is_ours && stale(&entry.path()).unwrap_or(false) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// How the names of all our memory files begin.
+fn memory_prefix() -> String {
+    format!("uniprof-{}-", geteuid().as_raw())
 }
 
 fn private() -> OpenOptions {
@@ -238,7 +268,9 @@ impl Reservation {
     /// Makes the shared file, of its final size and with no page in it.
     pub(crate) fn create_memory(&mut self, path: &Path, bytes: u64) -> Result<(), GuestsError> {
         let file = private().create_new(true).open(path).map_err(io("create", path))?;
-        self.memory = Some(path.into());
+        let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        let (_, file) = self.memory.insert((path.into(), file));
+        locked.map_err(|error| io("lock", path)(error.into()))?;
         file.set_len(bytes).map_err(io("size", path))?;
         // A size that is only promised would end QEMU with SIGBUS later; one page tells a file system that is full now.
         file.write_all_at(&[0], bytes - 1).map_err(io("write to", path))
@@ -272,7 +304,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let _lock = self.registry.lock();
-        if let Some(memory) = &self.memory {
+        if let Some((memory, _)) = &self.memory {
             let _ = std::fs::remove_file(memory);
         }
         // What can't be removed now is swept by the next start.

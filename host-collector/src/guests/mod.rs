@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Whether an entry is stale is asked of the lock, which the kernel drops with its holder, not of a pid that may have been
-//! given to somebody else by now. Stale entries are swept whenever the directory is listed or a guest is started.
+//! given to somebody else by now. The shared file in `/dev/shm` is locked in the same way. Stale entries are swept whenever the directory is listed or a guest is started.
 
 mod directory;
 mod stop;

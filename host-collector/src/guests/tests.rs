@@ -101,3 +101,26 @@ fn our_own_start_time_is_known() {
     assert!(process_start(std::process::id()).is_some_and(|ticks| ticks > 0));
     assert_eq!(process_start(u32::MAX), None);
 }
+
+#[test]
+fn memory_whose_runtime_directory_is_gone_is_swept_unless_it_is_held_or_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = Registry::at(dir.path().join("gone")).unwrap();
+    let mut guest = other.reserve("guest").unwrap();
+    let memory = other.files("guest", 1 << 20).unwrap().memory;
+    guest.create_memory(&memory, 1 << 20).unwrap();
+    let unheld = |name: &str, age: u64| {
+        let path = memory.with_file_name(format!("{}-{name}", memory.file_name().unwrap().display()));
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
+        path
+    };
+    let (old, new) = (unheld("old", 120), unheld("new", 0));
+    let held = std::fs::File::open(&memory).unwrap();
+    held.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(120)).unwrap();
+    registry(dir.path()).list().unwrap();
+    assert_eq!([&memory, &old, &new].map(|path| path.exists()), [true, false, true]);
+    std::fs::remove_file(new).unwrap();
+    drop(guest);
+    assert!(!memory.exists());
+}
