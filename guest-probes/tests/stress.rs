@@ -64,7 +64,7 @@ extern "C" fn interrupt(_: libc::c_int) {
     let n = count(1);
     probe::event!("interrupt", c = 1u64, n = n, m = mixed(1, n), a = n + 1);
     // Now and then a burst that laps what it interrupted, and so has to be refused.
-    if n.is_multiple_of(4096) {
+    if n.is_multiple_of(256) {
         for _ in 0..2000 {
             let n = count(1);
             probe::event!("interrupt.burst", c = 1u64, n = n, m = mixed(1, n));
