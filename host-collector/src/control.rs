@@ -50,6 +50,7 @@ pub enum ControlError {
 pub struct Control {
     page: Arc<ControlPage>,
     slot: usize,
+    owner: u64,
     stop: Cancel,
     renewer: Option<JoinHandle<()>>,
 }
@@ -76,11 +77,11 @@ impl Control {
             let (page, stop) = (page.clone(), stop.clone());
             std::thread::spawn(move || {
                 while stop.sleep(RENEW_EVERY) {
-                    page.renew(slot);
+                    page.renew(slot, request);
                 }
             })
         };
-        Ok(Self { page, slot, stop, renewer: Some(renewer) })
+        Ok(Self { page, slot, owner, stop, renewer: Some(renewer) })
     }
 }
 
@@ -91,7 +92,9 @@ impl Drop for Control {
             // It only sleeps and stores: there is nothing that it could report.
             let _ = renewer.join();
         }
-        self.page.write(self.slot, ControlRequest::default());
+        if self.page.owner(self.slot) == self.owner {
+            self.page.write(self.slot, ControlRequest::default());
+        }
     }
 }
 
@@ -186,8 +189,19 @@ impl ControlPage {
         self.word(slot, 0).store(sequence.wrapping_add(1), Ordering::Release);
     }
 
-    fn renew(&self, slot: usize) {
-        self.word(slot, 2).fetch_add(1, Ordering::Release);
+    fn owner(&self, slot: usize) -> u64 {
+        self.word(slot, 1).load(Ordering::Acquire)
+    }
+
+    /// Keeps the request alive. A guest that has restarted has emptied the slot: it is asked again. Another collector may
+    /// hold it by now, if this process was stopped for longer than its lease: then it is no longer ours.
+    fn renew(&self, slot: usize, request: ControlRequest) {
+        let (words, found) = self.read(slot);
+        if self.owner(slot) == request.owner {
+            self.word(slot, 2).fetch_add(1, Ordering::Release);
+        } else if found == Slot::Empty {
+            self.take(slot, words[0], request);
+        }
     }
 }
 
@@ -290,5 +304,23 @@ mod tests {
         file.as_file().set_len(PAGE as u64).unwrap();
         let refused = Control::request(&entry(file.path().into()), &region(), 5, 0);
         assert!(matches!(refused, Err(ControlError::Io { .. })));
+    }
+
+    #[test]
+    fn a_slot_that_another_has_taken_is_left_alone_and_an_emptied_one_is_taken_again() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(4 * PAGE as u64).unwrap();
+        let entry = entry(file.path().into());
+        let rates = || requests(file.as_file()).iter().map(|r| r.rate).collect::<Vec<_>>();
+        let request = Control::request(&entry, &region(), 999, 1).unwrap();
+        file.as_file().write_all_at(&[0; PAGE], CONTROL_OFFSET as u64).unwrap();
+        std::thread::sleep(RENEW_EVERY * 3);
+        assert_eq!(rates(), [999]);
+        let other = ControlRequest { owner: 7, renewals: 1, lease_ms: 1000, rate: 50, classes: 1 };
+        request.page.write(request.slot, other);
+        std::thread::sleep(RENEW_EVERY * 3);
+        assert_eq!(requests(file.as_file()), [other]);
+        drop(request);
+        assert_eq!(rates(), [50]);
     }
 }

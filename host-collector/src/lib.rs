@@ -11,7 +11,8 @@
 //!                (drain)                      (ledger)
 //! ```
 //!
-//! - Guests are read, never written to; [`memory`] opens every file read-only.
+//! - Guests are read, never written to, but for the slot in which [`control`] asks for a rate; [`memory`] opens every file
+//!   read-only.
 //! - Whatever comes from a guest or a file is copied once, then validated, and every size is bounded.
 //! - Nothing outlives its owner: a dropped [`qemu::Guest`] is killed, reaped and its files removed; a killed owner takes QEMU
 //!   with it.
