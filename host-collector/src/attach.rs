@@ -180,6 +180,7 @@ pub fn wait_for_region(guest: &Observed<'_>, options: &WaitOptions) -> Result<At
     loop {
         // Asked before the look: what a guest wrote before it died is seen by it.
         let dead = guest.is_dead();
+        let began = Instant::now();
         let search = match look(&memory, options.hint)? {
             Ok(attached) => return Ok(attached),
             Err(search) => search,
@@ -194,7 +195,8 @@ pub fn wait_for_region(guest: &Observed<'_>, options: &WaitOptions) -> Result<At
         if Instant::now() >= until {
             return Err(gave_up(guest, options.limit, &search.refused));
         }
-        if !options.cancel.sleep(pause) {
+        // A large guest takes long to search, and needs the CPU to boot.
+        if !options.cancel.sleep(pause.max(began.elapsed())) {
             return Err(AttachError::Cancelled);
         }
         pause = (pause * 3 / 2).min(PAUSES.1);

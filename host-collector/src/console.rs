@@ -1,7 +1,8 @@
 //! The guest's console: its lines with the host's time, the last ones kept for error messages.
 //!
 //! QEMU writes the guest's serial port to a pipe that a thread here empties. It is emptied always, whoever listens: a
-//! full pipe would stall the guest at its serial port. So a slow listener loses lines, and the loss is counted.
+//! full pipe would stall the guest at its serial port. So a slow listener loses lines, and the loss is counted. The
+//! exception is a copy whose output blocks, such as a terminal that is held: it holds the guest, as it would under QEMU alone.
 
 use std::{
     collections::VecDeque,
@@ -100,7 +101,7 @@ pub struct Sinks {
 #[derive(Debug)]
 pub struct Console {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -123,7 +124,7 @@ impl Console {
         let theirs = Arc::clone(&shared);
         let thread =
             std::thread::Builder::new().name("console".into()).spawn(move || theirs.run(from, sinks))?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, thread })
     }
 
     /// The last lines, oldest first.
@@ -147,21 +148,13 @@ impl Console {
     /// Waits for the end of the stream, for so long at most; whether it has come.
     pub fn wait_for_end(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
-        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+        while !self.thread.is_finished() {
             if Instant::now() >= until {
                 return false;
             }
             std::thread::sleep(Duration::from_millis(2));
         }
         true
-    }
-
-    /// Waits for the end of the stream: the writer's side must be closed, or this waits for ever.
-    pub fn join(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been reported by the panic hook; the lines up to then are kept.
-            let _ = thread.join();
-        }
     }
 }
 
@@ -253,8 +246,8 @@ mod tests {
     fn the_last_lines_stay_and_the_listener_gets_all_it_has_room_for() {
         let (tx, rx) = crossbeam_channel::bounded(2);
         let sinks = Sinks { lines: Some(tx), copy: None };
-        let mut console = Console::capture(&b"1\n2\n3\n4"[..], 3, sinks).unwrap();
-        console.join();
+        let console = Console::capture(&b"1\n2\n3\n4"[..], 3, sinks).unwrap();
+        assert!(console.wait_for_end(Duration::from_secs(20)));
         let last: Vec<_> = console.last_lines().iter().map(Line::text).collect();
         assert_eq!(last, ["2", "3", "4"]);
         assert_eq!(rx.iter().map(|line| line.text()).collect::<Vec<_>>(), ["1", "2"]);

@@ -12,6 +12,9 @@ use super::{GuestMemory, Home, MemoryError};
 /// How much is read at a time while scanning.
 const SCAN_BYTES: usize = 1 << 20;
 
+/// Refused pages that are told: a guest may write the magic into each of its pages.
+const MOST_REFUSED: usize = 16;
+
 /// A region that has been found and whose header has been validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundRegion {
@@ -33,7 +36,7 @@ enum Candidate {
 /// Why no region was found, and what came nearest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Search {
-    /// Pages whose first word was the magic but which were refused, with the reason.
+    /// Pages whose first word was the magic but which were refused, with the reason; the first few.
     pub refused: Vec<(GuestPhysical, LayoutError)>,
     /// Bytes that were looked at.
     pub scanned: u64,
@@ -118,7 +121,9 @@ impl Search {
         Ok(match candidate(page, at, available) {
             Candidate::Region(header) => Some(FoundRegion { at, header }),
             Candidate::Refused(why) => {
-                self.refused.push((at, why));
+                if self.refused.len() < MOST_REFUSED {
+                    self.refused.push((at, why));
+                }
                 None
             }
             Candidate::No => None,

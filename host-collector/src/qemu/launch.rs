@@ -242,7 +242,8 @@ impl Guest {
         std::iter::from_fn(|| self.qmp.next_event(Duration::from_millis(1)).ok().flatten()).collect()
     }
 
-    /// Ends it, politely first, and waits until its console has been read to the end.
+    /// Ends it, politely first, and waits until its console has been read to the end, unless whoever it is copied to takes
+    /// nothing.
     pub fn shutdown(mut self) -> GuestExit {
         if self.exit().is_none() {
             // Whatever it answers, the process is waited for, and killed if it stays.
@@ -254,8 +255,8 @@ impl Guest {
         }
         let exit = exit.or_else(|| self.wait(QUIT_LIMIT, &Cancel::new()));
         if let Some(exit) = exit {
-            self.console.join();
-            self.stderr.join();
+            self.console.wait_for_end(QUIT_LIMIT);
+            self.stderr.wait_for_end(PIPE_LIMIT);
             return exit;
         }
         GuestExit::Signal(9)

@@ -30,8 +30,8 @@ fn a_guest_runs_is_found_and_leaves_nothing() {
             assert_eq!(byte, [0x66], "the kernel's first byte");
         }
         let shown = std::thread::spawn(move || {
-            let mut guest = guest;
-            guest.console.join();
+            let guest = guest;
+            assert!(guest.console.wait_for_end(Duration::from_secs(20)));
             guest.console.last_lines().iter().map(Line::text).collect::<Vec<_>>()
         });
         assert!(shown.join().unwrap().contains(&"hi".to_owned()));
