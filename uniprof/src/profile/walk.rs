@@ -80,10 +80,6 @@ fn take_notes(ledger: &Ledger, ended: bool, damage: &[Damage], notes: &mut Vec<S
     }
     if ledger.restarts() > 0 {
         let times = ledger.restarts();
-        notes.push(format!("the guest restarted {times} times: what it lost just before is in no figure"));
-    }
-    if ledger.restarts() > 0 {
-        let times = ledger.restarts();
         notes.push(format!("the guest was restarted ({times}): what it lost just before is in no figure"));
     }
     if ledger.unplaced() > 0 {
