@@ -57,16 +57,7 @@ pub(crate) fn write_tree(
 
 fn label(profile: &Profile, id: FrameId) -> Box<str> {
     let frame = profile.frame(id);
-    let mut label: String = frame
-        .name
-        .trim()
-        .chars()
-        .map(|letter| match letter {
-            ';' => ':',
-            letter if letter.is_control() => ' ',
-            letter => letter,
-        })
-        .collect();
+    let mut label = frame.name.trim().replace(';', ":");
     if label.is_empty() {
         label.push_str("[no name]");
     }

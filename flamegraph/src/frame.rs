@@ -1,5 +1,7 @@
 //! One level of a stack: what it is called, where its source is, and how it came to be known.
 
+use std::borrow::Cow;
+
 /// What a frame stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -80,4 +82,10 @@ impl<'a> Frame<'a> {
     pub fn at(self, file: &'a str, line: u32) -> Self {
         Self { file: Some(file), line: Some(line), ..self }
     }
+}
+
+/// The text with spaces for control characters, which a terminal would obey, and for what XML forbids.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    let refused = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+    if text.contains(refused) { text.replace(refused, " ").into() } else { text.into() }
 }

@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 use rustc_hash::FxHashMap;
 
-use crate::frame::{Found, Frame, Kind};
+use crate::frame::{Found, Frame, Kind, plain};
 use crate::intern::{StringId, Strings};
 
 /// The index of a frame in its [`Profile`].
@@ -161,11 +161,12 @@ impl ProfileBuilder {
         Self::default()
     }
 
-    /// The id of a frame. Callers that add many stacks keep it instead of asking again.
+    /// The id of a frame. Callers that add many stacks keep it instead of asking again. Names come from guests and files:
+    /// control characters in them, which could rewrite a terminal, become spaces.
     pub fn frame(&mut self, frame: Frame<'_>) -> FrameId {
         let stored = StoredFrame {
-            name: self.profile.strings.intern(frame.name),
-            file: frame.file.map(|file| self.profile.strings.intern(file)),
+            name: self.profile.strings.intern(&plain(frame.name)),
+            file: frame.file.map(|file| self.profile.strings.intern(&plain(file))),
             line: frame.line,
             inlined: frame.inlined,
             found: frame.found,

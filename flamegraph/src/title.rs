@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::frame::plain;
+
 /// The facts of a profile that are not in its stacks. Everything but the guest may be left out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Title {
@@ -37,7 +39,7 @@ impl Title {
         if let Some(duration) = self.duration {
             let _ = write!(line, " over {} s", short(duration.as_secs_f64()));
         }
-        line
+        plain(&line).into_owned()
     }
 
     /// The second line: loss by cause, own cost, notes, build-id.
@@ -49,7 +51,7 @@ impl Title {
         }
         parts.extend(self.notes.iter().cloned());
         parts.extend(self.build_id.iter().map(|id| format!("build-id {id}")));
-        parts.join(" · ")
+        plain(&parts.join(" · ")).into_owned()
     }
 
     fn loss_line(&self) -> String {
@@ -93,6 +95,9 @@ mod tests {
     fn a_heading_says_what_is_known() {
         let mut title = Title { guest: "kv".into(), samples: 12_345, ..Title::default() };
         assert_eq!(title.heading(), "kv: 12,345 samples");
+        title.guest = "k\u{1b}[2Jv\u{0}".into();
+        assert_eq!(title.heading(), "k [2Jv : 12,345 samples");
+        title.guest = "kv".into();
         title.rate = Some(999.0);
         title.duration = Some(Duration::from_millis(10_020));
         assert_eq!(title.heading(), "kv: 12,345 samples at 999 Hz over 10.02 s");
