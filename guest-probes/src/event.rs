@@ -127,7 +127,7 @@ impl Drop for Span {
 /// Records that something happened: a literal name, and up to 16 named arguments of one word each. Where the
 /// site is off, the arguments are not evaluated.
 ///
-/// ```ignore
+/// ```text
 /// uniprof_probes::event!("net.drop", reason = 3u8, bytes = len);
 /// ```
 #[macro_export]
