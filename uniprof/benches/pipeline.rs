@@ -218,25 +218,31 @@ fn drain_and_decode(region: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `uniprof flame` on the recording: time and the child's peak memory.
+/// `uniprof flame` on the recording: time, and the most memory that it was seen with.
 fn flame(recording: &Path, kernel: &Path, picture: &Path) -> Result<(), Box<dyn Error>> {
     let begin = Instant::now();
-    let status = Command::new(env!("CARGO_BIN_EXE_uniprof"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_uniprof"))
         .args(["flame", "--force", "-o"])
         .arg(picture)
         .arg("--kernel")
         .arg(kernel)
         .arg(recording)
         .stdout(Stdio::null())
-        .status()?;
-    let seconds = begin.elapsed().as_secs_f64();
-    // SAFETY: a zeroed rusage is valid, and the call fills it.
-    let peak = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage);
-        usage.ru_maxrss
+        .spawn()?;
+    // Not getrusage: what that tells of a child begins with the memory of the process that it was forked from.
+    let mut peak_kb = 0;
+    let status = loop {
+        let proc = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = proc.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        peak_kb = now.unwrap_or(0u64).max(peak_kb);
+        match child.try_wait()? {
+            Some(status) => break status,
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
     };
-    println!("flame             {seconds:.2} s, {} MB at most, {status}", peak / 1000);
+    let seconds = begin.elapsed().as_secs_f64();
+    println!("flame             {seconds:.2} s, {} MB at most, {status}", peak_kb / 1000);
     Ok(())
 }
 

@@ -52,7 +52,8 @@ pub(crate) fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) 
         for (width, cell) in widths.iter().zip(row) {
             line.push_str(&format!("{cell:<width$}  "));
         }
-        writeln!(out, "{}", line.trim_end())?;
+        // Names of threads and guests are the guest's to choose; a terminal would obey what they hold.
+        writeln!(out, "{}", line.trim_end().replace(char::is_control, " "))?;
     }
     Ok(())
 }
