@@ -34,10 +34,23 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // A closed stderr leaves nothing to say and no one to say it to.
-            let _ = writeln!(io::stderr(), "uniprof: {error:#}");
+            let _ = writeln!(io::stderr(), "uniprof: {}", sentence(&error));
             exit::code(&error).into()
         }
     }
+}
+
+/// An error and its causes. Many of the libraries' errors name their cause themselves; those are not repeated.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -45,4 +58,16 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+
+    #[test]
+    fn a_cause_that_is_named_already_is_not_repeated() {
+        let error =
+            anyhow::anyhow!("disk full").context("cannot write r.svg: disk full").context("no picture");
+        assert_eq!(sentence(&error), "no picture: cannot write r.svg: disk full");
+    }
 }

@@ -83,7 +83,7 @@ fn record_and_draw(args: &Args, kernel: &Kernel) -> anyhow::Result<()> {
     output::say(format_args!("wrote {}: {}", recording.display(), record::outcome(&summary)));
     let named = profile::read(&Input::File(recording.clone()), &symbols)?;
     flame::draw(&named, &named.profile, &picture, &SvgOptions::default())?;
-    output::say(format_args!("{}", flame::summary(&named, &picture)));
+    output::say(format_args!("{}", flame::summary(&named.profile, &picture)));
     print(&named, &recording, &picture)
 }
 

@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let shown = args.filter.apply(&named)?;
     draw(&named, &shown, &path, &svg_options(args, &named))?;
     if path != Path::new("-") {
-        output::say(format_args!("{}", summary(&named, &path)));
+        output::say(format_args!("{}", summary(&shown, &path)));
     }
     if args.open { show(&path) } else { Ok(()) }
 }
@@ -82,12 +82,12 @@ pub(crate) fn draw(named: &Named, shown: &Profile, path: &Path, options: &SvgOpt
 }
 
 /// The line that says what was drawn.
-pub(crate) fn summary(named: &Named, path: &Path) -> String {
+pub(crate) fn summary(shown: &Profile, path: &Path) -> String {
     format!(
         "wrote {}: {} samples, {:.1} % of them fully named; open it in a browser",
         path.display(),
-        named.profile.total().samples,
-        named.named_share() * 100.0
+        shown.total().samples,
+        profile::named_share(shown) * 100.0
     )
 }
 

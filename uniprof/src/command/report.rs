@@ -158,7 +158,7 @@ fn document<'a>(named: &'a Named, shown: &Profile) -> Document<'a> {
         accelerator: session.accelerator.as_ref().map(|accelerator| accelerator.name.as_str()),
         emulated: figures.is_emulated(),
         samples: shown.total().samples,
-        named_share: named.named_share(),
+        named_share: profile::named_share(shown),
         own_cost: figures.own_cost(),
         idle_share: figures.idle(),
         functions: shown.functions(Measure::Samples).into_iter().map(Row::new).collect(),
@@ -229,7 +229,7 @@ fn print(out: &mut impl Write, named: &Named, shown: &Profile, args: &Args) -> a
     if let Some(idle) = named.figures.idle() {
         writeln!(out, "idle {:.1} % of vCPU time", idle * 100.0)?;
     }
-    writeln!(out, "{:.1} % of samples fully named", named.named_share() * 100.0)?;
+    writeln!(out, "{:.1} % of samples fully named", profile::named_share(shown) * 100.0)?;
     let all = shown.total().samples;
     let percent = |part: u64| format!("{:>6.2} %", part as f64 * 100.0 / all.max(1) as f64);
     let functions = shown.functions(Measure::Samples);

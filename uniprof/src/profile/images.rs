@@ -1,6 +1,7 @@
 //! Which images name a recording's addresses, and where they were looked for.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -138,7 +139,7 @@ fn open(path: &Path) -> anyhow::Result<Image> {
     uniprof_symbolizer::load(path).with_context(|| format!("cannot use the image {}", path.display()))
 }
 
-/// Files in `dir` that could be the guest's image: by build-id as debuggers lay them out, then every file there.
+/// Files in `dir` that could be the guest's image: by build-id as debuggers lay them out, then every ELF file there.
 fn candidates(dir: &Path, guest: &GuestImage) -> Vec<PathBuf> {
     let mut files = Vec::new();
     if let Some((head, tail)) = guest.build_id.as_deref().and_then(|id| id.split_at_checked(2)) {
@@ -149,11 +150,17 @@ fn candidates(dir: &Path, guest: &GuestImage) -> Vec<PathBuf> {
         files.retain(|file| file.is_file());
     }
     let mut others: Vec<PathBuf> = fs::read_dir(dir)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect())
+        .map(|entries| entries.flatten().map(|entry| entry.path()).filter(|path| is_elf(path)).collect())
         .unwrap_or_default();
     others.sort();
     files.extend(others);
     files
+}
+
+fn is_elf(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == *b"\x7fELF"
 }
 
 fn same(image: &Image, guest: &GuestImage) -> Result<(), String> {

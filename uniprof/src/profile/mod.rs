@@ -36,22 +36,15 @@ impl Named {
         }
         Err(Failure::error(Exit::Failed, format!("no samples: {}", self.figures.why_no_samples())))
     }
+}
 
-    /// The share of samples, 0 to 1, in which every frame from the thread's entry to the leaf has a name.
-    pub(crate) fn named_share(&self) -> f64 {
-        let total = self.profile.total().samples;
-        if total == 0 {
-            return 0.0;
-        }
-        let named: u64 = self
-            .profile
-            .leaves()
-            .iter()
-            .filter(|leaf| {
-                self.profile.stack(leaf.stack).all(|id| self.profile.frame(id).kind != Kind::Unknown)
-            })
-            .map(|leaf| leaf.amount.samples)
-            .sum();
-        named as f64 / total as f64
+/// The share of samples, 0 to 1, in which every frame from the thread's entry to the leaf has a name.
+pub(crate) fn named_share(profile: &Profile) -> f64 {
+    let total = profile.total().samples;
+    if total == 0 {
+        return 0.0;
     }
+    let is_named = |stack| profile.stack(stack).all(|id| profile.frame(id).kind != Kind::Unknown);
+    let leaves = profile.leaves().iter().filter(|leaf| is_named(leaf.stack));
+    leaves.map(|leaf| leaf.amount.samples).sum::<u64>() as f64 / total as f64
 }
