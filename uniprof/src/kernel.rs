@@ -22,8 +22,9 @@ impl Kernel {
             return Ok(Self::at(word));
         }
         let elf = bundled::elf()?;
+        sweep();
         let dir = tempfile::Builder::new()
-            .prefix("uniprof-kernel-")
+            .prefix(&format!("{UNPACKED}{}-", std::process::id()))
             .tempdir()
             .context("cannot unpack the bundled unikernel; set TMPDIR to a directory with room")?;
         let path = dir.path().join("uniprof-sample-kernel");
@@ -49,6 +50,24 @@ impl Kernel {
         let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let name: String = stem.trim_start_matches(['.', '-']).chars().filter(plain).take(48).collect();
         if name.is_empty() { "guest".into() } else { name }
+    }
+}
+
+/// What the directory of an unpacked kernel is called, before the pid and a random end.
+const UNPACKED: &str = "uniprof-kernel-";
+
+/// Removes what processes that were killed had unpacked.
+fn sweep() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(UNPACKED)?.split_once('-')?.0.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            // Another user's, perhaps: then it is not ours to remove.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

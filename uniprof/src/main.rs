@@ -53,16 +53,27 @@ fn sentence(error: &anyhow::Error) -> String {
     text
 }
 
+/// Whether standard output was closed. Other pipes, such as a FIFO that a recording is written to, come with a context.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    let first = error.chain().next().and_then(|error| error.downcast_ref::<io::Error>());
+    first.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::sentence;
+    use std::io;
+
+    use anyhow::Context as _;
+
+    use super::{is_broken_pipe, sentence};
+
+    #[test]
+    fn only_standard_output_may_be_closed() {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&closed().into()));
+        let fifo: Result<(), _> = Err(closed());
+        assert!(!is_broken_pipe(&fifo.context("cannot write the recording").unwrap_err()));
+    }
 
     #[test]
     fn a_cause_that_is_named_already_is_not_repeated() {

@@ -19,8 +19,30 @@ pub(crate) fn say(line: std::fmt::Arguments<'_>) {
 }
 
 /// Standard output, buffered. Whoever writes to it flushes it, and hands errors on.
-pub(crate) fn stdout() -> BufWriter<io::Stdout> {
-    BufWriter::new(io::stdout())
+pub(crate) fn stdout() -> BufWriter<Stdout> {
+    BufWriter::new(Stdout)
+}
+
+/// Standard output, whose errors say that it was that.
+#[derive(Debug)]
+pub(crate) struct Stdout;
+
+impl Stdout {
+    fn named<T>(result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
+        })
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::named(io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::named(io::stdout().flush())
+    }
 }
 
 /// Prints a JSON document for programs.

@@ -54,6 +54,10 @@ impl Job<'_> {
         };
         let session = SessionInfo { cmdline: spec.cmdline.clone(), ..attached.session_info(running.entry()) };
         let summary = self.record(&mut Observed::Own(&mut running), &attached, session, Some(console))?;
+        let dropped = running.console().dropped();
+        if dropped > 0 {
+            output::say(format_args!("uniprof: {dropped} lines of the console came too fast to be recorded"));
+        }
         let told_to_quit = guest::was_told_to_quit(&mut running);
         let last = running.console().last_lines();
         running.shutdown();

@@ -23,6 +23,8 @@ pub(crate) struct Figures {
     pub(crate) vcpus: BTreeMap<u32, Vcpu>,
     /// Names of threads.
     pub(crate) threads: BTreeMap<u32, String>,
+    /// Whether the account of loss reaches to the end.
+    pub(crate) is_settled: bool,
     /// What a reader must know about the recording itself.
     pub(crate) notes: Vec<String>,
 }

@@ -22,7 +22,9 @@ pub(crate) fn title(figures: &Figures, profile: &Profile) -> Title {
         rate: figures.rate().map(f64::from),
         duration: Some(Duration::from_secs_f64(figures.seconds)),
         samples: profile.total().samples,
-        loss: Some(samples.causes().map(|(cause, count)| (cause.to_owned(), count)).to_vec()),
+        // What was lost is known; that nothing was, only at the end.
+        loss: (figures.is_settled || samples.lost() > 0)
+            .then(|| samples.causes().map(|(cause, count)| (cause.to_owned(), count)).to_vec()),
         own_cost: figures.own_cost(),
         notes,
     }

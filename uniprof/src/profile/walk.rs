@@ -51,6 +51,7 @@ pub(crate) fn walk(
     }
     figures.seconds = span.map_or(0.0, |(first, last)| (last - first) as f64 / 1e9);
     figures.take(&ledger, from_boot);
+    figures.is_settled = ended && ledger.unsettled().next().is_none();
     take_notes(&ledger, ended, source.damage(), &mut figures.notes);
     Ok(figures)
 }
