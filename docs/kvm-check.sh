@@ -19,7 +19,7 @@ PY
 }
 for machine in q35 microvm; do
     "$uniprof" record --accel kvm --machine "$machine" -F 999 -d 10 --vcpus 2 -o "$work/$machine.uniprof" \
-        -- bundled workload=ratio
+        -- bundled workload=ratio || { echo "FAILED  $machine: no recording"; failed=1; continue; }
     "$uniprof" report --json "$work/$machine.uniprof" > "$work/$machine.json"
     check "$machine" 'r["samples"] > 15000'
     check "$machine" 'r["named_share"] >= 0.95'

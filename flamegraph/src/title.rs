@@ -62,10 +62,10 @@ impl Title {
             .map(|(cause, count)| format!("{cause} {}", grouped(*count)))
             .collect();
         if causes.is_empty() {
-            return "nothing lost".to_owned();
+            return "no sample lost".to_owned();
         }
         let sum = loss.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
-        format!("lost {} ({})", grouped(sum), causes.join(", "))
+        format!("lost {} samples ({})", grouped(sum), causes.join(", "))
     }
 }
 
@@ -108,12 +108,12 @@ mod tests {
         let mut title = Title::default();
         assert_eq!(title.details(), "loss not measured");
         title.loss = Some(vec![("overwritten".into(), 0)]);
-        assert_eq!(title.details(), "nothing lost");
+        assert_eq!(title.details(), "no sample lost");
         title.loss = Some(vec![("overwritten".into(), 1200), ("refused".into(), 0), ("abandoned".into(), 3)]);
         title.own_cost = Some(0.00123);
         title.notes.push("emulated CPU: timings are those of TCG".into());
         title.build_id = Some("ab12".into());
-        let expected = "lost 1,203 (overwritten 1,200, abandoned 3) · profiler's own cost 0.12 % of vCPU time · \
+        let expected = "lost 1,203 samples (overwritten 1,200, abandoned 3) · profiler's own cost 0.12 % of vCPU time · \
                         emulated CPU: timings are those of TCG · build-id ab12";
         assert_eq!(title.details(), expected);
     }

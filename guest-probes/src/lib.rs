@@ -43,6 +43,14 @@
 //!     probe::event!("kv.miss", key = key, shard = key % 4);
 //! }
 //! get(7);
+//!
+//! /// The timer's interrupt handler, with what it interrupted; returns how long until the next.
+//! fn timer(rip: u64, rsp: u64, rbp: u64) -> u64 {
+//!     // SAFETY: this vCPU's own interrupt, and `Platform::stack` can be read (here it is empty).
+//!     unsafe { probe::tick(rip, rsp, rbp) };
+//!     probe::next_tick()
+//! }
+//! assert!(timer(0x1000, 0, 0) > 0);
 //! probe::log_line("served one request");
 //! ```
 //!

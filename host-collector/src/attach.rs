@@ -117,7 +117,8 @@ pub enum AttachError {
     },
     /// It runs, and has no region.
     #[error(
-        "the guest runs but shows no observation region after {limit:?}: does its kernel call uniprof_probes::init?{}",
+        "the guest runs but shows no observation region after {limit:?}: does its kernel call uniprof_probes::init? \
+         A region in the kernel's own memory is only seen with `--placement ram`.{}",
         console(.lines)
     )]
     NoProbes {

@@ -87,7 +87,7 @@ fn a_full_disk_keeps_what_was_recorded() {
     scene.run(&["kernel", "-o", "k.elf"]).ok();
     // 12,000 KiB: enough for the region of one vCPU, and full after a second of events.
     let line = format!(
-        "trap '' XFSZ; ulimit -f 12000; exec {binary} record -F 999 -d 20 -o full.uniprof -- k.elf workload=burst"
+        "trap '' XFSZ; ulimit -f 12000; exec {binary} record --placement ivshmem -F 999 -d 20 -o full.uniprof -- k.elf workload=burst"
     );
     let ended = scene.run_command(&mut scene.program("/bin/bash".as_ref(), &["-c", &line])).failed_with(1);
     ended.says(&["full.uniprof.partial"]);

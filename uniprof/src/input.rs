@@ -60,6 +60,15 @@ fn looks_like_a_file(word: &str) -> bool {
     word.contains('/') || Path::new(word).extension().is_some()
 }
 
+/// The name that a recording has when it is finished: whoever opens that gets the partial one where there is no other.
+fn finished(path: &Path) -> PathBuf {
+    if path.extension().is_some_and(|extension| extension == "partial") {
+        path.with_extension("")
+    } else {
+        path.into()
+    }
+}
+
 fn newest(dir: &Path) -> Option<PathBuf> {
     let dated = |path: PathBuf| -> Option<(SystemTime, PathBuf)> {
         let meta = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
@@ -69,10 +78,10 @@ fn newest(dir: &Path) -> Option<PathBuf> {
         .ok()?
         .flatten()
         .map(|entry| PathBuf::from(entry.file_name()))
-        .filter(|name| name.extension().is_some_and(|extension| extension == EXTENSION))
+        .filter(|name| finished(name).extension().is_some_and(|extension| extension == EXTENSION))
         .filter_map(|name| dated(if dir == Path::new(".") { name } else { dir.join(name) }))
         .max()
-        .map(|(_, path)| path)
+        .map(|(_, path)| finished(&path))
 }
 
 #[cfg(test)]
@@ -83,11 +92,17 @@ mod tests {
     fn the_newest_recording_is_found_and_other_files_are_not() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(newest(dir.path()), None);
-        for (name, age) in [("b.uniprof", 60), ("a.uniprof", 10), ("c.txt", 0), ("d.uniprof.partial", 0)] {
+        let make = |name, age| {
             let file = fs::File::create(dir.path().join(name)).unwrap();
             file.set_modified(SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
-        }
+        };
+        [("b.uniprof", 60), ("a.uniprof", 10), ("c.txt", 0), ("c.partial", 0)]
+            .into_iter()
+            .for_each(|(name, age)| make(name, age));
         assert_eq!(newest(dir.path()), Some(dir.path().join("a.uniprof")));
+        // One that was cut off goes by the name that it would have got.
+        make("d.uniprof.partial", 0);
+        assert_eq!(newest(dir.path()), Some(dir.path().join("d.uniprof")));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use tempfile::TempDir;
+use uniprof_collector::qemu::Placement;
 
 use crate::bundled;
 
@@ -12,7 +13,7 @@ use crate::bundled;
 #[derive(Debug)]
 pub(crate) struct Kernel {
     path: PathBuf,
-    _unpacked: Option<TempDir>,
+    unpacked: Option<TempDir>,
 }
 
 impl Kernel {
@@ -31,12 +32,18 @@ impl Kernel {
         std::fs::File::create(&path)
             .and_then(|mut file| file.write_all(elf))
             .with_context(|| format!("cannot unpack the bundled unikernel to {}", path.display()))?;
-        Ok(Self { path, _unpacked: Some(dir) })
+        Ok(Self { path, unpacked: Some(dir) })
     }
 
     /// A kernel file of the user's.
     pub(crate) fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), _unpacked: None }
+        Self { path: path.into(), unpacked: None }
+    }
+
+    /// Where its region lies unless the user says: most kernels reserve one in their own memory, as `region!` does. The bundled
+    /// one takes what the machine offers.
+    pub(crate) fn placement(&self) -> Option<Placement> {
+        self.unpacked.is_none().then_some(Placement::Ram)
     }
 
     /// Its path.

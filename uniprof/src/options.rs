@@ -31,7 +31,7 @@ pub(crate) struct Guest {
     /// The machine that QEMU emulates [default: q35]
     #[arg(long, env = "UNIPROF_MACHINE", hide_env = true)]
     machine: Option<Machine>,
-    /// Where the observation region lies [default: ivshmem on q35, ram on microvm]
+    /// Where the observation region lies [default: ram; ivshmem for `bundled` on q35]
     #[arg(long, env = "UNIPROF_PLACEMENT", hide_env = true)]
     placement: Option<Placement>,
     /// Size of each ring; a vCPU has two [default: 1M]
@@ -73,7 +73,7 @@ impl Guest {
             vcpus: self.vcpus.or(config.vcpus).unwrap_or(defaults.vcpus),
             memory: self.memory.or(config.memory).map_or(defaults.memory, |size| size.0),
             machine: self.machine.or(config.machine).map_or(defaults.machine, Into::into),
-            placement: self.placement.or(config.placement).map(Into::into),
+            placement: self.placement.or(config.placement).map(Into::into).or_else(|| kernel.placement()),
             // A ring that is too large for the field is too large for a guest; the launcher says so.
             ring_bytes: self
                 .ring

@@ -46,6 +46,7 @@ enum Format {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let input = Input::choose(args.input.as_deref())?;
     let named = profile::read(&input, &args.symbols)?;
+    named.tell_notes();
     named.require_samples()?;
     let shown = args.filter.apply(&named)?;
     output::file(&args.output, |mut out| match args.format {

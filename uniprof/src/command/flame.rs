@@ -52,6 +52,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let input = Input::choose(args.input.as_deref())?;
     let named = profile::read(&input, &args.symbols)?;
+    named.tell_notes();
     let path = args.output.clone().unwrap_or_else(|| format!("{}.svg", input.stem()).into());
     let shown = args.filter.apply(&named)?;
     draw(&named, &shown, &path, &svg_options(args, &named))?;

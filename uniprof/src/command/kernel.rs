@@ -12,7 +12,7 @@ use crate::{bundled, output};
 const EXAMPLES: &str = "\
 Examples:
   uniprof kernel -o kernel.elf
-  uniprof kernel -o - | readelf -n -";
+  uniprof kernel -o - | file -";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

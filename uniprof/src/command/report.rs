@@ -3,7 +3,7 @@
 //! ```text
 //! $ uniprof report r.uniprof --top 4
 //! uniprof-sample-kernel: 12,248 samples at 999 Hz over 10.17 s
-//! nothing lost
+//! no sample lost
 //! profiler's own cost 0.52 % of vCPU time
 //! emulated CPU (TCG): timings are not the processor's
 //! build-id 3f9aff4dd336457761de46869d50e9d6fd3dd42d
@@ -226,6 +226,10 @@ fn print(out: &mut impl Write, named: &Named, shown: &Profile, args: &Args) -> a
     let title = profile::title(&named.figures, shown);
     writeln!(out, "{}", title.heading())?;
     writeln!(out, "{}", title.details().replace(" · ", "\n"))?;
+    let others = named.figures.others();
+    if others.lost() > 0 {
+        writeln!(out, "lost {} of {} records that are no samples", others.lost(), others.emitted())?;
+    }
     if let Some(idle) = named.figures.idle() {
         writeln!(out, "idle {:.1} % of vCPU time", idle * 100.0)?;
     }

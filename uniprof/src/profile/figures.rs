@@ -42,6 +42,8 @@ pub(crate) struct Vcpu {
     pub(crate) own: u64,
     /// The rate in effect at the end, in Hz.
     pub(crate) rate: u32,
+    /// The classes in effect at the end, a bit each.
+    pub(crate) on: u64,
 }
 
 impl Vcpu {
@@ -52,6 +54,7 @@ impl Vcpu {
         self.idle = self.idle.saturating_add(last.idle.saturating_sub(first.idle));
         self.own = self.own.saturating_add(last.own_cost().saturating_sub(first.own_cost()));
         self.rate = last.rate;
+        self.on = last.classes;
     }
 
     /// The sum over all classes.
@@ -150,6 +153,20 @@ impl Figures {
         self.session.accelerator.as_ref().is_some_and(|accelerator| accelerator.is_emulated())
     }
 
+    /// Sampling ticks that came too late, over all vCPUs.
+    pub(crate) fn missed(&self) -> u64 {
+        self.vcpus.values().fold(0, |sum, vcpu| sum.saturating_add(vcpu.missed))
+    }
+
+    /// What became of the records that are no samples.
+    pub(crate) fn others(&self) -> Tally {
+        let mut sum = Tally::default();
+        for class in Class::ALL.into_iter().filter(|class| *class != Class::Sample) {
+            sum += self.class(class);
+        }
+        sum
+    }
+
     /// Why there is not a single sample.
     pub(crate) fn why_no_samples(&self) -> String {
         let samples = self.class(Class::Sample);
@@ -158,6 +175,9 @@ impl Figures {
         }
         if self.rate().is_none_or(|rate| rate == 0) {
             return "the guest's sampling was off; record with -F 99".into();
+        }
+        if self.vcpus.values().all(|vcpu| vcpu.on & Class::Sample.bit() == 0) {
+            return "the class of samples was off; add samples to -e".into();
         }
         match self.idle() {
             Some(idle) if idle > 0.5 => format!(

@@ -29,6 +29,13 @@ pub(crate) struct Named {
 }
 
 impl Named {
+    /// Tells on stderr what is to be known about the recording, for commands whose output has no place for it.
+    pub(crate) fn tell_notes(&self) {
+        for note in &self.figures.notes {
+            crate::output::say(format_args!("uniprof: {note}"));
+        }
+    }
+
     /// An error that says why there is nothing to show, where there is nothing.
     pub(crate) fn require_samples(&self) -> anyhow::Result<()> {
         if self.profile.total().samples > 0 {

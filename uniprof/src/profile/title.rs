@@ -15,6 +15,13 @@ pub(crate) fn title(figures: &Figures, profile: &Profile) -> Title {
     if figures.is_emulated() {
         notes.push("emulated CPU (TCG): timings are not the processor's".to_owned());
     }
+    let missed = figures.missed();
+    // A few are late on any machine.
+    if missed > samples.received / 20 {
+        notes.push(format!(
+            "{missed} ticks came too late for a sample of their own (weights have their time)"
+        ));
+    }
     notes.extend(figures.notes.iter().cloned());
     Title {
         guest: session.guest.clone(),
