@@ -161,8 +161,12 @@ impl<R: Read> Reader<R> {
         };
         match reader.frames.peek().map_err(failed)? {
             Next::Frame(op::HEADER, len) => match string(reader.frames.body(len)) {
-                Some((profile, _)) if profile == PROFILE => reader.frames.skip(len),
-                Some((profile, _)) if profile.chars().all(|c| c.is_ascii_graphic()) => {
+                Some((profile, rest))
+                    if profile == PROFILE && string(rest).is_some_and(|(_, rest)| rest.is_empty()) =>
+                {
+                    reader.frames.skip(len);
+                }
+                Some((profile, _)) if profile != PROFILE && profile.chars().all(|c| c.is_ascii_graphic()) => {
                     return Err(foreign(&format!("it is an MCAP file with the profile {profile:?}")));
                 }
                 _ => reader.resynchronise("the file's header is damaged").map_err(failed)?,
@@ -254,7 +258,10 @@ impl<R: Read> Reader<R> {
                 }
                 None => return self.resynchronise("a damaged attachment").map(|()| None),
             },
-            op::SCHEMA | op::CHANNEL | op::MESSAGE_INDEX => self.frames.skip(len),
+            // No CRC protects these, so a length that is wrong would pass over whole chunks.
+            op::SCHEMA | op::CHANNEL | op::MESSAGE_INDEX if fills_its_length(opcode, body) => {
+                self.frames.skip(len)
+            }
             op::DATA_END if len == 4 => self.finish(),
             _ => return self.resynchronise("an unknown record").map(|()| None),
         }
@@ -350,6 +357,21 @@ fn record_at(body: &[u8], at: usize) -> Option<(u8, Range<usize>)> {
     let begin = at + FRAME_HEAD;
     let len = if record.len() < FRAME_HEAD { return None } else { le64(&record[1..]) };
     (len <= (body.len() - begin) as u64).then(|| (record[0], begin..begin + len as usize))
+}
+
+/// Whether the fields of a schema, channel or message index are as long as the record.
+fn fills_its_length(opcode: u8, body: &[u8]) -> bool {
+    let strings = match opcode {
+        op::SCHEMA => body.get(2..),
+        op::CHANNEL => body.get(4..),
+        _ => None,
+    };
+    let last = match opcode {
+        op::MESSAGE_INDEX => body.get(2..),
+        _ => strings.and_then(string).and_then(|(_, rest)| string(rest)).map(|(_, rest)| rest),
+    };
+    let counted = last.and_then(|last| last.split_first_chunk());
+    counted.is_some_and(|(len, rest)| u32::from_le_bytes(*len) as usize == rest.len())
 }
 
 /// A string with its length before it, and what follows.

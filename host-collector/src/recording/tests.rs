@@ -167,6 +167,20 @@ fn a_chunk_that_turns_into_an_index_is_missed_by_its_numbers() {
     assert!(read.damage.iter().any(|damage| damage.what.contains("4 messages")), "{:?}", read.damage);
 }
 
+/// Found by the property below: a header whose length had one bit too many took four chunks with it.
+#[test]
+fn lengths_outside_chunks_are_not_believed() {
+    let messages: Vec<_> = (0..20).map(|n| block(n, 30)).collect();
+    let (bytes, _) = recording(&messages, 3);
+    for at in 8..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        if let Ok(read) = read(&damaged) {
+            assert!(read.messages.len() + 6 >= messages.len(), "byte {at}: {:?}", read.damage);
+        }
+    }
+}
+
 #[test]
 fn what_is_no_recording_is_told_apart() {
     let error = |bytes: &[u8]| read(bytes).err().unwrap().to_string();
