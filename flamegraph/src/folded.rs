@@ -1,6 +1,6 @@
 //! Folded stacks: one line per stack, `root;…;leaf count`, as flamegraph.pl and inferno read them.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use crate::error::RenderError;
 use crate::profile::{FrameId, Profile};
@@ -23,21 +23,10 @@ pub fn folded(profile: &Profile, measure: Measure, out: &mut impl Write) -> Resu
         return Err(RenderError::NoSamples);
     }
     let tree = CallTree::new(profile, Direction::Callees, Order::Name);
-    write_tree(profile, &tree, |amount| measure.of(amount), out)?;
-    Ok(())
-}
-
-/// Writes the stacks of `tree`; `value` turns their amounts into the counts of the lines.
-pub(crate) fn write_tree(
-    profile: &Profile,
-    tree: &CallTree,
-    value: impl Fn(crate::Amount) -> u64,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let mut labels: Vec<Option<Box<str>>> = vec![None; profile.frames.len()];
+    let mut labels = Labels::new(profile);
     let mut line = String::new();
     tree.for_each_stack(|path, amount| {
-        let count = value(amount);
+        let count = measure.of(amount);
         if count == 0 {
             return Ok(());
         }
@@ -46,13 +35,27 @@ pub(crate) fn write_tree(
             if depth > 0 {
                 line.push(';');
             }
-            match frame {
-                Some(id) => line.push_str(labels[id.0 as usize].get_or_insert_with(|| label(profile, *id))),
-                None => line.push_str(OTHERS),
-            }
+            line.push_str(frame.map_or(OTHERS, |id| labels.of(id)));
         }
         writeln!(out, "{line} {count}")
-    })
+    })?;
+    Ok(())
+}
+
+/// The frames' names as folded text can hold them.
+pub(crate) struct Labels<'a> {
+    profile: &'a Profile,
+    made: Vec<Option<Box<str>>>,
+}
+
+impl<'a> Labels<'a> {
+    pub(crate) fn new(profile: &'a Profile) -> Self {
+        Self { profile, made: vec![None; profile.frames.len()] }
+    }
+
+    pub(crate) fn of(&mut self, id: FrameId) -> &str {
+        self.made[id.0 as usize].get_or_insert_with(|| label(self.profile, id))
+    }
 }
 
 fn label(profile: &Profile, id: FrameId) -> Box<str> {
@@ -73,6 +76,9 @@ fn label(profile: &Profile, id: FrameId) -> Box<str> {
     }
     if label.starts_with("# ") {
         label.replace_range(1..=1, NO_BREAK_SPACE);
+    } else if label == "#" {
+        // Alone in its stack it would be followed by the blank before the count.
+        label.push_str(NO_BREAK_SPACE);
     }
     label.into()
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::image::ImageId;
+
 /// What a frame stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -24,6 +26,10 @@ pub enum Found {
     FramePointer,
     /// Call-frame information (`.eh_frame`, `.debug_frame`).
     Cfi,
+    /// The instructions around the address, where a function sets up or leaves its frame.
+    Prologue,
+    /// A word on the stack that looks like a return address.
+    Scan,
     /// Not told.
     Unknown,
 }
@@ -43,6 +49,10 @@ pub struct Frame<'a> {
     pub found: Found,
     /// What the frame stands for.
     pub kind: Kind,
+    /// The image that its code belongs to.
+    pub image: Option<ImageId>,
+    /// The guest-virtual address that was looked up for it: the sampled instruction, or the last byte of the call.
+    pub address: Option<u64>,
 }
 
 impl<'a> Frame<'a> {
@@ -56,6 +66,8 @@ impl<'a> Frame<'a> {
             inlined: false,
             found: Found::FramePointer,
             kind: Kind::Function,
+            image: None,
+            address: None,
         }
     }
 
@@ -81,6 +93,12 @@ impl<'a> Frame<'a> {
     #[must_use]
     pub fn at(self, file: &'a str, line: u32) -> Self {
         Self { file: Some(file), line: Some(line), ..self }
+    }
+
+    /// The same frame with its place in the guest.
+    #[must_use]
+    pub fn located(self, image: Option<ImageId>, address: u64) -> Self {
+        Self { image, address: Some(address), ..self }
     }
 }
 

@@ -4,15 +4,17 @@
 //! Three steps. [`RawStacks`] sums samples whose stacks are still bare addresses, fast enough to run behind a live guest.
 //! A [`ProfileBuilder`] takes the few distinct stacks that are left, by then with names, and makes a [`Profile`]: interned
 //! frames, a tree of interned stacks, and an [`Amount`] per stack, thread and vCPU. Everything that is shown comes from
-//! the profile: the table of [functions](Profile::functions), the [call tree](CallTree), [folded] text, an [svg].
+//! the profile: the table of [functions](Profile::functions), the [call tree](CallTree), [folded] text, an [svg], a page of
+//! [html] to explore, and files of other tools: [pprof], [firefox], [speedscope], [perfetto], [perf_script], [json].
+//! [`read_folded`] makes a profile of text.
 //!
-//! It reads no guest and no ELF file, keeps no order in time, and opens no files: writers take a [`std::io::Write`].
+//! It reads no guest and no ELF file, and opens no files: writers take a [`std::io::Write`].
 //!
 //! ```
 //! use uniprof_flamegraph::{Amount, Frame, Measure, Owner, ProfileBuilder, SvgOptions, Title};
 //!
 //! let mut builder = ProfileBuilder::new();
-//! let thread = builder.frame(Frame::thread("worker"));
+//! let thread = builder.thread(1, "worker");
 //! let serve = builder.frame(Frame::function("serve").at("src/serve.rs", 12));
 //! let parse = builder.frame(Frame::function("parse").inlined());
 //! let owner = Owner { thread: 1, vcpu: 0 };
@@ -34,24 +36,35 @@
 //! # Ok::<(), uniprof_flamegraph::RenderError>(())
 //! ```
 
+pub mod diff;
 mod error;
+mod export;
 mod folded;
 mod frame;
 mod functions;
+mod html;
+mod image;
 mod intern;
 mod merge;
 mod profile;
 mod raw_stacks;
+mod read_folded;
 mod svg;
 mod title;
 mod tree;
+mod widest;
 
 pub use error::RenderError;
+pub use export::{firefox, json, perf_script, perfetto, pprof, speedscope};
 pub use folded::folded;
 pub use frame::{Found, Frame, Kind};
 pub use functions::Function;
-pub use profile::{Amount, FrameId, Leaf, Owner, Profile, ProfileBuilder, StackId};
-pub use raw_stacks::{RawAmount, RawKey, RawStack, RawStacks};
+pub use html::{HtmlOptions, html};
+pub use image::{Image, ImageId};
+pub use profile::{Amount, FrameId, Leaf, Owner, Profile, ProfileBuilder, StackId, TimedSample};
+pub use raw_stacks::{RawAmount, RawKey, RawPlace, RawStack, RawStacks};
+pub use read_folded::{BadLine, FoldedError, FoldedProfile, LineFault, read_folded};
 pub use svg::{SvgOptions, Width, svg};
 pub use title::Title;
 pub use tree::{CallNode, CallTree, Direction, Measure, Order, PruneReport, Pruned};
+pub use widest::{Limits, WidePath, Widest, widest};

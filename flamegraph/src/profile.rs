@@ -1,10 +1,12 @@
 //! A profile: interned frames, a tree of interned stacks, and what was sampled at the end of each.
 
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use rustc_hash::FxHashMap;
 
 use crate::frame::{Found, Frame, Kind, plain};
+use crate::image::{Image, ImageId};
 use crate::intern::{StringId, Strings};
 
 /// The index of a frame in its [`Profile`].
@@ -29,12 +31,12 @@ pub struct Owner {
 pub struct Amount {
     /// The number of samples.
     pub samples: u64,
-    /// The vCPU time that the samples stand for, in the unit that the caller adds (TSC ticks).
+    /// The vCPU time that the samples stand for, in nanoseconds; 0 where it is not known.
     pub weight: u64,
 }
 
 impl Amount {
-    /// One sample that stands for `weight`.
+    /// One sample that stands for `weight` nanoseconds.
     #[must_use]
     pub fn sample(weight: u64) -> Self {
         Self { samples: 1, weight }
@@ -56,6 +58,8 @@ pub(crate) struct StoredFrame {
     pub(crate) inlined: bool,
     found: Found,
     pub(crate) kind: Kind,
+    image: Option<ImageId>,
+    address: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,6 +79,19 @@ pub struct Leaf {
     pub amount: Amount,
 }
 
+/// One sample, in the order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimedSample {
+    /// When: nanoseconds since the guest's boot.
+    pub at: u64,
+    /// The stack.
+    pub stack: StackId,
+    /// Where it was taken.
+    pub owner: Owner,
+    /// The vCPU time that it stands for, in nanoseconds.
+    pub weight: u64,
+}
+
 /// Stacks with weights, per thread and vCPU. Made by a [`ProfileBuilder`].
 #[derive(Debug, Clone, Default)]
 pub struct Profile {
@@ -83,6 +100,9 @@ pub struct Profile {
     /// A parent always comes before its children.
     pub(crate) nodes: Vec<Node>,
     pub(crate) leaves: Vec<Leaf>,
+    images: Vec<Image>,
+    threads: BTreeMap<u32, StringId>,
+    timeline: Vec<TimedSample>,
 }
 
 impl Profile {
@@ -123,7 +143,39 @@ impl Profile {
             inlined: stored.inlined,
             found: stored.found,
             kind: stored.kind,
+            image: stored.image,
+            address: stored.address,
         }
+    }
+
+    /// The number of frames; their ids count from 0.
+    #[must_use]
+    pub fn frame_count(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// What is known of an image.
+    #[must_use]
+    pub fn image(&self, id: ImageId) -> &Image {
+        &self.images[id.0 as usize]
+    }
+
+    /// The images, in the order of their ids.
+    #[must_use]
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// The name of a thread, where it has one.
+    #[must_use]
+    pub fn thread_name(&self, id: u32) -> Option<&str> {
+        self.threads.get(&id).map(|name| self.strings.get(*name))
+    }
+
+    /// Every sample in the order of time; empty where times were not kept. The same samples as the leaves sum up.
+    #[must_use]
+    pub fn timeline(&self) -> &[TimedSample] {
+        &self.timeline
     }
 
     /// The threads and vCPUs that have samples, in order, with their sums.
@@ -141,7 +193,15 @@ impl Profile {
     /// The part of the profile whose samples were taken where `keep` says.
     #[must_use]
     pub fn filter(&self, keep: impl Fn(Owner) -> bool) -> Self {
-        Self { leaves: self.leaves.iter().filter(|leaf| keep(leaf.owner)).copied().collect(), ..self.clone() }
+        Self {
+            leaves: self.leaves.iter().filter(|leaf| keep(leaf.owner)).copied().collect(),
+            timeline: self.timeline.iter().filter(|sample| keep(sample.owner)).copied().collect(),
+            strings: self.strings.clone(),
+            frames: self.frames.clone(),
+            nodes: self.nodes.clone(),
+            images: self.images.clone(),
+            threads: self.threads.clone(),
+        }
     }
 }
 
@@ -171,6 +231,8 @@ impl ProfileBuilder {
             inlined: frame.inlined,
             found: frame.found,
             kind: frame.kind,
+            image: frame.image,
+            address: frame.address,
         };
         *self.frame_index.entry(stored).or_insert_with(|| {
             self.profile.frames.push(stored);
@@ -178,13 +240,42 @@ impl ProfileBuilder {
         })
     }
 
-    /// Adds what was sampled with the stack `frames`, given from the root to the leaf. An empty stack has nowhere
-    /// to be shown; give such samples a frame that says why it is empty.
+    /// The id of an image, for the frames that are its code.
+    pub fn image(&mut self, image: Image) -> ImageId {
+        let images = &mut self.profile.images;
+        let known = images.iter().position(|other| *other == image);
+        let index = known.unwrap_or_else(|| {
+            images.push(image);
+            images.len() - 1
+        });
+        ImageId(index as u32)
+    }
+
+    /// Names a thread; gives the frame at the root of its stacks.
+    pub fn thread(&mut self, id: u32, name: &str) -> FrameId {
+        let name = plain(name);
+        let interned = self.profile.strings.intern(&name);
+        self.profile.threads.insert(id, interned);
+        self.frame(Frame::thread(&name))
+    }
+
+    /// Keeps the time of a sample whose amount was [added](Self::add) to `sample.stack`. In any order.
+    pub fn keep_time(&mut self, sample: TimedSample) {
+        self.profile.timeline.push(sample);
+    }
+
+    /// Adds what was sampled with the stack `frames`, given from the root to the leaf, and gives the stack's id. An empty
+    /// stack has nowhere to be shown; give such samples a frame that says why it is empty.
     ///
     /// # Panics
     ///
     /// Where an id comes from another builder.
-    pub fn add(&mut self, frames: impl IntoIterator<Item = FrameId>, owner: Owner, amount: Amount) {
+    pub fn add(
+        &mut self,
+        frames: impl IntoIterator<Item = FrameId>,
+        owner: Owner,
+        amount: Amount,
+    ) -> Option<StackId> {
         let mut parent = None;
         for frame in frames {
             assert!((frame.0 as usize) < self.profile.frames.len(), "a frame id of another builder");
@@ -195,17 +286,24 @@ impl ProfileBuilder {
             });
             parent = Some(id);
         }
-        let Some(stack) = parent else { return };
+        let stack = parent?;
         let leaf = *self.leaf_index.entry((stack, owner)).or_insert_with(|| {
             self.profile.leaves.push(Leaf { stack, owner, amount: Amount::default() });
             self.profile.leaves.len() - 1
         });
         self.profile.leaves[leaf].amount += amount;
+        Some(stack)
+    }
+
+    /// How many different call paths there are so far.
+    pub(crate) fn node_count(&self) -> usize {
+        self.profile.nodes.len()
     }
 
     /// The profile of everything that was added.
     #[must_use]
-    pub fn finish(self) -> Profile {
+    pub fn finish(mut self) -> Profile {
+        self.profile.timeline.sort_by_key(|sample| sample.at);
         self.profile
     }
 }

@@ -33,9 +33,15 @@ impl RawAmount {
     }
 }
 
+/// Which stack of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RawPlace(u32);
+
 /// One distinct stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawStack<'a> {
+    /// Which it is.
+    pub place: RawPlace,
     /// What it is counted under.
     pub key: RawKey,
     /// The addresses, in the order in which they were given.
@@ -87,9 +93,9 @@ impl RawStacks {
         }
     }
 
-    /// Adds `sum` to the stack `frames` of `key`.
+    /// Adds `sum` to the stack `frames` of `key`; `None` where it was refused.
     #[inline]
-    pub fn add(&mut self, key: RawKey, frames: &[u64], sum: RawAmount) {
+    pub fn add(&mut self, key: RawKey, frames: &[u64], sum: RawAmount) -> Option<RawPlace> {
         let words = key_words(key, frames.len());
         let hash = self.hash(words, frames);
         let mask = self.slots.len() - 1;
@@ -104,7 +110,8 @@ impl RawStacks {
                 if stack[HEAD - 2..HEAD] == words && stack[HEAD..].starts_with(frames) {
                     let mut total = read_sum(stack);
                     total.add(sum);
-                    return stack[..HEAD - 2].copy_from_slice(&sum_words(total));
+                    stack[..HEAD - 2].copy_from_slice(&sum_words(total));
+                    return Some(RawPlace((slot & PLACE) as u32 - 1));
                 }
             }
             at = (at + 1) & mask;
@@ -112,11 +119,20 @@ impl RawStacks {
     }
 
     #[cold]
-    fn insert(&mut self, at: usize, hash: u64, words: [u64; 2], frames: &[u64], sum: RawAmount) {
+    fn insert(
+        &mut self,
+        at: usize,
+        hash: u64,
+        words: [u64; 2],
+        frames: &[u64],
+        sum: RawAmount,
+    ) -> Option<RawPlace> {
         let more = (HEAD + frames.len()) * size_of::<u64>() + 2 * size_of::<Slot>();
         if self.used_bytes() + more > self.limit || self.arena.len() as u64 >= PLACE {
-            return self.refused.add(sum);
+            self.refused.add(sum);
+            return None;
         }
+        let place = RawPlace(self.arena.len() as u32);
         self.slots[at] = (hash & !PLACE) | (self.arena.len() as u64 + 1);
         self.arena.extend_from_slice(&sum_words(sum));
         self.arena.extend_from_slice(&words);
@@ -125,20 +141,19 @@ impl RawStacks {
         if self.stacks * 2 > self.slots.len() {
             self.grow();
         }
+        Some(place)
     }
 
     fn grow(&mut self) {
         let mut slots = vec![0; self.slots.len() * 2];
         let mask = slots.len() - 1;
-        let mut place = 0;
         for stack in self.iter() {
             let hash = self.hash(key_words(stack.key, stack.frames.len()), stack.frames);
             let mut at = hash as usize & mask;
             while slots[at] != 0 {
                 at = (at + 1) & mask;
             }
-            slots[at] = (hash & !PLACE) | (place as u64 + 1);
-            place += HEAD + stack.frames.len();
+            slots[at] = (hash & !PLACE) | (u64::from(stack.place.0) + 1);
         }
         self.slots = slots;
     }
@@ -181,13 +196,16 @@ impl RawStacks {
     /// The stacks, in the order in which each was first seen.
     pub fn iter(&self) -> impl Iterator<Item = RawStack<'_>> {
         let mut rest = &self.arena[..];
+        let mut next_place = 0;
         std::iter::from_fn(move || {
             let (head, after) = rest.split_first_chunk::<HEAD>()?;
             let (frames, next) = after.split_at(head[4] as u32 as usize);
             rest = next;
             let owner = Owner { thread: (head[3] >> 32) as u32, vcpu: head[3] as u32 };
             let key = RawKey { owner, mark: (head[4] >> 32) as u32 };
-            Some(RawStack { key, frames, sum: read_sum(head) })
+            let place = RawPlace(next_place);
+            next_place += (HEAD + frames.len()) as u32;
+            Some(RawStack { place, key, frames, sum: read_sum(head) })
         })
     }
 }

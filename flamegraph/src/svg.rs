@@ -1,27 +1,30 @@
 //! An interactive SVG, drawn by inferno from the merged and pruned tree.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use inferno::flamegraph::color::{BackgroundColor, MultiPalette, Palette};
 use inferno::flamegraph::{self, Direction as Growth, Options, TextTruncateDirection};
 
 use crate::error::RenderError;
-use crate::folded::write_tree;
-use crate::profile::{Amount, Profile};
+use crate::folded::Labels;
+use crate::profile::Profile;
 use crate::title::Title;
-use crate::tree::{CallTree, Direction, Measure, Order, PruneReport, Pruned};
+use crate::tree::{Direction, Measure};
+use crate::widest::{Limits, WidePath, widest};
+
+/// Characters that fit into a picture of 1200 pixels, in inferno's monospaced fonts of 17 and 12.
+const TITLE_LENGTH: usize = 115;
+const SUBTITLE_LENGTH: usize = 163;
 
 /// What the width of a frame means.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Width {
     /// The number of samples.
     #[default]
     Samples,
     /// vCPU time, shown in microseconds.
-    Time {
-        /// How many units of weight make a second (the guest's TSC frequency).
-        weight_per_second: f64,
-    },
+    Time,
 }
 
 /// How a picture is drawn.
@@ -53,7 +56,8 @@ impl Default for SvgOptions {
     }
 }
 
-/// Draws `profile` as a flame graph. The same profile always gives the same bytes. Says how much was pruned.
+/// Draws `profile` as a flame graph. The same profile always gives the same bytes. Gives how much was sampled in frames
+/// that were left out, in samples or nanoseconds.
 ///
 /// # Errors
 ///
@@ -63,35 +67,80 @@ pub fn svg(
     title: &Title,
     options: &SvgOptions,
     out: impl Write,
-) -> Result<PruneReport, RenderError> {
+) -> Result<u64, RenderError> {
     let measure = match options.width {
         Width::Samples => Measure::Samples,
-        Width::Time { .. } => Measure::Weight,
+        Width::Time => Measure::Weight,
     };
-    let mut tree = CallTree::new(profile, options.direction, Order::Name);
-    let min_share = options.min_share.max(tree.share_of_widest(measure, options.max_frames));
-    let pruned = tree.prune(measure, min_share, Pruned::IntoParent);
-    let mut lines = Vec::new();
-    write_tree(profile, &tree, |amount| count(options.width, amount), &mut lines)?;
-    let lines = String::from_utf8_lossy(&lines);
+    let limits = Limits { min_share: options.min_share, max_paths: options.max_frames };
+    let found = widest(profile, options.direction, measure, limits);
+    let lines = lines(profile, &found.paths, options.width);
     if lines.is_empty() {
         return Err(RenderError::NoSamples);
     }
     flamegraph::from_lines(&mut drawing(title, options), lines.lines().rev(), out)?;
-    Ok(pruned)
+    Ok(found.left_out)
 }
 
-fn count(width: Width, amount: Amount) -> u64 {
-    match width {
-        Width::Samples => amount.samples,
-        Width::Time { weight_per_second } => (amount.weight as f64 / weight_per_second * 1e6).round() as u64,
+/// The paths as inferno reads them.
+fn lines(profile: &Profile, paths: &[WidePath], width: Width) -> String {
+    let mut labels = Labels::new(profile);
+    let mut lines = String::new();
+    let mut stack = Stack::default();
+    for path in paths {
+        let names = stack.enter(path.depth, labels.of(path.frame));
+        let count = count(width, path.own);
+        if count > 0 {
+            let _ = writeln!(lines, "{names} {count}");
+        }
+    }
+    lines
+}
+
+/// The names along a path, as a walk in depth-first order comes by them.
+#[derive(Default)]
+pub(crate) struct Stack {
+    text: String,
+    /// Where in the text each frame's name begins.
+    starts: Vec<usize>,
+}
+
+impl Stack {
+    /// The names down to the one at `depth`, which is `label`.
+    pub(crate) fn enter(&mut self, depth: u32, label: &str) -> &str {
+        if let Some(start) = self.starts.get(depth as usize) {
+            self.text.truncate(*start);
+        }
+        self.starts.truncate(depth as usize);
+        self.starts.push(self.text.len());
+        if depth > 0 {
+            self.text.push(';');
+        }
+        self.text.push_str(label);
+        &self.text
     }
 }
 
-fn drawing(title: &Title, options: &SvgOptions) -> Options<'static> {
+pub(crate) fn count(width: Width, value: u64) -> u64 {
+    match width {
+        Width::Samples => value,
+        Width::Time => value.saturating_add(500) / 1_000,
+    }
+}
+
+/// What of a line fits.
+fn clipped(mut line: String, length: usize) -> String {
+    if let Some((end, _)) = line.char_indices().nth(length) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+pub(crate) fn drawing<'a>(title: &Title, options: &SvgOptions) -> Options<'a> {
     let mut drawing = Options::default();
-    drawing.title = title.heading();
-    drawing.subtitle = Some(title.details());
+    drawing.title = clipped(title.heading(), TITLE_LENGTH);
+    drawing.subtitle = Some(clipped(title.details(), SUBTITLE_LENGTH));
     drawing.colors = Palette::Multi(MultiPalette::Rust);
     drawing.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
     drawing.deterministic = true;
@@ -102,7 +151,7 @@ fn drawing(title: &Title, options: &SvgOptions) -> Options<'static> {
     drawing.text_truncate_direction = TextTruncateDirection::Right;
     drawing.count_name = match options.width {
         Width::Samples => "samples".to_owned(),
-        Width::Time { .. } => "µs".to_owned(),
+        Width::Time => "µs".to_owned(),
     };
     drawing.direction = if options.inverted { Growth::Inverted } else { Growth::Straight };
     drawing

@@ -14,6 +14,8 @@ pub struct Title {
     pub build_id: Option<String>,
     /// The sampling rate in Hz, per vCPU.
     pub rate: Option<f64>,
+    /// Wall clock at the guest's boot, which the times of samples count from: nanoseconds since 1970.
+    pub booted_ns: Option<u64>,
     /// For how long it was recorded.
     pub duration: Option<Duration>,
     /// The number of samples.

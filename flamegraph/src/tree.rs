@@ -102,16 +102,6 @@ impl CallTree {
         self.total
     }
 
-    /// The share (0 to 1) that at most `count` nodes reach; 0 where there are no more than that.
-    pub(crate) fn share_of_widest(&self, measure: Measure, count: usize) -> f64 {
-        let mut totals: Vec<u64> = self.nodes.iter().map(|node| measure.of(node.total)).collect();
-        if count >= totals.len() {
-            return 0.0;
-        }
-        let (_, first_too_many, _) = totals.select_nth_unstable_by(count, |a, b| b.cmp(a));
-        (*first_too_many as f64 + 0.5) / measure.of(self.total) as f64
-    }
-
     /// Takes out the nodes whose total is less than `share` (0 to 1) of all.
     pub fn prune(&mut self, measure: Measure, share: f64, how: Pruned) -> PruneReport {
         let floor = measure.of(self.total) as f64 * share;

@@ -14,7 +14,7 @@ fn profile() -> Profile {
     let mut add = |thread: u32, frames: &[Frame<'_>], samples: u64| {
         let ids: Vec<_> = frames.iter().map(|frame| builder.frame(*frame)).collect();
         let owner = Owner { thread, vcpu: thread % 2 };
-        builder.add(ids, owner, Amount { samples, weight: samples * 2_500_000 });
+        builder.add(ids, owner, Amount { samples, weight: samples * 1_000_000 });
     };
     let worker = [
         Frame::thread("kv-worker"),
@@ -83,6 +83,7 @@ fn title() -> Title {
         guest: "sample <kernel>".into(),
         build_id: Some("5f0c1d7a9be2".into()),
         rate: Some(999.0),
+        booted_ns: None,
         duration: Some(Duration::from_millis(2_500)),
         samples: 810,
         loss: Some(vec![("overwritten".into(), 120), ("refused".into(), 0)]),
@@ -129,8 +130,10 @@ fn folded_text() {
 #[test]
 fn pictures() {
     check("samples.svg", &drawing(&SvgOptions::default()));
-    let time = Width::Time { weight_per_second: 2.5e9 };
-    check("icicle.svg", &drawing(&SvgOptions { width: time, inverted: true, ..SvgOptions::default() }));
+    check(
+        "icicle.svg",
+        &drawing(&SvgOptions { width: Width::Time, inverted: true, ..SvgOptions::default() }),
+    );
     let callers = SvgOptions { direction: Direction::Callers, min_share: 0.05, ..SvgOptions::default() };
     check("callers.svg", &drawing(&callers));
 }
@@ -179,4 +182,19 @@ fn a_picture_has_a_bound() {
     // With the frame of the whole: `all`.
     assert_eq!(rectangles(&SvgOptions { max_frames: 100, ..SvgOptions::default() }), 12);
     assert_eq!(rectangles(&SvgOptions { max_frames: 4000, ..SvgOptions::default() }), 3002);
+}
+
+/// What a damaged recording has to say is longer than a picture is wide.
+#[test]
+fn no_line_leaves_the_picture() {
+    let title = Title { guest: "g".repeat(500), notes: vec!["n".repeat(500)], ..title() };
+    let mut made = Vec::new();
+    svg(&profile(), &title, &SvgOptions::default(), &mut made).expect("it draws");
+    let made = String::from_utf8(made).expect("SVG is text");
+    for (id, length) in [("title", 116), ("subtitle", 164)] {
+        let (_, rest) = made.split_once(&format!("<text id=\"{id}\"")).expect(id);
+        let (_, text) = rest.split_once('>').expect("an element");
+        let text = text.split_once("</text>").expect("its end").0.replace("&apos;", "'");
+        assert_eq!((text.chars().count(), text.ends_with('…')), (length, true), "{text}");
+    }
 }

@@ -3,7 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use uniprof_flamegraph::{
-    Amount, CallTree, Direction, Frame, FrameId, Measure, Order, Owner, Profile, ProfileBuilder, Pruned,
+    Amount, CallTree, Direction, Frame, FrameId, Image, Limits, Measure, Order, Owner, Profile,
+    ProfileBuilder, Pruned, TimedSample, widest,
 };
 
 const NAMES: [&str; 6] = ["main", "serve", "parse", "hash", "insert", "walk"];
@@ -143,4 +144,66 @@ proptest! {
             }
         }
     }
+
+    /// The widest paths, against the whole tree with the narrow ones taken out.
+    #[test]
+    fn the_widest_paths_are_those_of_the_tree(
+        stacks in vec((vec(0..NAMES.len(), 1..8), 1u64..50, 1u32..4), 1..40),
+        min_share in 0.0f64..0.3,
+        max_paths in 1usize..60,
+        callers in any::<bool>(),
+    ) {
+        let mut builder = ProfileBuilder::new();
+        for (stack, samples, line) in &stacks {
+            let frames: Vec<FrameId> =
+                stack.iter().map(|name| builder.frame(Frame::function(NAMES[*name]).at("f", *line))).collect();
+            let owner = Owner { thread: *line, vcpu: 0 };
+            builder.add(frames, owner, Amount { samples: *samples, weight: samples << 33 });
+        }
+        let profile = builder.finish();
+        let direction = if callers { Direction::Callers } else { Direction::Callees };
+        for measure in [Measure::Samples, Measure::Weight] {
+            let mut tree = CallTree::new(&profile, direction, Order::Name);
+            let all = measure.of(tree.total()) as f64;
+            let mut totals: Vec<u64> = tree.nodes().iter().map(|node| measure.of(node.total)).collect();
+            totals.sort_unstable();
+            let too_many = totals.iter().rev().nth(max_paths);
+            let share = min_share.max(too_many.map_or(0.0, |total| (*total as f64 + 0.5) / all));
+            let cut = tree.prune(measure, share, Pruned::IntoParent);
+            let expected: Vec<_> = tree
+                .nodes()
+                .iter()
+                .map(|node| (node.depth, profile.frame(node.frame.unwrap()).name, measure.of(node.own), measure.of(node.total)))
+                .collect();
+            let found = widest(&profile, direction, measure, Limits { min_share, max_paths });
+            let paths: Vec<_> = found
+                .paths
+                .iter()
+                .map(|path| (path.depth, profile.frame(path.frame).name, path.own, path.total))
+                .collect();
+            prop_assert_eq!(paths, expected);
+            prop_assert_eq!(found.left_out, measure.of(cut.amount));
+        }
+    }
+}
+
+#[test]
+fn times_are_kept_in_order_and_filtered_with_their_samples() {
+    let mut builder = ProfileBuilder::new();
+    let image = builder.image(Image { name: "kernel".into(), range: 0x1000..0x2000, ..Image::default() });
+    let root = builder.thread(7, "worker");
+    let leaf = builder.frame(Frame::function("serve").located(Some(image), 0x1234));
+    for (at, vcpu) in [(30, 0), (10, 1), (20, 0)] {
+        let owner = Owner { thread: 7, vcpu };
+        let stack = builder.add([root, leaf], owner, Amount::sample(5)).unwrap();
+        builder.keep_time(TimedSample { at, stack, owner, weight: 5 });
+    }
+    let profile = builder.finish();
+    let times =
+        |profile: &Profile| -> Vec<u64> { profile.timeline().iter().map(|sample| sample.at).collect() };
+    assert_eq!(times(&profile), [10, 20, 30]);
+    assert_eq!(times(&profile.filter(|owner| owner.vcpu == 0)), [20, 30]);
+    assert_eq!(profile.thread_name(7), Some("worker"));
+    assert_eq!(profile.thread_name(8), None);
+    assert_eq!(profile.frame(leaf).image.map(|id| profile.image(id).name.as_str()), Some("kernel"));
 }

@@ -65,3 +65,19 @@ fn memory_has_a_limit_and_what_is_refused_is_counted() {
     assert_eq!(table.len(), known, "a known stack is still summed");
     assert_eq!(table.iter().next().map(|stack| stack.sum.amount.samples), Some(2));
 }
+
+#[test]
+fn a_place_names_its_stack_also_after_the_table_has_grown() {
+    let mut stacks = RawStacks::default();
+    let key = RawKey { owner: Owner { thread: 1, vcpu: 0 }, mark: 0 };
+    let frames = |n: u64| [n, n + 1, n * 7];
+    let sum = RawAmount { amount: Amount::sample(1), missed: 0 };
+    let places: Vec<_> = (0..5_000).map(|n| stacks.add(key, &frames(n)[..1 + n as usize % 3], sum)).collect();
+    for (n, stack) in stacks.iter().enumerate() {
+        assert_eq!(Some(stack.place), places[n]);
+    }
+    for (n, place) in places.iter().enumerate() {
+        let n = n as u64;
+        assert_eq!(stacks.add(key, &frames(n)[..1 + n as usize % 3], sum), *place);
+    }
+}

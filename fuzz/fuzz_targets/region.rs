@@ -26,9 +26,15 @@ fn tables(bytes: &[u8]) {
         assert_eq!(RegionHeader::from_words(&header.to_words(), u64::MAX), Ok(header));
     }
     let _ = VcpuStats::from_words(&words(bytes)).own_cost();
-    let _ = CrashRecord::from_words(&words::<{ tables::CRASH_WORDS }>(bytes)).entry().map(|c| c.message.as_str().len());
-    let _ = ThreadEntry::from_words(&words::<{ tables::THREAD_WORDS }>(bytes)).entry().map(|t| t.name.as_str().len());
-    let _ = ImageEntry::from_words(&words::<{ tables::IMAGE_WORDS }>(bytes)).entry().map(|i| i.build_id().is_some());
+    let _ = CrashRecord::from_words(&words::<{ tables::CRASH_WORDS }>(bytes))
+        .entry()
+        .map(|c| c.message.as_str().len());
+    let _ = ThreadEntry::from_words(&words::<{ tables::THREAD_WORDS }>(bytes))
+        .entry()
+        .map(|t| t.name.as_str().len());
+    let _ = ImageEntry::from_words(&words::<{ tables::IMAGE_WORDS }>(bytes))
+        .entry()
+        .map(|i| i.build_id().is_some());
     let _ = ControlRequest::from_words(&words(bytes));
     for site in site::sites(bytes) {
         let _ = (site.name.len(), site.args().count());
@@ -38,8 +44,9 @@ fn tables(bytes: &[u8]) {
 /// The whole reader over a ring whose every word comes from the input.
 fn ring(bytes: &[u8], salt: u32, source: Source) {
     let geometry = RingGeometry::new(256, 32);
-    let memory: Vec<Cell<u64>> =
-        (0..geometry.total_words()).map(|i| Cell::new(words::<1>(bytes.get(i * 8..).unwrap_or_default())[0])).collect();
+    let memory: Vec<Cell<u64>> = (0..geometry.total_words())
+        .map(|i| Cell::new(words::<1>(bytes.get(i * 8..).unwrap_or_default())[0]))
+        .collect();
     // Most inputs would die at the first tag; the tag of every position that fits is put right.
     for word in 0..256 {
         let cell = &memory[geometry.data() + word];

@@ -67,6 +67,7 @@ fn probes(c: &mut Criterion) {
         tsc_hz: 2_000_000_000,
         sample_hz: 1000,
         classes,
+        snapshot_bytes: 32 << 10,
         ..probe::Config::new(region_memory())
     };
     // SAFETY: the static region.
@@ -85,6 +86,14 @@ fn probes(c: &mut Criterion) {
         c.bench_function(&format!("tick, {frames} frames"), |b| {
             // SAFETY: the stack outlives the loop.
             b.iter(|| unsafe { probe::tick(black_box(0x1000), innermost, innermost) });
+        });
+    }
+    for kib in [1, 8, 32] {
+        let (_stack, rsp) = chain(kib * 1024 / 64 - 1);
+        let registers = probe::Registers { rip: 0x1000, rsp, ..probe::Registers::default() };
+        c.bench_function(&format!("tick, snapshot of {kib} KiB"), |b| {
+            // SAFETY: the stack outlives the loop.
+            b.iter(|| unsafe { probe::tick_with_registers(black_box(&registers)) });
         });
     }
 }

@@ -1,13 +1,13 @@
 //! The control page: what collectors ask for, checked and merged.
 //!
-//! The highest live rate wins and classes unite, so two collectors each get what they asked for. A request
+//! The highest live rate and the longest snapshot win and classes unite, so two collectors each get what they asked for. A request
 //! whose renewal counter stands still for its lease is dropped: a collector that was killed leaves nothing
 //! switched on.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use uniprof_wire::layout::CONTROL_OFFSET;
-use uniprof_wire::record::Class;
+use uniprof_wire::layout::{CONTROL_OFFSET, Geometry};
+use uniprof_wire::record::{Class, MAX_SNAPSHOT_BYTES, SNAPSHOT_HEAD};
 use uniprof_wire::ring::WriterWords;
 use uniprof_wire::tables::{CONTROL_SLOTS, CONTROL_WORDS, ControlRequest, Slot, VcpuField};
 
@@ -23,6 +23,7 @@ const MAX_LEASE_MS: u64 = 60_000;
 /// What is in effect. Changed by whichever vCPU finds time to look; every vCPU reads it on its tick.
 static RATE: AtomicU32 = AtomicU32::new(0);
 static CLASSES_ON: AtomicU64 = AtomicU64::new(0);
+static SNAPSHOT_BYTES: AtomicU32 = AtomicU32::new(0);
 /// TSC at which the page is to be looked at again; `u64::MAX` while a vCPU looks.
 static NEXT_LOOK: AtomicU64 = AtomicU64::new(0);
 /// What each slot showed, and when that was new.
@@ -44,6 +45,11 @@ pub(crate) fn rate() -> u32 {
 /// Classes that are on now.
 pub(crate) fn classes() -> u64 {
     CLASSES_ON.load(Ordering::Relaxed)
+}
+
+/// Bytes of stack that a sample takes along now, whole words; 0 while frame pointers are walked.
+pub(crate) fn snapshot_bytes() -> u32 {
+    SNAPSHOT_BYTES.load(Ordering::Relaxed)
 }
 
 /// Whether ticks sample now.
@@ -68,15 +74,18 @@ pub(crate) fn check(region: &Region, now: u64) {
 }
 
 fn look(region: &Region, now: u64) {
-    let (mut rate, mut classes) = (region.sample_hz, region.classes);
+    let (mut rate, mut classes, mut bytes) = (region.sample_hz, region.classes, region.snapshot_bytes);
     for (index, seen) in SEEN.iter().enumerate() {
         if let Some(request) = live_request(region, index, seen, now) {
             rate = rate.max(request.rate);
             classes |= request.classes;
+            bytes = bytes.max(request.snapshot_bytes);
         }
     }
     let rate = rate.min(MAX_RATE);
     RATE.store(rate, Ordering::Relaxed);
+    let bytes = bytes.min(longest_snapshot(region.geometry)) / 8 * 8;
+    SNAPSHOT_BYTES.store(bytes, Ordering::Relaxed);
     if CLASSES_ON.swap(classes, Ordering::Relaxed) != classes {
         sites::enable(classes);
     }
@@ -84,6 +93,12 @@ fn look(region: &Region, now: u64) {
         vcpu.set(VcpuField::Rate, rate.into());
         vcpu.set(VcpuField::Classes, classes);
     }
+}
+
+/// Bytes of stack that fit a sub-buffer beside the rest of their record.
+const fn longest_snapshot(geometry: Geometry) -> u32 {
+    let room = geometry.sub_buffer_bytes() - 8 * (2 + SNAPSHOT_HEAD as u32);
+    if room < MAX_SNAPSHOT_BYTES { room } else { MAX_SNAPSHOT_BYTES }
 }
 
 fn live_request(region: &Region, index: usize, seen: &Seen, now: u64) -> Option<ControlRequest> {

@@ -68,6 +68,7 @@ mod platform;
 mod region;
 mod sample;
 mod sites;
+mod snapshot;
 mod thread;
 mod vcpu;
 
@@ -76,10 +77,10 @@ pub use event::{Arg, Span};
 pub use log::log_line;
 pub use platform::{Platform, ThreadId};
 pub use region::{Config, Image, Memory, Status, init, set_interrupt_cost};
-pub use sample::{next_tick, poll, tick};
+pub use sample::{next_tick, poll, tick, tick_with_registers};
 pub use sites::Site;
 pub use thread::{switch, thread_exit, thread_start};
-pub use uniprof_wire::record::{Class, SwitchReason};
+pub use uniprof_wire::record::{Class, Registers, SwitchReason};
 pub use uniprof_wire::tables::CrashReason;
 pub use vcpu::{idle_enter, idle_exit, vcpu_online};
 

@@ -56,6 +56,10 @@ pub struct Config<'a> {
     pub sample_hz: u32,
     /// Classes that are on while no collector asks for more: bits of [`Class::bit`](crate::Class::bit).
     pub classes: u64,
+    /// Bytes of stack that a sample takes along while no collector asks for more: the host then finds the callers by unwind
+    /// tables, without frame pointers. 0: return addresses, found here by frame pointers. At most 32 KiB and what a
+    /// sub-buffer takes; needs [`tick_with_registers`](crate::tick_with_registers).
+    pub snapshot_bytes: u32,
     /// Wall clock in nanoseconds since the Unix epoch; 0 where the kernel has none.
     pub wall_ns: u64,
     /// The kernel's image.
@@ -63,7 +67,7 @@ pub struct Config<'a> {
 }
 
 impl Config<'_> {
-    /// One vCPU, rings of 1 MiB (or what fits), 10 Hz, every class on.
+    /// One vCPU, rings of 1 MiB (or what fits), 10 Hz, every class on, stacks by frame pointers.
     #[must_use]
     pub const fn new(memory: Memory) -> Self {
         Self {
@@ -74,6 +78,7 @@ impl Config<'_> {
             ring_bytes: 1 << 20,
             sample_hz: 10,
             classes: (1 << CLASSES) - 1,
+            snapshot_bytes: 0,
             wall_ns: 0,
             image: Image { build_id: &[], start: 0, end: 0, bias: 0 },
         }
@@ -208,6 +213,7 @@ pub(crate) struct Region {
     pub(crate) tsc_hz: u64,
     pub(crate) sample_hz: u32,
     pub(crate) classes: u64,
+    pub(crate) snapshot_bytes: u32,
 }
 
 struct Shared {
@@ -230,6 +236,7 @@ static SHARED: Shared = Shared {
         tsc_hz: 1,
         sample_hz: 0,
         classes: 0,
+        snapshot_bytes: 0,
     }),
     writers: UnsafeCell::new([[Writer::new(NOWHERE, RingGeometry::new(4, 1), 0); 2]; MAX_VCPUS]),
 };
@@ -347,6 +354,7 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
             tsc_hz: config.tsc_hz,
             sample_hz: config.sample_hz,
             classes: config.classes & ((1 << CLASSES) - 1),
+            snapshot_bytes: config.snapshot_bytes,
         };
     }
     publish_image(words.at_byte(geometry.image_table()), config);

@@ -1,16 +1,16 @@
-//! The sampling tick: where the CPU was, and by which calls it came there.
+//! The sampling tick: where the CPU was, and by which calls it came there, or the stack that tells.
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use uniprof_wire::layout::RingKind;
-use uniprof_wire::record::{Kind, MAX_FRAMES, Record, SampleRecord, WalkEnd};
+use uniprof_wire::record::{Kind, MAX_FRAMES, Record, Registers, SampleRecord, SnapshotRecord, WalkEnd};
 use uniprof_wire::tables::VcpuField;
 
 use crate::region::{MAX_VCPUS, interrupt_cost, region, writer};
 use crate::vcpu::Vcpu;
-use crate::{control, platform};
+use crate::{control, platform, snapshot};
 
 /// Words of stack that every sample carries from the stack pointer up. They hold the return address
 /// of a leaf function that has no frame yet, or never makes one, which a frame-pointer walk passes over.
@@ -70,10 +70,33 @@ impl Local {
 /// Takes a sample. Call it from the timer interrupt when the time that [`next_tick`] gave has passed, with the
 /// interrupted instruction, stack and frame pointer. Idle time is counted and not sampled.
 ///
+/// The callers are found here, by frame pointers, also while a collector asks for stack snapshots: those need
+/// [`tick_with_registers`].
+///
 /// # Safety
 /// Called from an interrupt handler or NMI of the vCPU that was interrupted (from one of the two: ticks must not nest);
 /// the range that `Platform::stack` returns can be read.
 pub unsafe fn tick(rip: u64, rsp: u64, rbp: u64) {
+    let registers = Registers { rip, rsp, rbp, ..Registers::default() };
+    // SAFETY: the same contract.
+    unsafe { on_tick(&registers, 0) }
+}
+
+/// [`tick`] with every register that unwinding needs, so that a collector may ask for stack snapshots: the sample then takes
+/// registers and stack along, and the host finds the callers, with frame pointers or without.
+///
+/// # Safety
+/// As [`tick`].
+pub unsafe fn tick_with_registers(registers: &Registers) {
+    // SAFETY: the same contract.
+    unsafe { on_tick(registers, u32::MAX) }
+}
+
+/// Takes a snapshot of at most `snapshot_bytes` where one is asked for, else a sample.
+///
+/// # Safety
+/// As [`tick`].
+unsafe fn on_tick(registers: &Registers, snapshot_bytes: u32) {
     let begin = platform::now();
     let Some(region) = region() else { return };
     let id = platform::vcpu();
@@ -86,12 +109,14 @@ pub unsafe fn tick(rip: u64, rsp: u64, rbp: u64) {
     let busy = vcpu.busy(begin);
     let missed = local.missed_ticks(busy);
     let on = control::sampling();
+    let snapshot_bytes = snapshot_bytes.min(control::snapshot_bytes());
+    vcpu.set(VcpuField::SnapshotBytes, snapshot_bytes.into());
     if local.note_sampling(on) {
         vcpu.add(VcpuField::Missed, missed.into());
         if on && vcpu.get(VcpuField::IdleSince) == 0 {
             let weight = busy.saturating_sub(local.weighed.swap_local(busy));
             // SAFETY: the caller vouches for the stack.
-            unsafe { sample(id, begin, [rip, rsp, rbp], weight, missed) };
+            unsafe { sample(id, begin, registers, (weight, missed), snapshot_bytes) };
         }
     } else {
         local.weighed.store(busy, Ordering::Relaxed);
@@ -116,9 +141,23 @@ impl SwapLocal for AtomicU64 {
 
 /// # Safety
 /// As [`tick`].
-unsafe fn sample(vcpu: u32, tsc: u64, [rip, rsp, rbp]: [u64; 3], weight: u64, missed: u32) {
+unsafe fn sample(
+    vcpu: u32,
+    tsc: u64,
+    registers: &Registers,
+    (weight, missed): (u64, u32),
+    snapshot_bytes: u32,
+) {
     let Some(writer) = writer(vcpu, RingKind::Core) else { return };
-    let stack = platform::stack();
+    let (stack, thread) = (platform::stack(), platform::thread());
+    if snapshot_bytes > 0 {
+        let registers = *registers;
+        let head = SnapshotRecord { tsc, thread, registers, weight, missed, stack_end: 0, stack: &[] };
+        // SAFETY: the caller vouches for the stack's bounds.
+        unsafe { snapshot::write(writer, head, &stack, snapshot_bytes as usize) };
+        return;
+    }
+    let Registers { rip, rsp, rbp, .. } = *registers;
     let mut words = [0; STACK_WORDS];
     // SAFETY: the caller vouches for the stack's bounds.
     let words = unsafe { stack_top(rsp as usize, &stack, &mut words) };
@@ -126,18 +165,7 @@ unsafe fn sample(vcpu: u32, tsc: u64, [rip, rsp, rbp]: [u64; 3], weight: u64, mi
     let mut frames = [MaybeUninit::uninit(); MAX_FRAMES];
     // SAFETY: as above.
     let (frames, end) = unsafe { walk(rbp as usize, rsp as usize, &stack, &mut frames) };
-    let record = SampleRecord {
-        tsc,
-        thread: platform::thread(),
-        rip,
-        rsp,
-        rbp,
-        weight,
-        missed,
-        end,
-        stack: words,
-        frames,
-    };
+    let record = SampleRecord { tsc, thread, rip, rsp, rbp, weight, missed, end, stack: words, frames };
     // A refusal is counted in the ring.
     let _ = writer.write_record(&Record::Sample(record));
 }

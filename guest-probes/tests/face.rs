@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use uniprof_probes as probe;
 use uniprof_wire::layout::{HEADER_WORDS, RegionHeader, RingKind};
-use uniprof_wire::record::{Class, Record, Records};
+use uniprof_wire::record::{Class, MAX_SNAPSHOT_BYTES, Record, Records};
 use uniprof_wire::ring::{self, Block, Source};
 use uniprof_wire::site;
 use uniprof_wire::tables::{
-    ControlRequest, CrashRecord, Slot, THREAD_SLOTS, ThreadEntry, ThreadState, VcpuField, VcpuStats,
+    CONTROL_WORDS, ControlRequest, CrashRecord, Slot, THREAD_SLOTS, ThreadEntry, ThreadState, VcpuField,
+    VcpuStats,
 };
 
 probe::region!(bytes = 1 << 20);
@@ -107,6 +108,7 @@ fn a_kernels_life() {
     time_without_sampling_weighs_nothing();
     ticks_weigh_busy_time();
     short_runs_between_idle_times_miss_nothing();
+    stacks_are_shipped_while_somebody_asks();
     other_vcpus_run_unobserved();
     threads_are_tracked();
     a_crash_is_kept();
@@ -187,19 +189,21 @@ fn events_carry_their_arguments() {
     assert_eq!(seen, ["request", "hit", "bytes", "end"]);
 }
 
-fn request(slot_words: [u64; 6]) {
+fn request(slot: usize, asked: ControlRequest) {
     let base = region_memory().base.cast::<u64>();
-    for (i, word) in slot_words.iter().enumerate().rev() {
+    let words = [2].into_iter().chain(asked.to_words()).enumerate().collect::<Vec<_>>();
+    for (i, word) in words.into_iter().rev() {
         // SAFETY: the control page, which a host may write.
-        unsafe { AtomicU64::from_ptr(base.add(512 + i)) }.store(*word, Ordering::Release);
+        unsafe { AtomicU64::from_ptr(base.add(512 + slot * CONTROL_WORDS + i)) }
+            .store(word, Ordering::Release);
     }
 }
 
 /// A collector asks for a rate; when it falls silent, its request ends with its lease.
 fn a_silent_collectors_request_ends() {
-    let asked = ControlRequest { owner: 1, renewals: 1, lease_ms: 1000, rate: 500, classes: 0 };
-    let w = asked.to_words();
-    request([2, w[0], w[1], w[2], w[3], w[4]]);
+    let asked =
+        ControlRequest { owner: 1, renewals: 1, lease_ms: 1000, rate: 500, ..ControlRequest::default() };
+    request(0, asked);
     let mut intervals = Vec::new();
     for _ in 0..30 {
         NOW.fetch_add(100_000, Ordering::Relaxed);
@@ -273,6 +277,53 @@ fn short_runs_between_idle_times_miss_nothing() {
     assert_eq!(stats().missed, before);
 }
 
+/// Two collectors ask for snapshots: the longer one wins, cut to what fits; a tick that knows three registers goes on walking.
+fn stacks_are_shipped_while_somebody_asks() {
+    assert_eq!(stats().snapshot_bytes, 0);
+    let stack: Vec<u64> = (0..8192).map(|i| i << 32).collect();
+    let low = stack.as_ptr() as u64;
+    STACK[0].store(low, Ordering::Relaxed);
+    STACK[1].store(low + 65536, Ordering::Relaxed);
+    let (rip, rsp, rbp) = (0x1234, low + 80, 77);
+    let registers = probe::Registers { rip, rsp, rbp, rbx: 1, r12: 2, r13: 3, r14: 4, r15: 5 };
+    let ask = |slot, snapshot_bytes| {
+        let owner = 3 + slot as u64;
+        let renewals = u64::from(snapshot_bytes);
+        let asked =
+            ControlRequest { owner, renewals, lease_ms: 60_000, snapshot_bytes, ..Default::default() };
+        request(slot, asked);
+        NOW.fetch_add(100_000, Ordering::Relaxed);
+        // SAFETY: the stack is a live vector.
+        unsafe { probe::tick_with_registers(&registers) };
+        let mut taken = None;
+        drain(RingKind::Core, |record| {
+            let Record::Snapshot(s) = record else { panic!("{record:?}") };
+            assert_eq!((s.registers, s.thread, s.stack_end), (registers, 5, low + 65536));
+            assert!(s.stack.iter().zip(10..).all(|(&word, i)| word == i << 32));
+            assert!(s.weight > 0);
+            taken = Some((s.stack.len() * 8, stats().snapshot_bytes as usize));
+        });
+        taken.expect("a snapshot")
+    };
+    assert_eq!(ask(2, 100), (96, 96), "whole words");
+    assert_eq!(ask(3, 64), (96, 96), "the longer one");
+    assert_eq!(ask(3, 8192), (8192, 8192));
+    // Header, TSC and registers need their part of the sub-buffer.
+    let room = header().geometry.sub_buffer_bytes() as usize - 14 * 8;
+    let longest = room.min(MAX_SNAPSHOT_BYTES as usize);
+    assert_eq!(ask(3, u32::MAX), (longest, longest), "capped");
+    // SAFETY: the stack is a live vector.
+    unsafe { probe::tick(rip, rsp, rbp) };
+    assert_eq!(stats().snapshot_bytes, 0, "what is in effect, not what was asked for");
+    drain(RingKind::Core, |record| assert!(matches!(record, Record::Sample(_)), "{record:?}"));
+    [2, 3].into_iter().for_each(|slot| request(slot, ControlRequest::default()));
+    NOW.fetch_add(100_000, Ordering::Relaxed);
+    // SAFETY: as above.
+    unsafe { probe::tick_with_registers(&registers) };
+    drain(RingKind::Core, |record| assert!(matches!(record, Record::Sample(_)), "{record:?}"));
+    STACK[1].store(low, Ordering::Relaxed);
+}
+
 /// The first sample after sampling was off stands for its own period, not for all the time before. It is on from here.
 fn time_without_sampling_weighs_nothing() {
     let mut samples = 0;
@@ -283,10 +334,10 @@ fn time_without_sampling_weighs_nothing() {
         NOW.fetch_add(100_000, Ordering::Relaxed);
         tick();
     }
+    let classes = Class::Sample.bit();
     let asked =
-        ControlRequest { owner: 2, renewals: 1, lease_ms: 60_000, rate: 0, classes: Class::Sample.bit() };
-    let w = asked.to_words();
-    request([2, w[0], w[1], w[2], w[3], w[4]]);
+        ControlRequest { owner: 2, renewals: 1, lease_ms: 60_000, classes, ..ControlRequest::default() };
+    request(0, asked);
     NOW.fetch_add(100_000, Ordering::Relaxed);
     tick();
     drain(RingKind::Core, |record| panic!("the time behind it was not sampled: {record:?}"));

@@ -2,15 +2,16 @@
 //!
 //! The writer's thread is the vCPU. SIGUSR1 is an interrupt, SIGUSR2 an NMI that also hits the handler of
 //! SIGUSR1. Every event carries a checksum of itself and its context's own count, so that a reader can tell a
-//! corrupt record from a true one without any knowledge of the protocol.
+//! corrupt record from a true one without any knowledge of the protocol. Interrupts also take snapshots of a stack whose every word
+//! is known, and NMIs write log lines between their words.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use uniprof_probes as probe;
+use uniprof_probes::{self as probe, Platform as _};
 use uniprof_wire::layout::{Geometry, HEADER_WORDS, RegionHeader, RingKind};
-use uniprof_wire::record::{CLASSES, Class, Record, Records};
+use uniprof_wire::record::{CLASSES, Class, EventRecord, Record, Records, SnapshotRecord};
 use uniprof_wire::ring::{self, Block, Source};
 
 const SECONDS: u64 = 20;
@@ -31,7 +32,8 @@ unsafe impl probe::Platform for Process {
     fn pin() {}
     fn unpin() {}
     fn stack() -> Range<usize> {
-        0..0
+        let low = STACK.as_ptr() as usize;
+        low..low + size_of_val(&STACK)
     }
     fn thread() -> probe::ThreadId {
         9
@@ -39,11 +41,28 @@ unsafe impl probe::Platform for Process {
 }
 probe::platform!(Process);
 
+/// The stack that snapshots are taken of: each word is its own number, mixed.
+static STACK: [u64; 1024] = {
+    let mut words = [0; 1024];
+    let mut i = 0;
+    while i < words.len() {
+        words[i] = mixed(3, i as u64);
+        i += 1;
+    }
+    words
+};
+
 /// Events emitted by thread, interrupt, NMI: counted by the contexts themselves.
 static EMITTED: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+/// Ticks of interrupts and log lines of NMIs.
+static TICKS: AtomicU64 = AtomicU64::new(0);
+static LINES: AtomicU64 = AtomicU64::new(0);
+/// Undoes the multiplication in [`mixed`].
+const MIX_INVERSE: u64 = 0xf1de83e19937733d;
+const _: () = assert!(MIX_INVERSE.wrapping_mul(0x9e37_79b9_7f4a_7c15) == 1);
 static STOP: AtomicBool = AtomicBool::new(false);
 
-fn mixed(context: u64, count: u64) -> u64 {
+const fn mixed(context: u64, count: u64) -> u64 {
     (count ^ context << 60).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
@@ -63,6 +82,7 @@ fn from_thread() {
 extern "C" fn interrupt(_: libc::c_int) {
     let n = count(1);
     probe::event!("interrupt", c = 1u64, n = n, m = mixed(1, n), a = n + 1);
+    tick(TICKS.fetch_add(1, Ordering::Relaxed));
     // Now and then a burst that laps what it interrupted, and so has to be refused.
     if n.is_multiple_of(256) {
         for _ in 0..2000 {
@@ -75,6 +95,19 @@ extern "C" fn interrupt(_: libc::c_int) {
 extern "C" fn nmi(_: libc::c_int) {
     let n = count(2);
     probe::event!("nmi", c = 2u64, n = n, m = mixed(2, n));
+    LINES.fetch_add(1, Ordering::Relaxed);
+    probe::log_line(LINE);
+}
+
+const LINE: &str = "a line in the middle of a snapshot";
+
+/// A snapshot from a place in the stack that `n` chooses: short ones and those that a sub-buffer cuts.
+fn tick(n: u64) {
+    let rsp = STACK.as_ptr() as u64 + (mixed(1, n) >> 32) % 1024 * 8;
+    let [rip, rbp, rbx, r12, r13, r14, r15] = std::array::from_fn(|i| mixed(i as u64, n));
+    let registers = probe::Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 };
+    // SAFETY: an interrupt's handler, which does not nest in itself, and the stack is a constant.
+    unsafe { probe::tick_with_registers(&registers) };
 }
 
 fn on_signal(signal: libc::c_int, handler: extern "C" fn(libc::c_int), blocked: &[libc::c_int]) {
@@ -98,8 +131,8 @@ fn region() -> (RegionHeader, &'static [AtomicU64]) {
     (RegionHeader::from_words(&header, memory.bytes as u64).expect("a region"), words)
 }
 
-fn events_ring(geometry: Geometry, words: &[AtomicU64]) -> &[AtomicU64] {
-    let first = geometry.ring_offset(0, RingKind::Events) / 8;
+fn ring_words(geometry: Geometry, words: &'static [AtomicU64], kind: RingKind) -> &'static [AtomicU64] {
+    let first = geometry.ring_offset(0, kind) / 8;
     &words[first..first + geometry.ring().total_words()]
 }
 
@@ -108,10 +141,42 @@ struct Seen {
     accepted: u64,
     overruns: u64,
     per_context: [u64; 3],
+    snapshots: u64,
+    snapshot_words: u64,
+    lines: u64,
 }
 
 fn check(record: Record<'_>, seen: &mut Seen) {
-    let Record::Event(event) = record else { panic!("nobody wrote {record:?}") };
+    match record {
+        Record::Event(event) => check_event(event, seen),
+        Record::Snapshot(snapshot) => check_snapshot(snapshot, seen),
+        Record::Log(line) => {
+            assert!(line.text.bytes().eq(LINE.bytes()), "corrupt: {line:?}");
+            seen.lines += 1;
+        }
+        _ => panic!("nobody wrote {record:?}"),
+    }
+}
+
+fn check_snapshot(snapshot: SnapshotRecord<'_>, seen: &mut Seen) {
+    let probe::Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 } = snapshot.registers;
+    let n = rip.wrapping_mul(MIX_INVERSE);
+    let registers = [rip, rbp, rbx, r12, r13, r14, r15];
+    assert_eq!(registers, std::array::from_fn(|i| mixed(i as u64, n)), "corrupt: {snapshot:x?}");
+    let stack = Process::stack();
+    let first = (rsp as usize - stack.start) / 8;
+    assert_eq!(snapshot.stack_end, stack.end as u64);
+    assert!(
+        snapshot.stack.iter().eq(STACK[first..].iter().take(snapshot.stack.len())),
+        "corrupt: {snapshot:x?}"
+    );
+    // Rings of 16 KiB have sub-buffers of 2 KiB, of which header, TSC and registers take 14 words.
+    assert_eq!(snapshot.stack.len(), (STACK.len() - first).min(256 - 14));
+    seen.snapshots += 1;
+    seen.snapshot_words += snapshot.stack.len() as u64;
+}
+
+fn check_event(event: EventRecord<'_>, seen: &mut Seen) {
     let [context, n, mixture, rest @ ..] = event.args else { panic!("{event:?}") };
     assert!(*context < 3 && *mixture == mixed(*context, *n), "corrupt: {event:?}");
     assert!(rest.iter().enumerate().all(|(i, &arg)| arg == n + 1 + i as u64), "corrupt: {event:?}");
@@ -120,40 +185,67 @@ fn check(record: Record<'_>, seen: &mut Seen) {
     seen.per_context[*context as usize] += 1;
 }
 
-/// Reads until the writer has stopped and nothing is left.
-fn read_all() -> Seen {
-    let (header, words) = region();
-    let geometry = header.geometry.ring();
-    let ring = events_ring(header.geometry, words);
-    let mut out = vec![0; geometry.sub_buffer_words()];
-    let mut seen = Seen::default();
-    let mut position = 0;
-    loop {
-        let stopped = STOP.load(Ordering::Acquire);
-        match ring::read_block(&ring, geometry, Source::Live, position, &mut out) {
+/// A ring that is being read.
+struct Reading {
+    ring: &'static [AtomicU64],
+    position: u64,
+    seen: Seen,
+}
+
+impl Reading {
+    /// Reads the next block; false where there is none.
+    fn step(&mut self, header: &RegionHeader, out: &mut [u64]) -> bool {
+        let position = self.position;
+        match ring::read_block(&self.ring, header.geometry.ring(), Source::Live, position, out) {
             Block::Copied { start, end, .. } => {
                 for found in Records::new(&out[..(end - start) as usize], start, header.salt()) {
                     match found.record {
-                        Ok(record) => check(record, &mut seen),
+                        Ok(record) => check(record, &mut self.seen),
                         Err(bad) => panic!("{bad:?} at {} in {start}..{end}", found.position),
                     }
                 }
-                position = end;
+                self.position = end;
             }
             Block::Overrun { resume } => {
-                seen.overruns += 1;
-                position = resume;
+                self.seen.overruns += 1;
+                self.position = resume;
             }
-            Block::Empty if stopped => return seen,
-            Block::Empty => std::hint::spin_loop(),
+            Block::Empty => return false,
             Block::ImplausibleHead { head } => panic!("head {head} at {position}"),
+        }
+        true
+    }
+}
+
+/// Reads both rings in turn until the writer has stopped and nothing is left.
+fn read_all() -> [Seen; 2] {
+    let (header, words) = region();
+    let mut out = vec![0; header.geometry.ring().sub_buffer_words()];
+    let mut rings = RingKind::ALL.map(|kind| Reading {
+        ring: ring_words(header.geometry, words, kind),
+        position: 0,
+        seen: Seen::default(),
+    });
+    loop {
+        let stopped = STOP.load(Ordering::Acquire);
+        let [core, events] = rings.each_mut().map(|reading| reading.step(&header, &mut out));
+        if !core && !events {
+            if stopped {
+                return rings.map(|reading| reading.seen);
+            }
+            std::hint::spin_loop();
         }
     }
 }
 
 #[test]
 fn no_corrupt_record_in_twenty_seconds() {
-    let config = probe::Config { tsc_hz: 1_000, ring_bytes: 16 << 10, ..probe::Config::new(region_memory()) };
+    let config = probe::Config {
+        tsc_hz: 1_000,
+        ring_bytes: 16 << 10,
+        snapshot_bytes: 1 << 20,
+        ..probe::Config::new(region_memory())
+    };
     // SAFETY: the static region.
     assert_eq!(unsafe { probe::init(config) }, probe::Status::On);
     on_signal(libc::SIGUSR1, interrupt, &[]);
@@ -181,22 +273,33 @@ fn no_corrupt_record_in_twenty_seconds() {
         STOP.store(true, Ordering::Release);
         reader.join().expect("no corrupt record")
     });
-    println!("{seen:?} of {EMITTED:?}");
-    account(&seen);
+    println!("{seen:?} of {EMITTED:?}, {TICKS:?} ticks, {LINES:?} lines");
+    let [core, events] = seen;
+    let [emitted, ticks, lines] = [EMITTED.each_ref().map(value).iter().sum(), value(&TICKS), value(&LINES)];
+    assert!(
+        account(RingKind::Events, Class::Event, emitted) > 0,
+        "bursts in handlers are refused now and then"
+    );
+    account(RingKind::Core, Class::Sample, ticks);
+    account(RingKind::Core, Class::Log, lines);
+    assert!(events.overruns > 0, "the reader is lapped now and then");
+    assert!(events.accepted > 10_000 && events.per_context.iter().all(|&n| n > 0), "{events:?}");
+    assert!(core.snapshots > 100 && core.lines > 10, "{core:?}");
 }
 
-/// The guest's counters against the contexts' own.
-fn account(seen: &Seen) {
+fn value(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+/// The guest's counters against the contexts' own; how many it refused.
+fn account(kind: RingKind, class: Class, emitted: u64) -> u64 {
     let (header, words) = region();
     let geometry = header.geometry.ring();
-    let ring = events_ring(header.geometry, words);
+    let ring = ring_words(header.geometry, words, kind);
     let mut slots = vec![0; geometry.slots() * CLASSES];
     let counters = ring::read_counters(&ring, geometry, Source::Live, 1, &mut slots).expect("quiet");
-    let event = Class::Event as usize;
-    let committed: u64 = slots.iter().skip(event).step_by(CLASSES).sum();
-    let emitted: u64 = EMITTED.iter().map(|n| n.load(Ordering::Relaxed)).sum();
-    assert_eq!(committed + counters.refused[event], emitted);
-    assert!(counters.refused[event] > 0, "bursts in handlers are refused now and then");
-    assert!(seen.overruns > 0, "the reader is lapped now and then");
-    assert!(seen.accepted > 10_000 && seen.per_context.iter().all(|&n| n > 10), "{seen:?}");
+    let committed: u64 = slots.iter().skip(class as usize).step_by(CLASSES).sum();
+    let refused = counters.refused[class as usize];
+    assert_eq!(committed + refused, emitted, "{}", class.name());
+    refused
 }

@@ -250,6 +250,7 @@ impl Attached {
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default(),
             build_id: self.tables.build_id(),
+            images: self.tables.loaded_images(),
             boot_id: header.boot_id,
             architecture: header.architecture.name().into(),
             tsc_hz: header.tsc_hz,

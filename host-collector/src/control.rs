@@ -1,8 +1,9 @@
-//! Asking a guest for a sampling rate and for classes: one slot of the region's control page, held while the asker lives.
+//! Asking a guest for a sampling rate, for classes and for stack snapshots: one slot of the region's control page, held while the asker lives.
 //!
 //! The control page is all that a host ever writes, and this file is all that writes it. A request has a lease: a thread
 //! renews it several times over, and a guest drops one that is not renewed, so a collector that is killed leaves
-//! nothing switched on. Several collectors each hold a slot; the guest serves the highest rate and all classes.
+//! nothing switched on. Several collectors each hold a slot; the guest serves the highest rate, all classes and the longest
+//! snapshots.
 
 use std::{
     fs::OpenOptions,
@@ -56,21 +57,20 @@ pub struct Control {
 }
 
 impl Control {
-    /// Asks for `rate` samples per second and vCPU, and for `classes` (a bit each).
+    /// Asks for what `wanted` says; owner, renewals and lease are this function's to fill in.
     ///
     /// # Errors
     /// [`ControlError`]; the guest then goes on as it was.
     pub fn request(
         entry: &GuestEntry,
         region: &FoundRegion,
-        rate: u32,
-        classes: u64,
+        wanted: ControlRequest,
     ) -> Result<Self, ControlError> {
         let page = Arc::new(ControlPage::map(entry, region)?);
         let owner = u64::from(std::process::id()) << 32
             | u64::from(crate::clock::HostTime::now().realtime_ns as u32 | 1);
         let lease_ms = LEASE.as_millis() as u32;
-        let request = ControlRequest { owner, renewals: 1, lease_ms, rate, classes };
+        let request = ControlRequest { owner, renewals: 1, lease_ms, ..wanted };
         let slot = page.claim(request)?;
         let stop = Cancel::new();
         let renewer = {
@@ -147,7 +147,7 @@ impl ControlPage {
         unsafe { self.0.add(slot * CONTROL_WORDS + word).as_ref() }
     }
 
-    fn read(&self, slot: usize) -> ([u64; 6], Slot<ControlRequest>) {
+    fn read(&self, slot: usize) -> ([u64; ControlRequest::WORDS], Slot<ControlRequest>) {
         let words = std::array::from_fn(|word| self.word(slot, word).load(Ordering::Acquire));
         (words, ControlRequest::from_words(&words))
     }
@@ -255,6 +255,10 @@ mod tests {
         }
     }
 
+    fn wanted(rate: u32, classes: u64) -> ControlRequest {
+        ControlRequest { rate, classes, snapshot_bytes: rate * 8, ..ControlRequest::default() }
+    }
+
     fn requests(file: &std::fs::File) -> Vec<ControlRequest> {
         let mut bytes = [0; PAGE];
         file.read_exact_at(&mut bytes, CONTROL_OFFSET as u64).unwrap();
@@ -274,10 +278,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(4 * PAGE as u64).unwrap();
         let entry = entry(file.path().into());
-        let first = Control::request(&entry, &region(), 999, 1).unwrap();
-        let second = Control::request(&entry, &region(), 50, 2).unwrap();
+        let first = Control::request(&entry, &region(), wanted(999, 1)).unwrap();
+        let second = Control::request(&entry, &region(), wanted(50, 2)).unwrap();
         let seen = requests(file.as_file());
-        assert_eq!(seen.iter().map(|r| (r.rate, r.classes)).collect::<Vec<_>>(), [(999, 1), (50, 2)]);
+        let values = seen.iter().map(|r| (r.rate, r.classes, r.snapshot_bytes)).collect::<Vec<_>>();
+        assert_eq!(values, [(999, 1, 999 * 8), (50, 2, 400)]);
         std::thread::sleep(RENEW_EVERY * 3);
         assert!(requests(file.as_file())[0].renewals > seen[0].renewals);
         drop(first);
@@ -292,9 +297,9 @@ mod tests {
         file.as_file().set_len(4 * PAGE as u64).unwrap();
         let entry = entry(file.path().into());
         let page = ControlPage::map(&entry, &region()).unwrap();
-        let dead = ControlRequest { owner: 7, renewals: 1, lease_ms: 10, rate: 1, classes: 0 };
+        let dead = ControlRequest { owner: 7, renewals: 1, lease_ms: 10, ..wanted(1, 0) };
         (0..CONTROL_SLOTS).for_each(|slot| page.write(slot, dead));
-        let _control = Control::request(&entry, &region(), 5, 0).unwrap();
+        let _control = Control::request(&entry, &region(), wanted(5, 0)).unwrap();
         assert_eq!(requests(file.as_file()).iter().filter(|r| r.rate == 5).count(), 1);
     }
 
@@ -302,7 +307,7 @@ mod tests {
     fn a_file_without_a_control_page_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(PAGE as u64).unwrap();
-        let refused = Control::request(&entry(file.path().into()), &region(), 5, 0);
+        let refused = Control::request(&entry(file.path().into()), &region(), wanted(5, 0));
         assert!(matches!(refused, Err(ControlError::Io { .. })));
     }
 
@@ -312,11 +317,11 @@ mod tests {
         file.as_file().set_len(4 * PAGE as u64).unwrap();
         let entry = entry(file.path().into());
         let rates = || requests(file.as_file()).iter().map(|r| r.rate).collect::<Vec<_>>();
-        let request = Control::request(&entry, &region(), 999, 1).unwrap();
+        let request = Control::request(&entry, &region(), wanted(999, 1)).unwrap();
         file.as_file().write_all_at(&[0; PAGE], CONTROL_OFFSET as u64).unwrap();
         std::thread::sleep(RENEW_EVERY * 3);
         assert_eq!(rates(), [999]);
-        let other = ControlRequest { owner: 7, renewals: 1, lease_ms: 1000, rate: 50, classes: 1 };
+        let other = ControlRequest { owner: 7, renewals: 1, lease_ms: 1000, ..wanted(50, 1) };
         request.page.write(request.slot, other);
         std::thread::sleep(RENEW_EVERY * 3);
         assert_eq!(requests(file.as_file()), [other]);

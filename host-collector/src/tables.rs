@@ -8,7 +8,7 @@ use uniprof_wire::{
     },
 };
 
-use crate::memory::header_words;
+use crate::{memory::header_words, recording::LoadedImage};
 
 /// What the tables said when they were copied.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +62,21 @@ impl Tables {
         self.header.geometry
     }
 
+    /// The images, for a recording.
+    #[must_use]
+    pub fn loaded_images(&self) -> Vec<LoadedImage> {
+        let images = self.images.iter().filter_map(|slot| slot.entry());
+        images
+            .map(|image| LoadedImage {
+                name: String::from_utf8_lossy(image.name.bytes()).into_owned(),
+                build_id: image.build_id().map(hex),
+                range: (image.range.0.0, image.range.1.0),
+                bias: image.bias,
+                found: "guest".into(),
+            })
+            .collect()
+    }
+
     /// The build-id of the first image that has one, in hexadecimal.
     #[must_use]
     pub fn build_id(&self) -> Option<String> {
@@ -113,7 +128,8 @@ pub(crate) mod tests {
         let mut words = vec![0u64; geometry.tables_bytes() / 8];
         words[..header.to_words().len()].copy_from_slice(&header.to_words());
         words[geometry.vcpu_table() / 8 + 2 * VCPU_WORDS] = 77;
-        let image = ImageEntry { build_id_len: 2, build_id: [0xab; 32], ..ImageEntry::default() };
+        let image =
+            ImageEntry { build_id_len: 2, build_id: [0xab; 32], bias: 0x7000, ..ImageEntry::default() };
         let at = geometry.image_table() / 8 + IMAGE_WORDS;
         words[at] = 2;
         words[at + 1..at + IMAGE_WORDS].copy_from_slice(&image.to_words());
@@ -122,6 +138,8 @@ pub(crate) mod tests {
         assert_eq!(tables.vcpus[2].heartbeat, 77);
         assert_eq!((tables.threads.len(), tables.images.len(), tables.crashes.len()), (0, 1, 3));
         assert_eq!(tables.build_id().as_deref(), Some("abab"));
+        let [loaded] = &tables.loaded_images()[..] else { panic!("one image") };
+        assert_eq!((loaded.bias, loaded.build_id.as_deref()), (0x7000, Some("abab")));
         assert!(Tables::parse(&bytes[..bytes.len() - 8]).is_err());
         assert!(Tables::parse(&[]).is_err());
     }

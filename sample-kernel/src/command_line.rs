@@ -12,6 +12,8 @@ pub(crate) struct Options {
     pub(crate) workload: Workload,
     /// `kv`: how many requests each vCPU serves; for ever without it.
     pub(crate) requests: Option<NonZeroU64>,
+    /// `ratio`: how many times a round each of the three functions works.
+    pub(crate) shares: [u32; 3],
     /// When to end; each workload has its own default.
     pub(crate) seconds: Option<u64>,
     pub(crate) placement: Placement,
@@ -25,7 +27,7 @@ pub(crate) enum UsageError<'a> {
     BadValue { key: &'a str, value: &'a str, valid: &'static str },
 }
 
-pub(crate) const WORDS: &str = "workload=, requests=, seconds=, uniprof.hz=, uniprof.classes=, uniprof.ring=, uniprof.placement=, uniprof.wall=";
+pub(crate) const WORDS: &str = "workload=, requests=, shares=, seconds=, uniprof.hz=, uniprof.classes=, uniprof.ring=, uniprof.stack=, uniprof.placement=, uniprof.wall=";
 
 /// Every class that something records.
 const ALL_CLASSES: u64 = Class::Other.bit() - 1;
@@ -53,9 +55,16 @@ impl<'a> Options {
         let mut options = Self {
             workload: Workload::Kv,
             requests: None,
+            shares: [6, 3, 1],
             seconds: None,
             placement: Placement::Auto,
-            probes: Settings { ring_bytes: 1 << 20, sample_hz: 99, classes: ALL_CLASSES, wall_ns: 0 },
+            probes: Settings {
+                ring_bytes: 1 << 20,
+                sample_hz: 99,
+                classes: ALL_CLASSES,
+                snapshot_bytes: 0,
+                wall_ns: 0,
+            },
         };
         for word in line.split_ascii_whitespace() {
             let (key, value) = word.split_once('=').ok_or(UsageError::UnknownWord(word))?;
@@ -69,6 +78,7 @@ impl<'a> Options {
         match key {
             "workload" => self.workload = Workload::named(value).ok_or(bad(Workload::NAMES))?,
             "requests" => self.requests = Some(value.parse().map_err(|_| bad("a number from 1"))?),
+            "shares" => self.shares = shares(value).ok_or(bad("three numbers from 0 to 100, as in 6:3:1"))?,
             "seconds" => {
                 let seconds = value.parse().ok().filter(|s| (1..=1_000_000).contains(s));
                 self.seconds = Some(seconds.ok_or(bad("seconds from 1 to 1000000"))?);
@@ -81,6 +91,11 @@ impl<'a> Options {
             "uniprof.ring" => {
                 self.probes.ring_bytes = ring_bytes(value).ok_or(bad("a power of two from 16K to 64M"))?;
             }
+            "uniprof.stack" => {
+                let bytes = value.parse().ok().filter(|&bytes| bytes <= 32 << 10);
+                self.probes.snapshot_bytes =
+                    bytes.ok_or(bad("bytes of stack with each sample, 0 to 32768"))?;
+            }
             "uniprof.placement" => self.placement = Placement::named(value).ok_or(bad(Placement::NAMES))?,
             "uniprof.wall" => {
                 self.probes.wall_ns = value.parse().map_err(|_| bad("nanoseconds since 1970"))?
@@ -90,6 +105,13 @@ impl<'a> Options {
         }
         Ok(())
     }
+}
+
+/// Three numbers with colons between them, of which one is not 0.
+fn shares(text: &str) -> Option<[u32; 3]> {
+    let mut parts = text.split(':').map(|part| part.parse().ok().filter(|&share| share <= 100));
+    let shares = [parts.next()??, parts.next()??, parts.next()??];
+    (parts.next().is_none() && shares != [0; 3]).then_some(shares)
 }
 
 /// Class names with commas between them, as a mask.

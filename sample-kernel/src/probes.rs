@@ -5,8 +5,9 @@ use core::ops::Range;
 
 use uniprof_probes as probe;
 pub(crate) use uniprof_probes::{
-    Class, CrashReason, Memory, Status, SwitchReason, counter, event, idle_enter, idle_exit, log_line,
-    next_tick, poll, set_interrupt_cost, span, switch, thread_exit, thread_start, tick, vcpu_online,
+    Class, CrashReason, Memory, Registers, Status, SwitchReason, counter, event, idle_enter, idle_exit,
+    log_line, next_tick, poll, set_interrupt_cost, span, switch, thread_exit, thread_start,
+    tick_with_registers, vcpu_online,
 };
 
 use crate::percpu::PerCpu;
@@ -67,6 +68,8 @@ pub(crate) struct Settings {
     pub(crate) sample_hz: u32,
     /// Bits of [`Class::bit`].
     pub(crate) classes: u64,
+    /// 0: stacks are found by frame pointers, in the kernel.
+    pub(crate) snapshot_bytes: u32,
     pub(crate) wall_ns: u64,
 }
 
@@ -83,6 +86,7 @@ pub(crate) unsafe fn init(memory: Memory, vcpus: u32, settings: &Settings) -> St
         ring_bytes: settings.ring_bytes,
         sample_hz: settings.sample_hz,
         classes: settings.classes,
+        snapshot_bytes: settings.snapshot_bytes,
         wall_ns: settings.wall_ns,
         image: probe::Image { build_id: image.build_id, start: image.start, end: image.end, bias: 0 },
         ..probe::Config::new(memory)

@@ -18,8 +18,8 @@ pub(crate) fn start(cpu: &PerCpu) {
     program(cpu, now);
 }
 
-/// The timer interrupt: what was interrupted, and where its stack was.
-pub(crate) fn on_timer(rip: u64, rsp: u64, rbp: u64) {
+/// The timer interrupt, with the registers of what it interrupted.
+pub(crate) fn on_timer(interrupted: &probes::Registers) {
     let cpu = PerCpu::current();
     cpu.disable_preemption();
     let now = arch::now();
@@ -28,17 +28,17 @@ pub(crate) fn on_timer(rip: u64, rsp: u64, rbp: u64) {
     // The idle thread sets the timer itself before it halts again: its samples and slices are long past, and a timer set for
     // the past would interrupt for ever before the instruction after the halt.
     if !cpu.idle.load(Ordering::Relaxed) {
-        sample_and_slice(cpu, now, [rip, rsp, rbp]);
+        sample_and_slice(cpu, now, interrupted);
         program(cpu, now);
     }
     // The end of the interrupt looks whether a switch is due.
     let _ = cpu.enable_preemption();
 }
 
-fn sample_and_slice(cpu: &PerCpu, now: u64, [rip, rsp, rbp]: [u64; 3]) {
+fn sample_and_slice(cpu: &PerCpu, now: u64, interrupted: &probes::Registers) {
     if now >= cpu.next_sample.get() {
         // SAFETY: this is the handler of the interrupted vCPU, and its thread's stack is mapped.
-        unsafe { probes::tick(rip, rsp, rbp) };
+        unsafe { probes::tick_with_registers(interrupted) };
         // From when it was due, not from when it came: else every tick's lateness would lower the rate for good.
         let next = cpu.next_sample.get().saturating_add(probes::next_tick());
         cpu.next_sample.set(if next > now { next } else { now.saturating_add(probes::next_tick()) });

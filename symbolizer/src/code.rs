@@ -12,6 +12,8 @@ pub(crate) struct Code {
 
 impl Code {
     pub(crate) fn new(mut ranges: Vec<Range<u64>>) -> Self {
+        // A section at the very end of the address space has no room there, whatever its size.
+        ranges.retain(|range| !range.is_empty());
         ranges.sort_by_key(|range| range.start);
         let mut apart: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
         for range in ranges {

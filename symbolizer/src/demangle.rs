@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use crate::ocaml;
+
 /// The longest readable name. Both manglings can say in a few bytes what is gigabytes long when written out.
 const MAX_NAME: usize = 16 << 10;
 
@@ -18,8 +20,8 @@ impl Write for Bounded {
     }
 }
 
-/// The readable form of a symbol's name: Rust's (legacy and v0, without the hash) and C++'s are demangled, any other, and
-/// any that would be absurdly long, stays as it is.
+/// The readable form of a symbol's name: Rust's (legacy and v0, without the hash), C++'s and OCaml's are demangled, any
+/// other, and any that would be absurdly long, stays as it is.
 #[must_use]
 pub fn demangle(raw: &str) -> String {
     if raw.len() <= MAX_NAME {
@@ -28,6 +30,8 @@ pub fn demangle(raw: &str) -> String {
             if write!(readable, "{name:#}").is_ok() {
                 return readable.0;
             }
+        } else if let Some(name) = ocaml::demangle(raw) {
+            return name;
         } else if raw.starts_with("_Z")
             && let Ok(name) = cpp_demangle::Symbol::new(raw)
             && name.structured_demangle(&mut readable, &cpp_demangle::DemangleOptions::default()).is_ok()
@@ -43,7 +47,7 @@ mod tests {
     use super::demangle;
 
     #[test]
-    fn names_of_three_languages() {
+    fn names_of_four_languages() {
         for (raw, readable) in [
             ("_ZN4core3fmt9Formatter3pad17h0123456789abcdefE", "core::fmt::Formatter::pad"),
             ("_RNvCs1234_7mycrate3foo", "mycrate::foo"),
@@ -52,6 +56,7 @@ mod tests {
                 "_ZNSt6vectorIiSaIiEE9push_backERKi",
                 "std::vector<int, std::allocator<int> >::push_back(int const&)",
             ),
+            ("camlStdlib__List__map_501", "Stdlib.List.map"),
             ("main", "main"),
             ("memcpy.part.0", "memcpy.part.0"),
             ("_Znonsense", "_Znonsense"),

@@ -6,11 +6,15 @@ use std::ops::Range;
 use uniprof_wire::address::{GuestVirtual, LinkAddress};
 
 use crate::address::LoadBias;
+use crate::bias::TextSamples;
 use crate::build_id::BuildId;
 use crate::image::Image;
 
-/// How much guest memory is read at a time.
+/// How much of a guest's memory or of a file is read at a time.
 const CHUNK: usize = 64 << 10;
+
+/// Fewer samples cannot tell patched text from another build's.
+const FEWEST_SAMPLES: usize = 16;
 
 /// A hash of the bytes of all executable sections, in the order of their addresses: 128-bit FNV-1a (RFC 9923). It tells
 /// builds apart; it is no protection against a forged image.
@@ -41,7 +45,12 @@ impl TextHash {
         let text = text_of(image)?;
         let mut hash = Fnv::new();
         for (_, file) in text {
-            hash.update(&image.bytes[file]);
+            let mut at = file.start;
+            while at < file.end {
+                let next = file.end.min(at + CHUNK);
+                hash.update(&image.file.bytes(at..next).ok()?);
+                at = next;
+            }
         }
         Some(hash.finish())
     }
@@ -137,6 +146,30 @@ impl fmt::Display for Identity {
     }
 }
 
+impl Image {
+    /// A number for the debug information that the image has: the same image may be had with and without it, or with more
+    /// of it in other files. Made of the sizes of what names come from, so it costs nothing.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hash = Fnv::new();
+        let mut add = |image: &Image| {
+            for section in &image.sections {
+                let names = section.name().contains("debug") || section.name().contains("symtab");
+                if names && !section.name().contains("loc") {
+                    hash.update(section.name().as_bytes());
+                    hash.update(&section.file.len().to_le_bytes());
+                }
+            }
+            hash.update(&[0]);
+        };
+        add(self);
+        let parts = [&self.parts.debug, &self.parts.supplement, &self.parts.package];
+        parts.into_iter().flatten().for_each(|file| add(file));
+        self.parts.objects.iter().for_each(|(_, file)| add(file));
+        hash.update(env!("CARGO_PKG_VERSION").as_bytes());
+        hash.0 as u64
+    }
+}
+
 /// How image and guest were found to be the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match {
@@ -146,6 +179,13 @@ pub enum Match {
     Text {
         /// How many bytes were compared.
         bytes: u64,
+    },
+    /// The guest's memory holds the image's text but for what is patched at run time.
+    Patched {
+        /// Samples of the text that are equal.
+        equal: usize,
+        /// Samples that were compared.
+        samples: usize,
     },
 }
 
@@ -187,7 +227,9 @@ pub enum IdentityError<E: std::error::Error + 'static> {
 }
 
 /// Compares an image with the guest: by build-id where both have one, else by all bytes of the text. `read_guest` fills
-/// the buffer from guest memory. Text that is patched or relocated at run time compares as different.
+/// the buffer from guest memory. Text that is patched or relocated at run time differs in some bytes: it is still the
+/// image's where nine tenths of at least 16 samples of 32 bytes are equal, for then code lies where the image has it,
+/// and that is what names depend on. A slim image has no text to sample, and is compared as a whole.
 ///
 /// # Errors
 ///
@@ -223,6 +265,12 @@ pub fn check_identity<E: std::error::Error + 'static>(
     let (expected, found) = (record.hash, hash.finish());
     if expected == found {
         return Ok(Match::Text { bytes });
+    }
+    if let Some(samples) = TextSamples::new(image) {
+        let there = samples.compare(bias, |at, part| read_guest(GuestVirtual(at), part));
+        if there.samples >= FEWEST_SAMPLES && there.equal * 10 >= there.samples * 9 {
+            return Ok(Match::Patched { equal: there.equal, samples: there.samples });
+        }
     }
     Err(Mismatch { expected: Identity::TextHash(expected), found: Identity::TextHash(found) }.into())
 }

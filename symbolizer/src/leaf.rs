@@ -7,12 +7,13 @@
 
 use std::fmt;
 
-use uniprof_wire::address::{GuestVirtual, LinkAddress};
+use uniprof_wire::address::GuestVirtual;
 
 use crate::address::LoadBias;
-use crate::cfi::Cfi;
+use crate::cfi::{Cfi, Rule};
 use crate::code::Code;
 use crate::image::Image;
+use crate::unwind::{RuleCache, Text, rule_of_instructions};
 
 /// Where the return address of the sampled function is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,30 +100,21 @@ impl Repair {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Cached {
-    address: LinkAddress,
-    rule: LeafRule,
-}
-
-const CACHE_BITS: u32 = 14;
-
 /// The rules of an image, with a cache of the addresses that were asked last: one slot an address can be in.
 pub struct LeafRules {
     cfi: Cfi,
     bias: LoadBias,
     code: Code,
-    cache: Box<[Cached]>,
+    text: Text,
+    cache: RuleCache,
 }
 
 impl LeafRules {
     /// The rules of an image that the guest has loaded with `bias`.
     #[must_use]
     pub fn new(image: &Image, bias: LoadBias) -> Self {
-        // No instruction starts at the last byte of the address space, so this is never found by mistake.
-        let empty =
-            Cached { address: LinkAddress(u64::MAX), rule: LeafRule::Unknown(LeafReason::NotCovered) };
-        Self { cfi: Cfi::new(image), bias, code: image.code(), cache: vec![empty; 1 << CACHE_BITS].into() }
+        let (cfi, text) = (Cfi::new(image), Text::new(image));
+        Self { cfi, bias, code: image.code(), text, cache: RuleCache::new() }
     }
 
     /// The first damage that was found in the call-frame information; what lies before it is used.
@@ -135,13 +127,29 @@ impl LeafRules {
     #[inline]
     pub fn caller_of_leaf(&mut self, rip: GuestVirtual) -> LeafRule {
         let address = self.bias.to_link(rip);
-        // The multiplier of Fibonacci hashing: 2^64 divided by the golden ratio.
-        let slot = (address.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - CACHE_BITS)) as usize;
-        let cached = &mut self.cache[slot];
-        if cached.address != address {
-            *cached = Cached { address, rule: self.cfi.leaf_rule(address) };
+        let rule = match self.cache.get(address.0) {
+            Some(rule) => rule,
+            None => {
+                let told = self.cfi.rule(address).or_else(|| rule_of_instructions(&self.text, address));
+                let rule = told.unwrap_or(Rule::Unknown);
+                self.cache.put(address.0, rule);
+                rule
+            }
+        };
+        match rule {
+            Rule::FromFramePointer { cfa: 16, .. } => LeafRule::FrameEstablished,
+            Rule::FromStackPointer { cfa, .. } => match u32::try_from(i64::from(cfa) - 8) {
+                Ok(offset_from_sp) => LeafRule::ReturnAddressAt { offset_from_sp },
+                Err(_) => LeafRule::Unknown(LeafReason::Other),
+            },
+            Rule::Outermost => LeafRule::Unknown(LeafReason::Outermost),
+            Rule::FromFramePointer { .. } | Rule::Complex { .. } | Rule::Interrupted { .. } => {
+                LeafRule::Unknown(LeafReason::Other)
+            }
+            Rule::Damaged => LeafRule::Unknown(LeafReason::Damaged),
+            Rule::Unknown if self.cfi.is_empty() => LeafRule::Unknown(LeafReason::NoCallFrameInfo),
+            Rule::Unknown => LeafRule::Unknown(LeafReason::NotCovered),
         }
-        cached.rule
     }
 
     /// Whether the leaf's caller is missing from the frames of a sample, and which it is.

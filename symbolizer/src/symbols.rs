@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use object::LittleEndian;
 use object::elf::{self, Sym64};
 use object::read::elf::Sym as _;
+use object::{LittleEndian, pod};
 use uniprof_wire::address::LinkAddress;
 
 use crate::code::Code;
 use crate::image::Image;
+use crate::store::Content;
 
 /// The longest symbol name that is read. Rust's and C++'s generics reach a few thousand bytes.
 const MAX_NAME: usize = 64 << 10;
@@ -27,48 +28,66 @@ pub struct Symbol {
 pub(crate) struct Entry {
     pub(crate) address: u64,
     pub(crate) size: u64,
-    /// Offset of the name in the file.
-    name: usize,
+    /// Offset of the name among the names.
+    name: u32,
     /// Lower is better among symbols of one address.
     rank: u8,
     code: bool,
 }
 
 /// The defined symbols of an image.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Symbols {
     entries: Vec<Entry>,
-    names: Range<usize>,
+    names: Option<Content>,
+    whole: bool,
 }
 
 impl Symbols {
-    pub(crate) fn read(table: &[Sym64<LittleEndian>], names: Range<usize>) -> Self {
-        let entries = table.iter().filter_map(|symbol| Entry::read(symbol, &names)).collect();
-        Self { entries, names }
+    /// Reads `SHT_SYMTAB`, which is `whole`, or `SHT_DYNSYM`.
+    pub(crate) fn read(table: &[u8], names: Content, whole: bool) -> Self {
+        let count = table.len() / size_of::<Sym64<LittleEndian>>();
+        let symbols = pod::slice_from_bytes::<Sym64<LittleEndian>>(table, count);
+        let symbols = symbols.map_or(&[][..], |(symbols, _)| symbols);
+        Self { entries: symbols.iter().filter_map(Entry::read).collect(), names: Some(names), whole }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    pub(crate) fn find(&self, name: &str, bytes: &[u8]) -> Option<Symbol> {
+    /// Whether they are a whole symbol table, not only what is exported.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Where code begins that has a name, and its size as far as it is told.
+    pub(crate) fn code_addresses(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.entries.iter().filter(|entry| entry.code).map(|entry| (entry.address, entry.size))
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Symbol> {
         let matches = |entry: &&Entry| {
-            let rest = bytes.get(entry.name..self.names.end).unwrap_or_default();
-            rest.strip_prefix(name.as_bytes()).is_some_and(|after| after.first() == Some(&0))
+            self.rest(entry).strip_prefix(name.as_bytes()).is_some_and(|after| after.first() == Some(&0))
         };
         let found = self.entries.iter().filter(matches).min_by_key(|entry| entry.rank)?;
         Some(Symbol { address: LinkAddress(found.address), size: found.size })
     }
 
-    pub(crate) fn name<'a>(&self, entry: &Entry, bytes: &'a [u8]) -> &'a [u8] {
-        let rest = bytes.get(entry.name..self.names.end).unwrap_or_default();
+    pub(crate) fn name(&self, entry: &Entry) -> &[u8] {
+        let rest = self.rest(entry);
         let rest = &rest[..rest.len().min(MAX_NAME)];
         rest.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    /// The names, from the entry's on.
+    fn rest(&self, entry: &Entry) -> &[u8] {
+        self.names.as_deref().and_then(|names| names.get(entry.name as usize..)).unwrap_or_default()
     }
 }
 
 impl Entry {
-    fn read(symbol: &Sym64<LittleEndian>, names: &Range<usize>) -> Option<Self> {
+    fn read(symbol: &Sym64<LittleEndian>) -> Option<Self> {
         let kind = symbol.st_type();
         let code = match kind {
             elf::STT_FUNC | elf::STT_NOTYPE | elf::STT_GNU_IFUNC => true,
@@ -89,7 +108,7 @@ impl Entry {
         Some(Self {
             address: symbol.st_value(LittleEndian),
             size: symbol.st_size(LittleEndian),
-            name: names.start.saturating_add(name as usize),
+            name,
             rank: if kind == elf::STT_NOTYPE { 4 + bind } else { bind },
             code,
         })
@@ -104,13 +123,19 @@ pub(crate) struct CodeRanges {
 
 impl CodeRanges {
     pub(crate) fn new(image: &Image) -> Self {
-        let mut code: Vec<Entry> = image.symbols.entries.iter().filter(|entry| entry.code).copied().collect();
+        let mut code: Vec<Entry> =
+            image.symbols().entries.iter().filter(|entry| entry.code).copied().collect();
         code.sort_by_key(|entry| (entry.address, entry.rank, std::cmp::Reverse(entry.size)));
         let (mut sized, unsized_): (Vec<Entry>, Vec<Entry>) = code.iter().partition(|entry| entry.size > 0);
         sized.dedup_by_key(|entry| entry.address);
         let mut ranges = nested(&sized);
         fill_gaps(&mut ranges, unsized_, &image.code());
         Self { ranges }
+    }
+
+    /// Where ranges begin and end.
+    pub(crate) fn boundaries(&self) -> impl Iterator<Item = u64> {
+        self.ranges.iter().flat_map(|(range, _)| [range.start, range.end])
     }
 
     pub(crate) fn find(&self, address: LinkAddress) -> Option<&Entry> {
@@ -179,7 +204,7 @@ mod tests {
     use super::*;
 
     fn entry(address: u64, size: u64) -> Entry {
-        Entry { address, size, name: address as usize, rank: 0, code: true }
+        Entry { address, size, name: address as u32, rank: 0, code: true }
     }
 
     fn starts(ranges: &[(Range<u64>, Entry)]) -> Vec<(u64, u64, u64)> {

@@ -11,7 +11,7 @@ use object::read::elf::FileHeader as _;
 use object::{LittleEndian, elf};
 use proptest::prelude::*;
 use uniprof_symbolizer::{
-    AddressKind, Image, ImageError, Leaf, LeafRules, LoadBias, Symbolizer, check_identity, slim,
+    AddressKind, DebugFile, Image, ImageError, Leaf, LeafRules, LoadBias, Symbolizer, check_identity, slim,
 };
 use uniprof_wire::address::GuestVirtual;
 
@@ -88,6 +88,15 @@ fn use_all(bytes: &[u8]) {
         let leaf =
             Leaf { rip: GuestVirtual(address), rsp: address, rbp: 8, stack: &[0, address], frames: &[] };
         let _ = rules.repair(&leaf);
+    }
+    let wanted = image.wanted();
+    assert!(wanted.units.len() <= bytes.len());
+    if let (Ok(mut whole), Ok(part)) = (Image::parse(bytes), DebugFile::parse(bytes))
+        && whole.attach(part).is_ok()
+    {
+        let _ = (whole.wanted(), whole.debug_info(), whole.part_files().count());
+        let small = uniprof_symbolizer::slim_image(&whole).unwrap_or_default();
+        assert!(small.len() <= 2 * bytes.len() + (2 << 20));
     }
     if let Ok(small) = slim(bytes) {
         assert!(small.len() <= bytes.len() + (2 << 20));

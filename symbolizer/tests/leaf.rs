@@ -6,9 +6,11 @@ use common::Built;
 use uniprof_symbolizer::{Image, Leaf, LeafReason, LeafRule, LeafRules, LoadBias, Repair};
 use uniprof_wire::address::GuestVirtual;
 
-/// A leaf without a frame that uses the red zone, one with a frame, and assembly without call-frame information.
+/// A leaf without a frame that uses the red zone, one with a frame, and assembly without call-frame information, of which
+/// one function returns.
 const SOURCE: &str = r#"
-__asm__(".text\n.type bare,@function\nbare: nop\n ret\n.size bare, .-bare\n");
+__asm__(".text\n.type bare,@function\nbare: nop\n ret\n.size bare, .-bare\n"
+        ".type stuck,@function\nstuck: jmp *%rax\n.size stuck, .-stuck\n");
 __attribute__((noinline, optimize("omit-frame-pointer"))) long red_zone(long x) {
     volatile long kept[4];
     for (int i = 0; i < 4; i++) kept[i] = x + i;
@@ -40,11 +42,44 @@ fn rules_of_each_instruction() {
         assert_eq!(framed[1], at(8), "before mov rbp, rsp");
         assert_eq!(framed[4], LeafRule::FrameEstablished, "after it");
         assert_eq!(framed.last(), Some(&at(0)), "at ret");
-        assert_eq!(offsets(&image, "bare")[0], LeafRule::Unknown(LeafReason::NotCovered));
+        assert_eq!(offsets(&image, "bare")[0], at(0), "its instructions tell");
+        assert_eq!(offsets(&image, "stuck")[0], LeafRule::Unknown(LeafReason::NotCovered));
     }
-    let image =
-        Built::new("a.c", SOURCE, &["-O1", "-fno-asynchronous-unwind-tables", "-fno-exceptions"]).image();
-    assert_eq!(offsets(&image, "framed")[0], LeafRule::Unknown(LeafReason::NoCallFrameInfo));
+}
+
+#[test]
+fn instructions_tell_what_call_frame_information_would() {
+    let (built, bare) = (
+        Built::new("a.c", SOURCE, &["-O1"]),
+        Built::new("a.c", SOURCE, &["-O1", "-fno-asynchronous-unwind-tables", "-fno-exceptions"]),
+    );
+    let (with, without) = (built.image(), bare.image());
+    let mut compared = 0;
+    for name in ["red_zone", "framed", "pushing"] {
+        let (told, seen) = (offsets(&with, name), offsets(&without, name));
+        for at in boundaries(&built, name) {
+            // Where the frame pointer has been set up but is not used to return, the stack pointer tells the same.
+            let same = told[at] == seen[at]
+                || told[at] == LeafRule::FrameEstablished
+                    && matches!(seen[at], LeafRule::ReturnAddressAt { .. });
+            assert!(same, "{name}+{at:#x}: {:?}, {:?}", told[at], seen[at]);
+            compared += 1;
+        }
+    }
+    assert!(compared > 30, "{compared}");
+    assert_eq!(offsets(&without, "stuck")[0], LeafRule::Unknown(LeafReason::NoCallFrameInfo));
+}
+
+/// Where the instructions of a function begin, by objdump.
+fn boundaries(built: &Built, name: &str) -> Vec<usize> {
+    let start = built.image().symbol(name).expect(name).address.0;
+    let mut command = std::process::Command::new("objdump");
+    command.arg(format!("--disassemble={name}")).arg(&built.path);
+    let said = command.output().expect("objdump runs; it comes with GCC's linker").stdout;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let lines = said.lines().filter_map(|line| line.split_once(":\t"));
+    let code = lines.filter(|(_, rest)| rest.contains('\t'));
+    code.map(|(at, _)| (u64::from_str_radix(at.trim(), 16).expect("an address") - start) as usize).collect()
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use common::Built;
-use uniprof_symbolizer::{AddressKind, Image, LoadBias, Resolution, Source, Symbolizer, demangle};
+use uniprof_symbolizer::{
+    AddressKind, Image, LeafReason, LeafRule, LeafRules, LoadBias, Resolution, Source, Symbolizer, demangle,
+};
 use uniprof_wire::address::GuestVirtual;
 
 /// What both tools can say of a frame.
@@ -203,8 +205,11 @@ fn a_slim_image_resolves_as_the_whole_one() {
         |image: &Arc<Image>| Symbolizer::new(Arc::clone(image), LoadBias::NONE).resolve_many(&addresses);
     assert!(resolve(&whole) == resolve(&slim), "names differ");
 
-    let mut rules = [&whole, &slim].map(|image| uniprof_symbolizer::LeafRules::new(image, LoadBias::NONE));
+    let mut rules = [&whole, &slim].map(|image| LeafRules::new(image, LoadBias::NONE));
     for (address, _) in &addresses {
-        assert_eq!(rules[0].caller_of_leaf(*address), rules[1].caller_of_leaf(*address), "{address}");
+        let [whole, slim] = rules.each_mut().map(|rules| rules.caller_of_leaf(*address));
+        // Where call-frame information is silent the whole image's instructions may tell.
+        let silent = slim == LeafRule::Unknown(LeafReason::NotCovered);
+        assert!(whole == slim || silent, "{address}: {whole:?}, {slim:?}");
     }
 }

@@ -17,9 +17,14 @@ fn guests(scene: &Scene) -> Vec<Value> {
 
 /// Starts a guest and waits until its probes are there.
 fn start(scene: &Scene, name: &str, more: &[&str]) -> Running {
+    start_workload(scene, name, more, "workload=ratio")
+}
+
+/// As [`start`], with another workload.
+pub(crate) fn start_workload(scene: &Scene, name: &str, more: &[&str], workload: &str) -> Running {
     let mut line = vec!["run", "bundled", "--name", name];
     line.extend(more);
-    line.extend(["--", "workload=ratio"]);
+    line.extend(["--", workload]);
     let running = scene.start(&line);
     let until = Instant::now() + LIMIT;
     while !guests(scene).iter().any(|guest| guest["name"] == name && guest["probes"] == true) {

@@ -3,8 +3,15 @@
 mod bad_input;
 mod cost;
 mod demo;
+mod diff;
+mod exports;
 mod guests;
+mod html;
 mod loss;
 mod offline;
 mod ratio;
 mod recordings;
+mod snapshots;
+mod symbolize;
+mod symbols;
+mod unwinding;

@@ -15,7 +15,7 @@ fn every_command_has_help_with_examples() {
         .filter(|name| *name != "help")
         .collect();
     let promised = ["demo", "run", "ls", "stop", "record", "flame", "report", "export", "logs", "symbols"];
-    for name in promised.iter().chain(&["kernel", "doctor", "completions", "man"]) {
+    for name in promised.iter().chain(&["symbolize", "kernel", "doctor", "completions", "man"]) {
         assert!(commands.contains(name), "{name} is missing in {commands:?}");
     }
     for name in commands {

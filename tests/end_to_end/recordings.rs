@@ -87,7 +87,7 @@ fn damaged_recordings_are_read_as_far_as_they_go() {
     scene
         .run(&["flame", "foreign.uniprof"])
         .failed_with(1)
-        .says(&["foreign.uniprof", "not a uniprof recording"]);
+        .says(&["foreign.uniprof", "neither a recording nor"]);
     assert!(!scene.path("foreign.svg").exists());
     scene.run(&["report", "none.uniprof"]).failed_with(1).says(&["none.uniprof", "uniprof record"]);
 }

@@ -9,12 +9,17 @@
 //! This crate holds no test itself; they are in `end_to_end/`.
 
 mod binary;
+mod browser;
+pub mod consumers;
 pub mod kernels;
+mod profile_document;
 mod program;
 mod scene;
 mod schema;
 
 pub use binary::uniprof;
+pub use browser::Browser;
+pub use profile_document::{Counts, ProfileDocument};
 pub use program::{Ended, Running};
 pub use scene::Scene;
 pub use schema::assert_matches_its_schema;

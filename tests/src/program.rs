@@ -31,7 +31,7 @@ pub struct Ended {
 }
 
 impl Running {
-    pub(crate) fn start(command: &mut Command, dir: &Path) -> Self {
+    pub(crate) fn start(command: &mut Command, input: Stdio, dir: &Path) -> Self {
         let what = format!("{command:?}");
         let log = |kind: &str| {
             let file = tempfile::Builder::new().prefix(kind).tempfile_in(dir).expect("a log file");
@@ -42,7 +42,7 @@ impl Running {
         let (out, stdout) = log("stdout");
         let (err, stderr) = log("stderr");
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(out)
             .stderr(err)
             .process_group(0)

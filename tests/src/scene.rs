@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,6 +81,7 @@ impl Scene {
         command
             .env("HOME", self.dir.path())
             .env("XDG_CONFIG_HOME", self.dir.path().join("config"))
+            .env("XDG_CACHE_HOME", self.dir.path().join("cache"))
             .env("XDG_RUNTIME_DIR", self.runtime_dir())
             .env("RUST_BACKTRACE", "0");
         command
@@ -95,7 +96,7 @@ impl Scene {
     /// Starts a command that [`Scene::command`] or [`Scene::program`] made.
     #[must_use]
     pub fn start_command(&self, command: &mut Command) -> Running {
-        Running::start(command, &self.dir.path().join("logs"))
+        self.start_with(command, Stdio::null())
     }
 
     /// Runs `uniprof ARGS` to its end.
@@ -106,6 +107,16 @@ impl Scene {
     /// Runs a command to its end.
     pub fn run_command(&self, command: &mut Command) -> Ended {
         self.start_command(command).wait(LIMIT)
+    }
+
+    /// Runs `uniprof` with a file as its standard input.
+    pub fn run_with_input<S: AsRef<OsStr>>(&self, args: &[S], input: &Path) -> Ended {
+        let input = File::open(input).expect("the input opens");
+        self.start_with(&mut self.command(args), input.into()).wait(LIMIT)
+    }
+
+    fn start_with(&self, command: &mut Command, input: Stdio) -> Running {
+        Running::start(command, input, &self.dir.path().join("logs"))
     }
 
     /// Process ids of this scene's QEMUs: those that inherited its runtime directory.

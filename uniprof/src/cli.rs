@@ -12,7 +12,7 @@ Examples:
 Exit codes:
   0  done                       3  no such guest, or several that could be meant
   1  failed                     4  the image is not the one that the guest runs
-  2  wrong command line
+  2  wrong command line         5  a --fail-if of `diff` is true
 
 Defaults come from $XDG_CONFIG_HOME/uniprof/config.toml; UNIPROF_* variables go over it, and flags over both.";
 
@@ -40,10 +40,14 @@ pub(crate) enum Command {
     Flame(command::flame::Args),
     /// Top functions, vCPUs, threads, loss and own cost
     Report(command::report::Args),
+    /// Say what changed between two recordings, and how sure that is
+    Diff(command::diff::Args),
     /// Write a profile in another tool's format
     Export(command::export::Args),
     /// Print a guest's console and log lines
     Logs(command::logs::Args),
+    /// Turn addresses into names, in a list or in a text
+    Symbolize(command::symbolize::Args),
     /// Say which images name a recording's addresses
     Symbols(command::symbols::Args),
     /// Write the bundled unikernel's ELF file, with its debug info
@@ -76,10 +80,28 @@ mod tests {
             for line in lines {
                 // Two spaces start the explanation; a shell's part begins at a pipe or a redirection.
                 let end = ["  ", " | ", " > ", " && "].iter().filter_map(|mark| line.find(mark)).min();
+                // As a shell does; no example has a blank inside quotes.
                 let words = line[..end.unwrap_or(line.len())].split_whitespace();
+                let words = words.map(|word| word.trim_matches('\''));
                 let parsed = Cli::try_parse_from(["uniprof"].into_iter().chain(words));
                 assert!(parsed.is_ok(), "uniprof {line}\n{}", parsed.unwrap_err());
             }
+        }
+    }
+
+    /// So is every command in the tables of the guide for people who know perf.
+    #[test]
+    fn the_guide_from_perf_is_true() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/from-perf.md");
+        // A packaged crate lies alone.
+        let Ok(guide) = std::fs::read_to_string(path) else { return };
+        let commands: Vec<&str> =
+            guide.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("uniprof ")).collect();
+        assert!(commands.len() > 20, "{commands:?}");
+        for line in commands {
+            let words = line.split(" < ").next().unwrap_or_default().split_whitespace();
+            let parsed = Cli::try_parse_from(["uniprof"].into_iter().chain(words));
+            assert!(parsed.is_ok(), "uniprof {line}\n{}", parsed.unwrap_err());
         }
     }
 

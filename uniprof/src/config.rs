@@ -18,13 +18,14 @@ use std::str::FromStr;
 use clap::ValueEnum;
 
 use crate::exit::{Exit, Failure};
-use crate::values::{Accel, Hertz, Machine, Placement, Size, Span};
+use crate::values::{Accel, CallGraph, Hertz, Machine, Placement, Size, Span};
 
 /// What the file says; `None` where it says nothing.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Config {
     pub(crate) frequency: Option<Hertz>,
     pub(crate) duration: Option<Span>,
+    pub(crate) call_graph: Option<CallGraph>,
     pub(crate) vcpus: Option<u32>,
     pub(crate) memory: Option<Size>,
     pub(crate) machine: Option<Machine>,
@@ -32,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) ring: Option<Size>,
     pub(crate) accel: Option<Accel>,
     pub(crate) symbols: Option<PathBuf>,
+    /// How large the symbol tables that are kept may be together.
+    pub(crate) cache: Option<Size>,
 }
 
 impl Config {
@@ -68,6 +71,7 @@ impl Config {
         match key {
             "frequency" => self.frequency = Some(parsed(&text)?),
             "duration" => self.duration = Some(parsed(&text)?),
+            "call-graph" => self.call_graph = Some(parsed(&text)?),
             "vcpus" => self.vcpus = Some(text.parse().map_err(|_| format!("`{text}` is no count"))?),
             "memory" => self.memory = Some(parsed(&text)?),
             "machine" => self.machine = Some(chosen(&text)?),
@@ -75,13 +79,15 @@ impl Config {
             "ring" => self.ring = Some(parsed(&text)?),
             "accel" => self.accel = Some(chosen(&text)?),
             "symbols" => self.symbols = Some(text.into()),
+            "cache" => self.cache = Some(parsed(&text)?),
             _ => return Err(format!("no such key; there are {KEYS}")),
         }
         Ok(())
     }
 }
 
-const KEYS: &str = "frequency, duration, vcpus, memory, machine, placement, ring, accel, symbols";
+const KEYS: &str =
+    "frequency, duration, call-graph, vcpus, memory, machine, placement, ring, accel, symbols, cache";
 
 fn parsed<T: FromStr<Err = String>>(text: &str) -> Result<T, String> {
     text.parse()
@@ -113,13 +119,15 @@ mod tests {
 
     #[test]
     fn values_are_written_as_on_the_command_line() {
-        let config =
-            Config::parse("frequency = 199\nduration = \"2m\"\nring = \"64K\"\nmachine = \"microvm\"\n");
+        let config = Config::parse(
+            "frequency = 199\nduration = \"2m\"\nring = \"64K\"\nmachine = \"microvm\"\ncall-graph = \"dwarf\"\n",
+        );
         let config = config.unwrap();
         assert_eq!(config.frequency, Some(Hertz(199)));
         assert_eq!(config.duration, Some("2m".parse().unwrap()));
         assert_eq!(config.ring, Some(Size(64 << 10)));
         assert_eq!(config.machine, Some(Machine::Microvm));
+        assert_eq!(config.call_graph, Some(CallGraph::Dwarf(8192)));
         assert_eq!(config.accel, None);
     }
 
@@ -128,6 +136,7 @@ mod tests {
         assert!(Config::parse("a = 1").unwrap_err().contains("no such key; there are frequency"));
         assert!(Config::parse("machine = \"pc\"").unwrap_err().contains("none of q35, microvm"));
         assert!(Config::parse("ring = \"1M\"\nring =").unwrap_err().starts_with("line 2"));
+        assert!(Config::parse("call-graph = \"lbr\"").unwrap_err().starts_with("call-graph: `lbr`"));
         assert!(Config::parse("frequency = [1]").unwrap_err().contains("array"));
     }
 }

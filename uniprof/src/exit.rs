@@ -14,6 +14,8 @@ pub(crate) enum Exit {
     Target = 3,
     /// The image is not the one that the guest runs.
     Image = 4,
+    /// A rule of `--fail-if` is true.
+    Rule = 5,
 }
 
 impl From<Exit> for ExitCode {

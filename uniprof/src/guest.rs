@@ -1,7 +1,9 @@
 //! What the end of a guest, or of a launch, means for the command that started it.
 
+use std::path::PathBuf;
+
 use uniprof_collector::console::Line;
-use uniprof_collector::guests::GuestsError;
+use uniprof_collector::guests::{GuestEntry, GuestsError, Registry};
 use uniprof_collector::qemu::{Guest, GuestExit, LaunchError};
 
 use crate::exit::{Exit, Failure};
@@ -34,6 +36,19 @@ pub(crate) fn was_told_to_quit(guest: &mut Guest) -> bool {
         .take_events()
         .iter()
         .any(|event| event.name == "SHUTDOWN" && event.data["reason"] == "host-qmp-quit")
+}
+
+/// What the guest of that name runs, if it does: the path that QEMU was started with, as QEMU sees it and as we do.
+pub(crate) fn kernel_files(name: &str) -> Vec<PathBuf> {
+    let guests = Registry::open().and_then(|registry| registry.list()).unwrap_or_default();
+    guests.iter().filter(|guest| guest.name == name).flat_map(kernel_paths).collect()
+}
+
+/// The kernel's file of a guest, first by way of its process: that may have another root directory than ours.
+pub(crate) fn kernel_paths(guest: &GuestEntry) -> Vec<PathBuf> {
+    let root = PathBuf::from(format!("/proc/{}/root", guest.pid));
+    let within = guest.kernel.strip_prefix("/").ok().filter(|_| guest.pid != 0).map(|path| root.join(path));
+    within.into_iter().chain([guest.kernel.clone()]).collect()
 }
 
 /// A launch that failed, with the exit code for it.

@@ -8,6 +8,8 @@ use uniprof_collector::recording::partial_path;
 
 use crate::exit::{Exit, Failure};
 
+/// The word that stands for text on standard input.
+const STDIN: &str = "-";
 /// The word that stands for the embedded recording.
 const SAMPLE: &str = "sample";
 /// How recordings end.
@@ -16,8 +18,10 @@ pub(crate) const EXTENSION: &str = "uniprof";
 /// What there is to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// A recording.
+    /// A recording, or folded stacks.
     File(PathBuf),
+    /// Folded stacks on standard input.
+    Stdin,
     /// The recording inside this binary.
     Sample,
     /// What could be a guest's name: no file is called so.
@@ -29,6 +33,7 @@ impl Input {
     pub(crate) fn choose(word: Option<&str>) -> anyhow::Result<Self> {
         match word {
             Some(SAMPLE) => Ok(Self::Sample),
+            Some(STDIN) => Ok(Self::Stdin),
             // A recording that was cut off is still called FILE.partial.
             Some(word) if Path::new(word).exists() || partial_path(Path::new(word)).exists() => Ok(Self::File(word.into())),
             Some(word) if looks_like_a_file(word) => Err(Failure::error(
@@ -50,6 +55,7 @@ impl Input {
     pub(crate) fn stem(&self) -> String {
         match self {
             Self::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::Stdin => "stdin".into(),
             Self::Sample => SAMPLE.into(),
             Self::Guest(name) => name.clone(),
         }

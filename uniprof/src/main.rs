@@ -6,9 +6,11 @@
 
 mod attachment;
 mod bundled;
+mod cache;
 mod cli;
 mod command;
 mod config;
+mod debuginfod;
 mod exit;
 mod guest;
 mod identity;

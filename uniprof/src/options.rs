@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use uniprof_collector::qemu::LaunchSpec;
 use uniprof_flamegraph::Profile;
+use uniprof_symbolizer::{Cache, Tables};
 
+use crate::cache;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::kernel::Kernel;
@@ -101,9 +103,9 @@ pub(crate) struct Sampling {
     /// Record stacks: always so, for fingers that know perf
     #[arg(short = 'g', hide_short_help = true)]
     _stacks: bool,
-    /// How stacks are found
-    #[arg(long = "call-graph", value_name = "HOW", default_value = "fp", hide_short_help = true)]
-    _call_graph: CallGraph,
+    /// How stacks are found: fp (frame pointers), or dwarf[,BYTES] (unwind tables, from so many bytes of stack) [default: fp]
+    #[arg(long, value_name = "HOW", env = "UNIPROF_CALL_GRAPH", hide_env = true)]
+    call_graph: Option<CallGraph>,
 }
 
 impl Sampling {
@@ -115,6 +117,11 @@ impl Sampling {
     /// The rate in Hz, where one was asked for on this very command line.
     pub(crate) fn asked(&self) -> Option<u32> {
         self.frequency.map(|hertz| hertz.0)
+    }
+
+    /// How stacks are found, where that was said.
+    pub(crate) fn call_graph(&self, config: &Config) -> Option<CallGraph> {
+        self.call_graph.or(config.call_graph)
     }
 
     /// The length, where there is one.
@@ -139,6 +146,27 @@ pub(crate) struct Symbols {
     /// Use an image even if it is not the one that the guest runs
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) cache: SymbolCache,
+}
+
+/// Whether symbol tables are kept.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct SymbolCache {
+    /// Use no symbol tables of earlier runs, and keep none
+    #[arg(long)]
+    no_cache: bool,
+}
+
+impl SymbolCache {
+    /// How names are looked up: with tables from the user's cache, and where there is none with one that is made when many
+    /// addresses are asked for.
+    pub(crate) fn tables(&self, config: &Config) -> Tables {
+        let limit = config.cache.map_or(Cache::DEFAULT_LIMIT, |size| size.0);
+        let folder = cache::symbols().filter(|_| !self.no_cache && limit > 0);
+        let cache = folder.map(|folder| Cache::new(folder).with_limit(limit));
+        Tables { cache, ..Tables::default() }
+    }
 }
 
 impl Symbols {
@@ -161,6 +189,11 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// Whether samples of this vCPU may count.
+    pub(crate) fn takes_vcpu(&self, vcpu: u32) -> bool {
+        self.vcpu.is_empty() || self.vcpu.contains(&vcpu)
+    }
+
     /// The part of the profile that was asked for.
     pub(crate) fn apply<'a>(&self, named: &'a Named) -> anyhow::Result<Cow<'a, Profile>> {
         if self.thread.is_empty() && self.vcpu.is_empty() {
@@ -177,10 +210,9 @@ impl Filter {
             let name = threads.get(&id);
             self.thread.iter().any(|word| Some(word) == name || word.parse() == Ok(id))
         };
-        let shown = named.profile.filter(|owner| {
-            (self.thread.is_empty() || wanted(owner.thread))
-                && (self.vcpu.is_empty() || self.vcpu.contains(&owner.vcpu))
-        });
+        let shown = named
+            .profile
+            .filter(|owner| (self.thread.is_empty() || wanted(owner.thread)) && self.takes_vcpu(owner.vcpu));
         if shown.total().samples == 0 && named.profile.total().samples > 0 {
             let names: Vec<&str> = threads.values().map(String::as_str).collect();
             return Err(Failure::error(
@@ -216,6 +248,10 @@ mod tests {
         assert_eq!(spec.cmdline, ["workload=kv"]);
         assert_eq!(line.sampling.frequency(&config), 199);
         assert_eq!(line.sampling.duration(&config), None);
+        let config = Config { call_graph: Some(CallGraph::Dwarf(8192)), ..config };
+        assert_eq!(line.sampling.call_graph(&config), Some(CallGraph::Dwarf(8192)));
+        let frame_pointers = Line::parse_from(["x", "-g", "--call-graph", "fp"]);
+        assert_eq!(frame_pointers.sampling.call_graph(&config), Some(CallGraph::Fp));
         let plain = Line::parse_from(["x"]);
         assert_eq!(plain.guest.spec(&config, &kernel, &[]).vcpus, 4);
         assert_eq!(plain.guest.spec(&Config::default(), &kernel, &[]).machine, qemu::Machine::Q35);

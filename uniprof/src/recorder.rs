@@ -12,9 +12,10 @@ use uniprof_collector::guests::{GuestEntry, Registry};
 use uniprof_collector::qemu::{Guest, LaunchOptions, LaunchSpec, launch};
 use uniprof_collector::recording::{RecordingFile, SessionInfo};
 use uniprof_collector::session::{RecordOptions, Summary, record_session};
+use uniprof_wire::tables::ControlRequest;
 
 use crate::progress::Progress;
-use crate::values::Classes;
+use crate::values::{CallGraph, Classes};
 use crate::{attachment, guest, identity, options, output};
 
 /// Console lines that may wait to be written.
@@ -28,6 +29,8 @@ pub(crate) struct Job<'a> {
     pub(crate) hz: Option<u32>,
     /// The classes of records that were asked for.
     pub(crate) classes: Option<Classes>,
+    /// How stacks shall be found, where that was said.
+    pub(crate) call_graph: Option<CallGraph>,
     pub(crate) duration: Option<Duration>,
     pub(crate) boot_limit: Duration,
     pub(crate) symbols: &'a options::Symbols,
@@ -39,6 +42,8 @@ impl Job<'_> {
     pub(crate) fn record_new(&self, mut spec: LaunchSpec) -> anyhow::Result<Summary> {
         spec.cmdline.extend(self.hz.map(|hz| format!("uniprof.hz={hz}")));
         spec.cmdline.extend(self.classes.map(|classes| format!("uniprof.classes={}", classes.words())));
+        let bytes = self.call_graph.map(CallGraph::snapshot_bytes).filter(|bytes| *bytes > 0);
+        spec.cmdline.extend(bytes.map(|bytes| format!("uniprof.stack={bytes}")));
         let (lines, console) = crossbeam_channel::bounded(CONSOLE);
         let sinks = Sinks { lines: Some(lines), copy: None };
         let launching = LaunchOptions { console: sinks, cancel: self.cancel.clone() };
@@ -105,8 +110,7 @@ impl Job<'_> {
         session.requested_hz = self.hz;
         let symbols = identity::attach_image(&mut session, observed, attached, self.symbols)?;
         let mut file = RecordingFile::create(&self.output, &session)?;
-        if let Some(packed) = symbols {
-            let name = format!("{}{}.zst", attachment::FOLDER, session.kernel);
+        for (name, packed) in symbols {
             file.attach(&name, attachment::MEDIA_TYPE, &packed, session.started_ns)?;
         }
         let options = RecordOptions {
@@ -123,18 +127,42 @@ impl Job<'_> {
         for remark in &summary.remarks {
             output::say(format_args!("uniprof: {remark}"));
         }
+        self.tell_short_snapshots(&summary);
         Ok(summary)
     }
 
-    /// Asks the guest for the rate and the classes, for as long as what is returned lives. (A guest that is started
+    /// Says so where samples came with less of the stack than was asked for.
+    fn tell_short_snapshots(&self, summary: &Summary) {
+        let asked = self.call_graph.map_or(0, CallGraph::snapshot_bytes);
+        let Some(tables) = summary.ledger.tables().filter(|_| asked > 0) else { return };
+        let ticked = tables.vcpus.iter().filter(|vcpu| vcpu.ticks > 0);
+        match ticked.map(|vcpu| vcpu.snapshot_bytes).max() {
+            Some(0) => output::say(format_args!(
+                "uniprof: the guest found stacks by frame pointers: its kernel hands over too few registers for \
+                 --call-graph dwarf (it calls `tick`, not `tick_with_registers`)"
+            )),
+            Some(granted) if granted < asked => output::say(format_args!(
+                "uniprof: samples took along {granted} bytes of stack, not {asked}: more do not fit its rings; try a \
+                 larger --ring"
+            )),
+            _ => {}
+        }
+    }
+
+    /// Asks the guest for the rate, the classes and snapshots of the stack, for as long as what is returned lives. (A guest that is started
     /// here has also been told on its command line, so that it is right from the first tick; a kernel that knows no
     /// such word gets it from here.)
     fn ask(&self, entry: &GuestEntry, attached: &Attached) -> Option<Control> {
-        if self.hz.is_none() && self.classes.is_none() {
+        let wanted = ControlRequest {
+            rate: self.hz.unwrap_or(0),
+            classes: self.classes.map_or(0, |classes| classes.0),
+            snapshot_bytes: self.call_graph.map_or(0, CallGraph::snapshot_bytes),
+            ..ControlRequest::default()
+        };
+        if wanted == ControlRequest::default() {
             return None;
         }
-        let classes = self.classes.map_or(0, |classes| classes.0);
-        match Control::request(entry, &attached.region, self.hz.unwrap_or(0), classes) {
+        match Control::request(entry, &attached.region, wanted) {
             Ok(request) => Some(request),
             Err(error) => {
                 output::say(format_args!("uniprof: {error}; it goes on at its own rate"));

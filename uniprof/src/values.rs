@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use uniprof_collector::qemu;
-use uniprof_wire::record::Class;
+use uniprof_wire::record::{Class, MAX_SNAPSHOT_BYTES};
 
 /// Samples per second and vCPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,11 +62,52 @@ impl FromStr for Classes {
     }
 }
 
-/// How stacks are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// How stacks are found: `fp`, `dwarf`, `dwarf,BYTES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallGraph {
-    /// By frame pointers; the caller of a leaf function by its unwind table
+    /// By frame pointers, in the guest; the caller of a leaf function by its unwind table.
     Fp,
+    /// By unwind tables, here: every sample takes along its registers and at most so many bytes of its stack.
+    Dwarf(u32),
+}
+
+impl CallGraph {
+    /// What perf takes.
+    const USUAL_BYTES: u32 = 8192;
+
+    /// Bytes of stack that a sample takes along.
+    pub(crate) fn snapshot_bytes(self) -> u32 {
+        match self {
+            Self::Fp => 0,
+            Self::Dwarf(bytes) => bytes,
+        }
+    }
+}
+
+impl FromStr for CallGraph {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = match text.split_once(',') {
+            None if text == "fp" => return Ok(Self::Fp),
+            None if text == "dwarf" => return Ok(Self::Dwarf(Self::USUAL_BYTES)),
+            Some(("dwarf", bytes)) => bytes,
+            _ => {
+                return Err(format!(
+                    "`{text}` is no way to find stacks; there are fp, dwarf and dwarf,BYTES"
+                ));
+            }
+        };
+        match bytes.parse::<Size>() {
+            Ok(Size(bytes)) if bytes <= MAX_SNAPSHOT_BYTES.into() => {
+                // Stacks consist of words; perf rounds up, too.
+                Ok(Self::Dwarf((bytes as u32).next_multiple_of(8)))
+            }
+            _ => {
+                Err(format!("`{bytes}` is no size of a stack snapshot; 8 to {MAX_SNAPSHOT_BYTES} bytes are"))
+            }
+        }
+    }
 }
 
 /// A length of time: `10`, `10s`, `500ms`, `2m`, `1h`.
@@ -131,7 +172,8 @@ fn split_unit(text: &str) -> (&str, &str) {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Image {
     pub(crate) file: PathBuf,
-    pub(crate) bias: u64,
+    /// `None` where that is for the guest to say.
+    pub(crate) bias: Option<u64>,
 }
 
 impl FromStr for Image {
@@ -139,15 +181,20 @@ impl FromStr for Image {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((file, bias)) = text.rsplit_once('@') else {
-            return Ok(Self { file: text.into(), bias: 0 });
+            return Ok(Self { file: text.into(), bias: None });
         };
-        let digits = bias.strip_prefix("0x");
-        let parsed = digits.map_or_else(|| bias.parse(), |digits| u64::from_str_radix(digits, 16));
-        match parsed {
-            Ok(bias) => Ok(Self { file: file.into(), bias }),
-            Err(_) => Err(format!("`{bias}` is no load bias; write one like app.elf@0x10000000")),
-        }
+        let bias =
+            hexadecimal(bias).map_err(|reason| format!("{reason}; write one like app.elf@0x10000000"))?;
+        Ok(Self { file: file.into(), bias: Some(bias) })
     }
+}
+
+/// A load bias: hexadecimal, with or without `0x`.
+pub(crate) fn hexadecimal(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let fine = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let value = fine.then(|| u64::from_str_radix(digits, 16).ok()).flatten();
+    value.ok_or_else(|| format!("`{text}` is no load bias in hexadecimal"))
 }
 
 /// What kind of machine QEMU emulates.
@@ -252,9 +299,25 @@ mod tests {
     }
 
     #[test]
+    fn call_graphs_are_written_as_for_perf() {
+        assert_eq!("fp".parse(), Ok(CallGraph::Fp));
+        assert_eq!("dwarf".parse(), Ok(CallGraph::Dwarf(8192)));
+        assert_eq!("dwarf,1001".parse(), Ok(CallGraph::Dwarf(1008)));
+        assert_eq!("dwarf,32K".parse(), Ok(CallGraph::Dwarf(32768)));
+        for text in ["dwarf,", "dwarf,0", "dwarf,32769", "dwarf,-8", "dwarf,8,8"] {
+            let refused = text.parse::<CallGraph>().unwrap_err();
+            assert!(refused.contains("8 to 32768"), "{refused}");
+        }
+        for text in ["", "lbr", "fp,8192", "DWARF"] {
+            let refused = text.parse::<CallGraph>().unwrap_err();
+            assert!(refused.contains("fp, dwarf and dwarf,BYTES"), "{refused}");
+        }
+    }
+
+    #[test]
     fn images_with_and_without_bias() {
-        assert_eq!("a@b/k.elf@0x1000".parse(), Ok(Image { file: "a@b/k.elf".into(), bias: 0x1000 }));
-        assert_eq!("k.elf".parse(), Ok(Image { file: "k.elf".into(), bias: 0 }));
+        assert_eq!("a@b/k.elf@0x1000".parse(), Ok(Image { file: "a@b/k.elf".into(), bias: Some(0x1000) }));
+        assert_eq!("k.elf".parse(), Ok(Image { file: "k.elf".into(), bias: None }));
         assert!("k.elf@zero".parse::<Image>().is_err());
     }
 }

@@ -56,4 +56,4 @@ pub mod tables;
 pub mod text;
 
 /// Version of everything in this crate; a reader refuses a region of another version and names both.
-pub const WIRE_VERSION: u32 = 1;
+pub const WIRE_VERSION: u32 = 2;

@@ -13,6 +13,7 @@
 //!  Switch      from:32 │ to:32                                   reason
 //!  Log         thread:32 │ bytes:32                              UTF-8, zero-padded
 //!  Thread      thread:32 │ action:8 │ 0:8 │ name bytes:16        entry, stack low, stack high, name…
+//!  Snapshot    thread:32 │ 0:16 │ stack words:16                rip rsp rbp rbx r12 r13 r14 r15 weight missed stack end  stack…
 //!  Padding     (header only; its length reaches to the end of the sub-buffer)
 //! ```
 //!
@@ -20,17 +21,19 @@
 //! padding at least one.
 
 mod block;
+mod sample;
 
 use crate::address::GuestVirtual;
 use crate::text;
 
 pub use crate::text::Text;
 pub use block::{Found, Records};
+pub use sample::{
+    MAX_FRAMES, MAX_SNAPSHOT_BYTES, Registers, SNAPSHOT_HEAD, SampleRecord, SnapshotRecord, WalkEnd,
+};
 
 /// Number of classes under which records are counted.
 pub const CLASSES: usize = 8;
-/// Most frames of one sample.
-pub const MAX_FRAMES: usize = 128;
 /// Most arguments of one event or span.
 pub const MAX_ARGS: usize = 16;
 /// Longest log line in bytes; longer ones are cut by the guest.
@@ -63,6 +66,8 @@ pub enum Kind {
     Log = 8,
     /// [`ThreadRecord`]
     Thread = 9,
+    /// [`SnapshotRecord`]
+    Snapshot = 10,
 }
 
 impl Kind {
@@ -77,6 +82,7 @@ impl Kind {
             7 => Self::Counter,
             8 => Self::Log,
             9 => Self::Thread,
+            10 => Self::Snapshot,
             _ => return None,
         })
     }
@@ -85,7 +91,7 @@ impl Kind {
     #[must_use]
     pub const fn class(self) -> Class {
         match self {
-            Self::Sample => Class::Sample,
+            Self::Sample | Self::Snapshot => Class::Sample,
             Self::Event => Class::Event,
             Self::SpanBegin | Self::SpanEnd => Class::Span,
             Self::Switch => Class::Switch,
@@ -152,48 +158,6 @@ impl Class {
     pub const fn bit(self) -> u64 {
         1 << self as u8
     }
-}
-
-/// Where and why a frame-pointer walk ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum WalkEnd {
-    /// At the thread's entry: the chain ended with a zero frame pointer or return address.
-    Root = 0,
-    /// The next frame pointer lay outside the thread's stack.
-    OutsideStack = 1,
-    /// The next frame pointer was not above the last one, or not aligned.
-    NotRising = 2,
-    /// After [`MAX_FRAMES`].
-    Depth = 3,
-    /// No stack bounds were known, so nothing was walked.
-    NoStack = 4,
-}
-
-/// Where a CPU was, and how it came there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SampleRecord<'a> {
-    /// When.
-    pub tsc: u64,
-    /// On which thread; 0 outside threads.
-    pub thread: u32,
-    /// Interrupted instruction.
-    pub rip: u64,
-    /// Stack pointer then.
-    pub rsp: u64,
-    /// Frame pointer then.
-    pub rbp: u64,
-    /// TSC ticks of busy vCPU time since the previous sample of this vCPU, or since sampling was last off: what the sample
-    /// stands for.
-    pub weight: u64,
-    /// Ticks that should have come since the previous one and did not.
-    pub missed: u32,
-    /// Why the walk ended.
-    pub end: WalkEnd,
-    /// Words of the stack from `rsp` up, at most 255.
-    pub stack: &'a [u64],
-    /// Return addresses that the frame-pointer walk found, innermost first, at most [`MAX_FRAMES`].
-    pub frames: &'a [u64],
 }
 
 /// An event, or the beginning of a span.
@@ -321,6 +285,8 @@ impl core::fmt::Debug for ThreadRecord<'_> {
 pub enum Record<'a> {
     /// A CPU sample.
     Sample(SampleRecord<'a>),
+    /// A CPU sample whose stack the host unwinds.
+    Snapshot(SnapshotRecord<'a>),
     /// A trace event.
     Event(EventRecord<'a>),
     /// A span opened.
@@ -378,6 +344,7 @@ impl<'a> Record<'a> {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Sample(_) => Kind::Sample,
+            Self::Snapshot(_) => Kind::Snapshot,
             Self::Event(_) => Kind::Event,
             Self::SpanBegin(_) => Kind::SpanBegin,
             Self::SpanEnd(_) => Kind::SpanEnd,
@@ -393,6 +360,7 @@ impl<'a> Record<'a> {
     pub const fn tsc(&self) -> u64 {
         match self {
             Self::Sample(r) => r.tsc,
+            Self::Snapshot(r) => r.tsc,
             Self::Event(r) | Self::SpanBegin(r) => r.tsc,
             Self::SpanEnd(r) => r.tsc,
             Self::Switch(r) => r.tsc,
@@ -408,6 +376,7 @@ impl<'a> Record<'a> {
     pub const fn payload_words(&self) -> usize {
         match self {
             Self::Sample(r) => 7 + r.stack.len() + r.frames.len(),
+            Self::Snapshot(r) => 1 + SNAPSHOT_HEAD + r.stack.len(),
             Self::Event(r) | Self::SpanBegin(r) => 2 + r.args.len(),
             Self::SpanEnd(_) | Self::Counter(_) | Self::Switch(_) => 3,
             Self::Log(r) => 2 + text::words_for(r.text.len()),
@@ -426,6 +395,10 @@ impl<'a> Record<'a> {
                 put(1, &[pair(r.thread, shape), r.rip, r.rsp, r.rbp, r.weight, u64::from(r.missed)]);
                 put(7, r.stack);
                 put(7 + r.stack.len(), r.frames);
+            }
+            Self::Snapshot(r) => {
+                put(1, &r.head(r.stack.len()));
+                put(1 + SNAPSHOT_HEAD, r.stack);
             }
             Self::Event(r) | Self::SpanBegin(r) => {
                 put(1, &[pair(r.site, r.thread)]);
@@ -464,7 +437,8 @@ impl<'a> Record<'a> {
         let (site, thread) = (low(shape), high(shape));
         Ok(match kind {
             Kind::Padding => return Err(BadRecord::Kind),
-            Kind::Sample => Self::Sample(decode_sample(tsc, shape, rest)?),
+            Kind::Sample => Self::Sample(SampleRecord::decode(tsc, shape, rest)?),
+            Kind::Snapshot => Self::Snapshot(SnapshotRecord::decode(tsc, shape, rest)?),
             Kind::Event => Self::Event(EventRecord { tsc, site, thread, args: args()? }),
             Kind::SpanBegin => Self::SpanBegin(EventRecord { tsc, site, thread, args: args()? }),
             Kind::SpanEnd => Self::SpanEnd(SpanEndRecord { tsc, site, thread, begin: three()? }),
@@ -480,37 +454,6 @@ impl<'a> Record<'a> {
             Kind::Thread => Self::Thread(decode_thread(tsc, shape, rest)?),
         })
     }
-}
-
-fn decode_sample(tsc: u64, shape: u64, rest: &[u64]) -> Result<SampleRecord<'_>, BadRecord> {
-    let [rip, rsp, rbp, weight, missed, rest @ ..] = rest else { return Err(BadRecord::Length) };
-    let counts = high(shape);
-    let (stack_words, frames) = ((counts >> 8 & 0xff) as usize, (counts >> 16) as usize);
-    if frames > MAX_FRAMES || rest.len() != stack_words + frames {
-        return Err(BadRecord::Length);
-    }
-    let (stack, frames) = rest.split_at(stack_words);
-    let end = match counts & 0xff {
-        0 => WalkEnd::Root,
-        1 => WalkEnd::OutsideStack,
-        2 => WalkEnd::NotRising,
-        3 => WalkEnd::Depth,
-        4 => WalkEnd::NoStack,
-        _ => return Err(BadRecord::Payload),
-    };
-    let missed = u32::try_from(*missed).map_err(|_| BadRecord::Payload)?;
-    Ok(SampleRecord {
-        tsc,
-        thread: low(shape),
-        rip: *rip,
-        rsp: *rsp,
-        rbp: *rbp,
-        weight: *weight,
-        missed,
-        end,
-        stack,
-        frames,
-    })
 }
 
 fn decode_thread(tsc: u64, shape: u64, rest: &[u64]) -> Result<ThreadRecord<'_>, BadRecord> {

@@ -90,6 +90,8 @@ pub enum VcpuField {
     Classes = 10,
     /// TSC at which the current idle time began, 0 while busy.
     IdleSince = 11,
+    /// Bytes of stack that a sample takes along at most, as of the latest tick; 0 where the guest walks frame pointers itself.
+    SnapshotBytes = 12,
 }
 
 /// Running totals of one vCPU.
@@ -119,6 +121,9 @@ pub struct VcpuStats {
     pub classes: u64,
     /// TSC at which the current idle time began, 0 while busy.
     pub idle_since: u64,
+    /// Bytes of stack that a sample takes along at most, as of the latest tick; 0 where the guest walks frame pointers itself: because
+    /// nobody asked for more, or because its kernel hands over too few registers.
+    pub snapshot_bytes: u32,
 }
 
 impl VcpuStats {
@@ -139,6 +144,7 @@ impl VcpuStats {
             rate: field(VcpuField::Rate) as u32,
             classes: field(VcpuField::Classes),
             idle_since: field(VcpuField::IdleSince),
+            snapshot_bytes: field(VcpuField::SnapshotBytes) as u32,
         }
     }
 
@@ -416,8 +422,8 @@ impl CrashRecord {
     }
 }
 
-/// What one collector asks of the guest. The guest serves the highest rate and the union of the classes of
-/// all requests whose lease lives.
+/// What one collector asks of the guest. The guest serves the highest rate, the union of the classes and the longest
+/// snapshots of all requests whose lease lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ControlRequest {
     /// Who asks: any number but 0 that no other collector uses.
@@ -430,24 +436,32 @@ pub struct ControlRequest {
     pub rate: u32,
     /// Classes wanted, a bit each.
     pub classes: u64,
+    /// Bytes of stack that each sample shall take along, for the host to unwind; 0: return addresses that the guest finds by
+    /// frame pointers. The guest caps it.
+    pub snapshot_bytes: u32,
 }
 
 impl ControlRequest {
+    /// Words of a slot that are in use, with the sequence word.
+    pub const WORDS: usize = 7;
+
     /// The slot's words after the sequence word.
     #[must_use]
-    pub fn to_words(&self) -> [u64; 5] {
-        [self.owner, self.renewals, self.lease_ms.into(), self.rate.into(), self.classes]
+    pub fn to_words(&self) -> [u64; Self::WORDS - 1] {
+        let Self { owner, renewals, lease_ms, rate, classes, snapshot_bytes } = *self;
+        [owner, renewals, lease_ms.into(), rate.into(), classes, snapshot_bytes.into()]
     }
 
-    /// From the first six words of the slot.
+    /// From the first words of the slot.
     #[must_use]
-    pub fn from_words(words: &[u64; 6]) -> Slot<Self> {
+    pub fn from_words(words: &[u64; Self::WORDS]) -> Slot<Self> {
         let entry = Self {
             owner: words[1],
             renewals: words[2],
             lease_ms: words[3] as u32,
             rate: words[4] as u32,
             classes: words[5] & ((1 << CLASSES) - 1),
+            snapshot_bytes: words[6] as u32,
         };
         if entry.owner == 0 { Slot::Empty } else { slot(words[0], entry) }
     }
@@ -502,7 +516,8 @@ mod tests {
         };
         assert_eq!(CrashRecord::from_words(&with_sequence(2, &crash.to_words())), Slot::Whole(crash));
 
-        let request = ControlRequest { owner: 1, renewals: 2, lease_ms: 3, rate: 4, classes: 5 };
+        let request =
+            ControlRequest { owner: 1, renewals: 2, lease_ms: 3, rate: 4, classes: 5, snapshot_bytes: 6 };
         assert_eq!(ControlRequest::from_words(&with_sequence(2, &request.to_words())), Slot::Whole(request));
     }
 }

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use uniprof_wire::address::GuestVirtual;
 use uniprof_wire::record::{
     CounterRecord, EventRecord, LogRecord, MAX_ARGS, MAX_FRAMES, MAX_LOG_BYTES, MAX_NAME_BYTES, Record,
-    Records, SampleRecord, SpanEndRecord, SwitchReason, SwitchRecord, Text, ThreadAction, ThreadRecord,
-    WalkEnd,
+    Records, Registers, SampleRecord, SnapshotRecord, SpanEndRecord, SwitchReason, SwitchRecord, Text,
+    ThreadAction, ThreadRecord, WalkEnd,
 };
 use uniprof_wire::ring::{self, Block, RingGeometry, Source, Writer};
 
@@ -26,6 +26,12 @@ struct Owned {
 }
 
 impl Owned {
+    fn registers(&self) -> Registers {
+        let word = |i| self.more.get(i).copied().unwrap_or(self.tsc ^ i as u64);
+        let [rip, rsp, rbp, rbx, r12, r13, r14, r15] = std::array::from_fn(word);
+        Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 }
+    }
+
     fn record(&self) -> Record<'_> {
         let &Self { tsc, thread, .. } = self;
         let site = self.number;
@@ -52,6 +58,15 @@ impl Owned {
             4 => Record::Switch(SwitchRecord { tsc, from: thread, to: site, reason: SwitchReason::Blocked }),
             5 => Record::Counter(CounterRecord { tsc, site, thread, value }),
             6 => Record::Log(LogRecord { tsc, thread, text: Text::Bytes(&self.text) }),
+            7 => Record::Snapshot(SnapshotRecord {
+                tsc,
+                thread,
+                registers: self.registers(),
+                weight: value,
+                missed: site,
+                stack_end: !tsc,
+                stack: &self.words,
+            }),
             _ => Record::Thread(ThreadRecord {
                 tsc,
                 thread,
@@ -70,7 +85,7 @@ impl Owned {
 
 prop_compose! {
     fn owned()(
-        kind in 0u8..8,
+        kind in 0u8..9,
         tsc: u64,
         thread: u32,
         number: u32,

@@ -2,6 +2,7 @@
 //!
 //! No dependency, so that the first command on a fresh checkout starts to do something within a second.
 
+mod consumers;
 mod setup;
 mod step;
 mod tasks;

@@ -6,40 +6,71 @@ use std::process::{Command, Stdio};
 
 use crate::step;
 
-const QEMU: &str = "qemu-system-x86_64";
-/// `seabios` and the PVH option ROM come as dependencies of this package.
-const QEMU_PACKAGE: &str = "qemu-system-x86";
+/// A program, or the path of a file, and the Debian package that has it.
+type Program = (&'static str, &'static str);
 
-/// Makes sure that QEMU is there: installs it, or says which command does.
-pub(crate) fn qemu(yes: bool) -> Result<(), String> {
-    if find(QEMU).is_some() {
+/// What boots a guest. `seabios` and the PVH option ROM come as dependencies of the package.
+pub(crate) const GUEST: &[Program] = &[("qemu-system-x86_64", "qemu-system-x86")];
+
+/// What the tests run. Chromium opens what `uniprof flame` writes; `addr2line` is asked what it says of libc.
+pub(crate) const TESTS: &[Program] = &[
+    GUEST[0],
+    ("chromium", "chromium"),
+    ("addr2line", "binutils"),
+    // What makes programs to be asked about, and debug files of every kind.
+    ("gcc", "gcc"),
+    ("g++", "g++"),
+    ("dwz", "dwz"),
+    ("llvm-dwp", "llvm"),
+    ("xz", "xz-utils"),
+    ("/usr/lib/debug/.build-id", "libc6-dbg"),
+    // Says what stacks are like; programs of two compilers are asked about.
+    ("gdb", "gdb"),
+    ("clang", "clang"),
+    // What reads exports: pprof comes with Go, others from PyPI and npm (see `consumers`).
+    ("go", "golang-go"),
+    ("/usr/bin/python3", "python3"),
+    ("/usr/bin/pip3", "python3-pip"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+];
+
+/// Makes sure that these programs are there: installs them, or says which command does.
+pub(crate) fn programs(needed: &[Program], yes: bool) -> Result<(), String> {
+    let missing: Vec<&Program> = needed.iter().filter(|(program, _)| find(program).is_none()).collect();
+    if missing.is_empty() {
         return Ok(());
     }
+    let names = missing.iter().map(|(program, _)| *program).collect::<Vec<_>>().join(", ");
+    let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
     if find("apt-get").is_none() {
         return Err(format!(
-            "{QEMU} is missing and this system has no apt-get: install QEMU for x86_64 with its package manager"
+            "{names}: missing, and this system has no apt-get: install them with its package manager"
         ));
     }
     let root = is_root();
     let prefix = if root { "" } else { "sudo " };
     let by_hand = format!(
-        "{prefix}apt-get update && {prefix}apt-get install -y --no-install-recommends {QEMU_PACKAGE}"
+        "{prefix}apt-get update && {prefix}apt-get install -y --no-install-recommends {}",
+        packages.join(" ")
     );
     if !root && find("sudo").is_none() {
-        return Err(format!("{QEMU} is missing; as root, run: {}", by_hand.replace("sudo ", "")));
+        return Err(format!("{names}: missing; as root, run: {}", by_hand.replace("sudo ", "")));
     }
-    if !yes && !agreed(&by_hand) {
-        return Err(format!("{QEMU} is missing; install it with: {by_hand}\n       or let `--yes` do that"));
+    if !yes && !agreed(&names, &by_hand) {
+        return Err(format!("{names}: missing; install with: {by_hand}\n       or let `--yes` do that"));
     }
     step::run("apt-get update", &mut apt(root, &["update"]))
         .and_then(|()| {
-            let args = ["install", "-y", "--no-install-recommends", QEMU_PACKAGE];
+            let args = [&["install", "-y", "--no-install-recommends"], &packages[..]].concat();
             step::run("apt-get install", &mut apt(root, &args))
         })
         .map_err(|reason| format!("{reason}; by hand: {by_hand}"))?;
-    match find(QEMU) {
-        Some(_) => Ok(()),
-        None => Err(format!("{QEMU_PACKAGE} is installed, but {QEMU} is still not in PATH")),
+    match missing.iter().find(|(program, _)| find(program).is_none()) {
+        Some((program, package)) => {
+            Err(format!("{package} is installed, but {program} is still not in PATH"))
+        }
+        None => Ok(()),
     }
 }
 
@@ -76,11 +107,11 @@ fn apt(root: bool, args: &[&str]) -> Command {
 }
 
 /// Asks on a terminal; without one the answer is no.
-fn agreed(command: &str) -> bool {
+pub(crate) fn agreed(names: &str, command: &str) -> bool {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return false;
     }
-    eprint!("{QEMU} is missing. Run this now?\n  {command}\n[y/N] ");
+    eprint!("{names}: missing. Run this now?\n  {command}\n[y/N] ");
     let mut answer = String::new();
     std::io::stderr().flush().is_ok()
         && std::io::stdin().lock().read_line(&mut answer).is_ok()
@@ -102,5 +133,5 @@ fn succeeds(command: &mut Command) -> bool {
 
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.exists())
 }

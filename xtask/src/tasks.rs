@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::setup;
 use crate::step::{cargo, root, run, run_last};
+use crate::{consumers, setup};
 
 /// Everything that must pass before a change is good. Cheap checks come first; the end-to-end tests come last,
 /// so that their summary is the end of the output.
 pub(crate) fn test(yes: bool) -> Result<(), String> {
-    setup::qemu(yes)?;
+    setup::programs(setup::TESTS, yes)?;
     setup::rust_components()?;
+    consumers::install(&target_dir().join("consumers"), yes)?;
     let kernel = root().join("sample-kernel");
     run("format", &mut cargo(root(), &["fmt", "--all", "--check"]))?;
     run("format, sample kernel", &mut cargo(&kernel, &["fmt", "--all", "--check"]))?;
@@ -35,14 +36,14 @@ pub(crate) fn test(yes: bool) -> Result<(), String> {
 
 /// Builds the binary and runs `uniprof demo` with it.
 pub(crate) fn demo(yes: bool, args: &[String]) -> Result<(), String> {
-    setup::qemu(yes)?;
+    setup::programs(setup::GUEST, yes)?;
     let binary = build_uniprof()?;
     run_last("uniprof demo", Command::new(binary).arg("demo").args(args))
 }
 
 /// Records the embedded sample anew, through the public command line like any other recording.
 pub(crate) fn sample(yes: bool) -> Result<(), String> {
-    setup::qemu(yes)?;
+    setup::programs(setup::GUEST, yes)?;
     let binary = build_uniprof()?;
     let file = root().join("uniprof/assets/sample.uniprof");
     // Without events, which are most of what this workload writes: the file is part of every checkout and every binary.

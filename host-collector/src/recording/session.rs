@@ -21,6 +21,8 @@ pub struct SessionInfo {
     pub build_id: Option<String>,
     /// A hash of the image's text in hexadecimal, for images without a build-id.
     pub text_identity: Option<String>,
+    /// What of the guest's address space is which image, as far as that was known when the recording began.
+    pub images: Vec<LoadedImage>,
     /// The region's boot id.
     pub boot_id: u64,
     /// The guest's architecture.
@@ -54,6 +56,22 @@ pub struct SessionInfo {
     /// Anything else.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,
+}
+
+/// An ELF image in the guest's address space.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LoadedImage {
+    /// A name for people.
+    pub name: String,
+    /// Its build-id in hexadecimal.
+    pub build_id: Option<String>,
+    /// Its first address, and the one after its last.
+    pub range: (u64, u64),
+    /// Guest-virtual less link-time address, modulo 2^64.
+    pub bias: u64,
+    /// Who says so: `guest` (the region's image table), `text` (guest memory was compared).
+    pub found: String,
 }
 
 /// The host that a recording was made on.

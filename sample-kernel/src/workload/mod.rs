@@ -4,6 +4,7 @@ mod burst;
 mod deep;
 mod idle;
 mod kv;
+mod nofp;
 mod ratio;
 
 use alloc::format;
@@ -20,10 +21,11 @@ pub(crate) enum Workload {
     Deep,
     Burst,
     Idle,
+    Nofp,
 }
 
 impl Workload {
-    pub(crate) const NAMES: &str = "ratio, kv, deep, burst, idle";
+    pub(crate) const NAMES: &str = "ratio, kv, deep, burst, idle, nofp";
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -32,6 +34,7 @@ impl Workload {
             "deep" => Self::Deep,
             "burst" => Self::Burst,
             "idle" => Self::Idle,
+            "nofp" => Self::Nofp,
             _ => return None,
         })
     }
@@ -40,13 +43,14 @@ impl Workload {
 /// Runs the workload on vCPUs 0 to `vcpus - 1` to its end.
 pub(crate) fn run(options: &Options, vcpus: u32) {
     match options.workload {
-        Workload::Ratio => ratio::run(vcpus, Deadline::after(options.seconds)),
+        Workload::Ratio => ratio::run(vcpus, options.shares, Deadline::after(options.seconds)),
         Workload::Kv => kv::run(vcpus, options.requests, Deadline::after(options.seconds)),
         Workload::Deep => deep::run(vcpus, Deadline::after(options.seconds)),
         Workload::Burst => {
             burst::run(vcpus, Deadline::after(options.seconds.or(Some(burst::DEFAULT_SECONDS))))
         }
         Workload::Idle => idle::run(vcpus, Deadline::after(options.seconds)),
+        Workload::Nofp => nofp::run(vcpus, Deadline::after(options.seconds)),
     }
 }
 

@@ -25,16 +25,17 @@ pub(crate) struct Built {
 
 impl Built {
     pub(crate) fn new(name: &str, source: &str, flags: &[&str]) -> Self {
+        Self::with("gcc", name, source, flags)
+    }
+
+    /// The same by another compiler.
+    pub(crate) fn with(compiler: &str, name: &str, source: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join(name);
         std::fs::write(&file, source).expect("the source is written");
         let path = folder.path().join("image.elf");
-        gcc(
-            folder.path(),
-            &[&["-static", "-nostdlib", "-nostartfiles", "-no-pie", "-fno-pic", "-o"], flags],
-            &path,
-            &file,
-        );
+        let fixed = ["-static", "-nostdlib", "-nostartfiles", "-no-pie", "-fno-pic", "-o"];
+        compile(compiler, folder.path(), &[&fixed, flags], &path, &file);
         Self { _folder: folder, path }
     }
 
@@ -43,13 +44,26 @@ impl Built {
     }
 
     pub(crate) fn image(&self) -> Arc<Image> {
-        Arc::new(load(&self.path).expect("GCC makes an image"))
+        Arc::new(self.image_alone())
+    }
+
+    pub(crate) fn image_alone(&self) -> Image {
+        load(&self.path).expect("GCC makes an image")
     }
 }
 
-fn gcc(folder: &Path, flags: &[&[&str]; 2], out: &Path, source: &Path) {
-    let mut command = Command::new("gcc");
+fn compile(compiler: &str, folder: &Path, flags: &[&[&str]; 2], out: &Path, source: &Path) {
+    let mut command = Command::new(compiler);
     command.current_dir(folder).args(flags[0]).arg(out).args(flags[1]).arg(source);
-    let output = command.output().expect("gcc runs; `apt-get install gcc`");
+    let output = command.output().unwrap_or_else(|error| panic!("{compiler}: {error}; `cargo xtask setup`"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What `objcopy` makes of a file.
+pub(crate) fn objcopy(file: &Path, flags: &[&str]) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("out.elf");
+    let status = Command::new("objcopy").args(flags).arg(file).arg(&out).status();
+    assert!(status.expect("objcopy runs; `apt-get install binutils`").success());
+    std::fs::read(out).expect("objcopy wrote it")
 }

@@ -24,7 +24,7 @@ use super::{flame, record};
 use crate::bundled;
 use crate::input::Input;
 use crate::kernel::Kernel;
-use crate::profile::{self, Named};
+use crate::profile::{self, Named, Times};
 use crate::recorder::Job;
 use crate::values::Span;
 use crate::{interrupt, options, output};
@@ -69,6 +69,7 @@ fn record_and_draw(args: &Args, kernel: &Kernel) -> anyhow::Result<()> {
         output: recording.clone(),
         hz: Some(HZ),
         classes: None,
+        call_graph: None,
         duration: Some(args.duration.0),
         boot_limit: options::BOOT_LIMIT.0,
         symbols: &symbols,
@@ -81,7 +82,7 @@ fn record_and_draw(args: &Args, kernel: &Kernel) -> anyhow::Result<()> {
     };
     let summary = job.record_new(spec)?;
     output::say(format_args!("wrote {}: {}", recording.display(), record::outcome(&summary)));
-    let named = profile::read(&Input::File(recording.clone()), &symbols)?;
+    let named = profile::read(&Input::File(recording.clone()), &symbols, Times::Summed)?;
     flame::draw(&named, &named.profile, &picture, &SvgOptions::default())?;
     output::say(format_args!("{}", flame::summary(&named.profile, &picture)));
     print(&named, &recording, &picture)

@@ -1,55 +1,185 @@
-//! `uniprof export`: a profile in another tool's format.
+//! `uniprof export`: a profile in another tool's format. What each of them holds is in `docs/exports.md`.
 //!
 //! ```text
+//! $ uniprof export r.uniprof --format pprof
+//! wrote r.pb.gz: 12248 samples; next: go tool pprof -http=: r.pb.gz
 //! $ uniprof export r.uniprof --format folded | grep ratio_ten | cut -d';' -f1,6-
 //! ratio-0;uniprof_sample_kernel::workload::ratio::round;ratio_ten 2
 //! ratio-0;uniprof_sample_kernel::workload::ratio::round;ratio_ten;uniprof_sample_kernel::workload::ratio::unit (inlined) 3
 //! …
 //! ```
 
-use std::path::PathBuf;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use uniprof_flamegraph::{Measure, folded};
+use uniprof_flamegraph::{
+    Measure, Profile, RenderError, Title, firefox, folded, json, perf_script, perfetto, pprof, speedscope,
+};
 
+use crate::exit::{Exit, Failure};
 use crate::input::Input;
-use crate::{options, output, profile};
+use crate::profile::{self, Times};
+use crate::{options, output};
 
 const EXAMPLES: &str = "\
 Examples:
-  uniprof export --format folded -o r.folded
-  uniprof export sample --format folded | inferno-flamegraph > sample.svg";
+  uniprof export sample --format folded | inferno-flamegraph > sample.svg
+  uniprof export r.uniprof --format pprof && go tool pprof -http=: r.pb.gz
+  uniprof export r.uniprof --format firefox                      load it at https://profiler.firefox.com
+  uniprof export r.uniprof --format speedscope -o kv.json        load it at https://www.speedscope.app
+  uniprof export r.uniprof --format perfetto                     open it at https://ui.perfetto.dev
+  uniprof export r.uniprof --format perf-script | inferno-collapse-perf
+  uniprof export r.uniprof --format json | jq '.threads'
+  stackcollapse-perf.pl perf.txt | uniprof export - --format pprof -o perf.pb.gz";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A recording, or `sample`; left out, the newest recording here
+    /// A recording, folded stacks (`-`: from standard input), or `sample`; left out, the newest recording here
     input: Option<String>,
     /// The format
     #[arg(long)]
     format: Format,
-    /// The file to write; `-` is standard output
-    #[arg(short, long, value_name = "FILE", default_value = "-")]
-    output: PathBuf,
+    /// The file to write; `-` is standard output [default: that for folded, perf-script and json, else a file called
+    /// after the recording]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// With folded: counts are nanoseconds of vCPU time, not samples
+    #[arg(long)]
+    time: bool,
     #[command(flatten)]
     filter: options::Filter,
     #[command(flatten)]
     symbols: options::Symbols,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// One line per stack, root first, with its samples: flamegraph.pl, inferno, speedscope
     Folded,
+    /// Go's pprof, Grafana Pyroscope: gzipped protobuf with inlines, lines, time, and labels for thread and vCPU
+    Pprof,
+    /// Firefox Profiler: a track for each thread, in time, with inlines and lines
+    Firefox,
+    /// speedscope: a profile for each thread and each vCPU, with lines
+    Speedscope,
+    /// Perfetto: samples on tracks of threads and vCPUs, in time
+    Perfetto,
+    /// What `perf script` prints, for any tool that reads that
+    PerfScript,
+    /// Everything that uniprof knows of the profile (schema uniprof.profile/1)
+    Json,
+}
+
+impl Format {
+    /// How its files end, where standard output is no good place for it.
+    fn extension(self) -> Option<&'static str> {
+        match self {
+            Self::Pprof => Some("pb.gz"),
+            Self::Firefox => Some("firefox.json"),
+            Self::Speedscope => Some("speedscope.json"),
+            Self::Perfetto => Some("perfetto-trace"),
+            Self::Folded | Self::PerfScript | Self::Json => None,
+        }
+    }
+
+    fn is_binary(self) -> bool {
+        matches!(self, Self::Pprof | Self::Perfetto)
+    }
+
+    /// Its name, where it places every sample in time.
+    fn needs_times(self) -> Option<&'static str> {
+        match self {
+            Self::Perfetto => Some("perfetto"),
+            Self::PerfScript => Some("perf-script"),
+            _ => None,
+        }
+    }
+
+    /// What to do with the file.
+    fn next_step(self, path: &Path) -> String {
+        let path = path.display();
+        match self {
+            Self::Folded => format!("inferno-flamegraph {path} > flame.svg"),
+            Self::Pprof => format!("go tool pprof -http=: {path}"),
+            Self::Firefox => format!("open https://profiler.firefox.com and load {path}"),
+            Self::Speedscope => format!("npx speedscope {path}, or load it at https://www.speedscope.app"),
+            Self::Perfetto => format!("open https://ui.perfetto.dev and load {path}"),
+            Self::PerfScript => format!("inferno-collapse-perf {path} | inferno-flamegraph > flame.svg"),
+            Self::Json => format!("jq '.threads' {path}"),
+        }
+    }
+
+    /// Whether each sample's time is of use to it.
+    fn times(self) -> Times {
+        // pprof has room for the time of the first one.
+        if self == Self::Folded { Times::Summed } else { Times::Kept }
+    }
+
+    fn write(
+        self,
+        profile: &Profile,
+        title: &Title,
+        measure: Measure,
+        mut out: &mut dyn Write,
+    ) -> Result<(), RenderError> {
+        match self {
+            Self::Folded => folded(profile, measure, &mut out),
+            Self::Pprof => pprof(profile, title, &mut out),
+            Self::Firefox => firefox(profile, title, &mut out),
+            Self::Speedscope => speedscope(profile, title, &mut out),
+            Self::Perfetto => perfetto(profile, title, &mut out),
+            Self::PerfScript => perf_script(profile, title, &mut out),
+            Self::Json => json(profile, title, &mut out),
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let format = args.format;
     let input = Input::choose(args.input.as_deref())?;
-    let named = profile::read(&input, &args.symbols)?;
+    let path = match (&args.output, format.extension()) {
+        (Some(path), _) => path.clone(),
+        (None, Some(extension)) => format!("{}.{extension}", input.stem()).into(),
+        (None, None) => "-".into(),
+    };
+    let is_stdout = path == Path::new("-");
+    refuse_contradictions(args, is_stdout)?;
+    let named = profile::read(&input, &args.symbols, format.times())?;
     named.tell_notes();
     named.require_samples()?;
     let shown = args.filter.apply(&named)?;
-    output::file(&args.output, |mut out| match args.format {
-        Format::Folded => Ok(folded(&shown, Measure::Samples, &mut out)?),
-    })
+    let title = profile::title(&named.figures, &shown);
+    let measure = if args.time { Measure::Weight } else { Measure::Samples };
+    if measure.of(shown.total()) == 0 {
+        return Err(Failure::error(Exit::Failed, "--time: this input does not tell vCPU time; leave it out"));
+    }
+    if let (Some(format), true) = (format.needs_times(), shown.timeline().is_empty()) {
+        // Before a file is begun, so that the sentence is about the input.
+        return Err(RenderError::NoTimes { format }.into());
+    }
+    output::file(&path, |out| Ok(format.write(&shown, &title, measure, out)?))?;
+    if !is_stdout {
+        let samples = shown.total().samples;
+        output::say(format_args!(
+            "wrote {}: {samples} samples; next: {}",
+            path.display(),
+            format.next_step(&path)
+        ));
+    }
+    Ok(())
+}
+
+fn refuse_contradictions(args: &Args, is_stdout: bool) -> anyhow::Result<()> {
+    if args.time && args.format != Format::Folded {
+        let sentence = "--time is for --format folded; the other formats hold samples and time at once";
+        return Err(Failure::error(Exit::Usage, sentence));
+    }
+    if is_stdout && args.format.is_binary() && std::io::stdout().is_terminal() {
+        let sentence =
+            "this format is binary and would garble the terminal; name a file with -o, or pipe it on";
+        return Err(Failure::error(Exit::Usage, sentence));
+    }
+    Ok(())
 }

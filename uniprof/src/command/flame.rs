@@ -3,33 +3,40 @@
 //! ```text
 //! $ uniprof flame r.uniprof
 //! wrote r.svg: 12248 samples, 100.0 % of them fully named; open it in a browser
+//! $ uniprof flame r.uniprof -o r.html
+//! wrote r.html: 12248 samples, 100.0 % of them fully named; open it in a browser
 //! ```
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
-use uniprof_flamegraph::{Direction, Profile, SvgOptions, Width, svg};
+use uniprof_flamegraph::diff::{Basis, DiffOptions};
+use uniprof_flamegraph::{Direction, HtmlOptions, Profile, SvgOptions, Width, html, svg};
 
+use crate::command::diff;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
-use crate::profile::{self, Named};
+use crate::profile::{self, Named, Times};
 use crate::{options, output};
 
 const EXAMPLES: &str = "\
 Examples:
   uniprof flame                                 the newest recording here
   uniprof flame r.uniprof -o kv.svg --open
+  uniprof flame r.uniprof -o kv.html --open     to explore: search, zoom, threads, table of functions
   uniprof flame sample -o - > sample.svg
-  uniprof flame r.uniprof --callers --thread kv-0";
+  uniprof flame r.uniprof --callers --thread kv-0
+  uniprof flame after.uniprof --diff before.uniprof     red grew, blue shrank, white is no sure difference";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A recording, or `sample`; left out, the newest recording here
+    /// A recording, folded stacks (`-`: from standard input), or `sample`; left out, the newest recording here
     input: Option<String>,
-    /// The picture to write; `-` is standard output [default: named after the recording]
-    #[arg(short, long, value_name = "FILE.svg")]
+    /// The picture to write: SVG, or a page to explore where the name ends in .html; `-` is SVG on standard output
+    /// [default: named after the recording]
+    #[arg(short, long, value_name = "FILE.svg|FILE.html")]
     output: Option<PathBuf>,
     /// Show the picture
     #[arg(long)]
@@ -43,6 +50,9 @@ pub(crate) struct Args {
     /// Widths are vCPU time, not samples
     #[arg(long)]
     time: bool,
+    /// Colour what changed against this recording, or these folded stacks: red grew, blue shrank, each in itself
+    #[arg(long, value_name = "BEFORE", conflicts_with = "callers")]
+    diff: Option<String>,
     #[command(flatten)]
     filter: options::Filter,
     #[command(flatten)]
@@ -51,11 +61,20 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let input = Input::choose(args.input.as_deref())?;
-    let named = profile::read(&input, &args.symbols)?;
+    let times = if args.diff.is_some() { Times::Kept } else { Times::Summed };
+    let named = profile::read(&input, &args.symbols, times)?;
     named.tell_notes();
-    let path = args.output.clone().unwrap_or_else(|| format!("{}.svg", input.stem()).into());
+    let ending = if args.diff.is_some() { "diff.svg" } else { "svg" };
+    let path = args.output.clone().unwrap_or_else(|| format!("{}.{ending}", input.stem()).into());
     let shown = args.filter.apply(&named)?;
-    draw(&named, &shown, &path, &svg_options(args, &named))?;
+    let options = svg_options(args, &named);
+    if let Some(before) = &args.diff {
+        compare(args, before, &named, &shown, &path, &options)?
+    } else if is_html(&path) {
+        explore(&named, &shown, &path, &options)?
+    } else {
+        draw(&named, &shown, &path, &options)?
+    }
     if path != Path::new("-") {
         output::say(format_args!("{}", summary(&shown, &path)));
     }
@@ -63,13 +82,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn svg_options(args: &Args, named: &Named) -> SvgOptions {
-    let tsc_hz = named.figures.session.tsc_hz;
-    let width = match (args.time, tsc_hz) {
-        (true, 1..) => Width::Time { weight_per_second: tsc_hz as f64 },
-        _ => Width::Samples,
-    };
+    // Without a known clock, weights are not known either.
+    let width = if args.time && named.profile.total().weight > 0 { Width::Time } else { Width::Samples };
     let direction = if args.callers { Direction::Callers } else { Direction::Callees };
     SvgOptions { width, inverted: args.inverted, direction, ..SvgOptions::default() }
+}
+
+fn is_html(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    ["html", "htm"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// Writes the page that holds the profile and its viewer.
+fn explore(named: &Named, shown: &Profile, path: &Path, options: &SvgOptions) -> anyhow::Result<()> {
+    named.require_samples()?;
+    let title = profile::title(&named.figures, shown);
+    let SvgOptions { width, inverted, direction, .. } = *options;
+    output::file(path, |out| Ok(html(shown, &title, &HtmlOptions { width, inverted, direction }, out)?))
 }
 
 /// Writes the picture, or says why there is nothing to draw and writes none.
@@ -79,6 +108,34 @@ pub(crate) fn draw(named: &Named, shown: &Profile, path: &Path, options: &SvgOpt
     // Into memory first: inferno reports a failing writer as a failing picture.
     let mut picture = Vec::new();
     svg(shown, &title, options, &mut picture)?;
+    output::file(path, |out| Ok(out.write_all(&picture)?))
+}
+
+/// Writes the picture with its difference to the recording `before`.
+fn compare(
+    args: &Args,
+    before: &str,
+    named: &Named,
+    shown: &Profile,
+    path: &Path,
+    options: &SvgOptions,
+) -> anyhow::Result<()> {
+    if is_html(path) {
+        let sentence = "--diff draws SVG; name an output that ends in .svg";
+        return Err(Failure::error(Exit::Usage, sentence));
+    }
+    named.require_samples()?;
+    let base = diff::read(before, &args.symbols)?;
+    let base_shown = args.filter.apply(&base)?;
+    let basis = if options.width == Width::Time { Basis::Busy } else { Basis::Samples };
+    let how = DiffOptions { basis, ..DiffOptions::default() };
+    let mut title = profile::title(&named.figures, shown);
+    title.notes.insert(
+        0,
+        format!("against {before}: red grew, blue shrank, each in itself; white is no sure difference"),
+    );
+    let mut picture = Vec::new();
+    uniprof_flamegraph::diff::svg(&base_shown, shown, &title, options, &how, &mut picture)?;
     output::file(path, |out| Ok(out.write_all(&picture)?))
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod flame;
@@ -13,6 +14,7 @@ pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod stop;
+pub(crate) mod symbolize;
 pub(crate) mod symbols;
 
 use crate::cli::{Cli, Command};
@@ -27,8 +29,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Stop(args) => stop::run(&args),
         Command::Flame(args) => flame::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Logs(args) => logs::run(&args),
+        Command::Symbolize(args) => symbolize::run(&args),
         Command::Symbols(args) => symbols::run(&args),
         Command::Kernel(args) => kernel::run(&args),
         Command::Doctor(args) => doctor::run(&args),

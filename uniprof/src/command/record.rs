@@ -26,6 +26,8 @@ Examples:
   uniprof record -F 999 -d 10 --vcpus 2 -o r.uniprof -- bundled workload=ratio
   uniprof record -d 30 web                      a guest that `uniprof ls` lists
   uniprof record -d 2m -p 4711
+  uniprof record --call-graph dwarf -- bundled workload=nofp     code without frame pointers
+  uniprof record --call-graph dwarf,16384 web   16 KiB of stack with each sample, for deep stacks
   uniprof record -e samples,logs -- bundled     no events, spans, switches
 
 Ctrl-C ends a recording well. Until it is finished it is called FILE.partial; killed, that file can be read.";
@@ -55,11 +57,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let config = Config::load()?;
-    let job = |name: &str, hz| -> anyhow::Result<Job<'_>> {
+    let job = |name: &str, hz, call_graph| -> anyhow::Result<Job<'_>> {
         Ok(Job {
             output: args.output.clone().unwrap_or_else(|| free_name(name)),
             hz,
             classes: args.sampling.events,
+            call_graph,
             duration: args.sampling.duration(&config),
             boot_limit: args.guest.boot_limit.0,
             symbols: &args.symbols,
@@ -70,14 +73,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (job, summary) = if let Some((kernel, words)) = args.start.split_first() {
         let kernel = Kernel::open(kernel)?;
         let spec = args.guest.spec(&config, &kernel, words);
-        // Whoever writes the kernel's own word for the rate gets that.
-        let told = words.iter().any(|word| word.starts_with("uniprof.hz="));
-        let job = job(&spec.name, (!told).then(|| args.sampling.frequency(&config)))?;
+        // Whoever writes the kernel's own word for something gets that.
+        let told = |key| words.iter().any(|word| word.starts_with(key));
+        let hz = (!told("uniprof.hz=")).then(|| args.sampling.frequency(&config));
+        let call_graph = args.sampling.call_graph(&config).filter(|_| !told("uniprof.stack="));
+        let job = job(&spec.name, hz, call_graph)?;
         let summary = job.record_new(spec)?;
         (job, summary)
     } else if let Some(target) = args.target.as_ref().or(pid.as_ref()) {
         let entry = Registry::open()?.find(target).map_err(guest::target_failure)?;
-        let job = job(&entry.name, args.sampling.asked())?;
+        let job = job(&entry.name, args.sampling.asked(), args.sampling.call_graph(&config))?;
         let summary = job.record_running(&entry)?;
         (job, summary)
     } else {

@@ -34,7 +34,7 @@ use uniprof_flamegraph::{CallTree, Direction, Function, Kind, Measure, Order, Pr
 use uniprof_wire::record::Class;
 
 use crate::input::Input;
-use crate::profile::{self, Named};
+use crate::profile::{self, Named, Times};
 use crate::{options, output};
 
 const EXAMPLES: &str = "\
@@ -49,7 +49,7 @@ const LEAST_SHARE: f64 = 0.01;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A recording, or `sample`; left out, the newest recording here
+    /// A recording, folded stacks (`-`: from standard input), or `sample`; left out, the newest recording here
     input: Option<String>,
     /// Print a JSON document (schema uniprof.report/1)
     #[arg(long)]
@@ -72,6 +72,8 @@ struct Document<'a> {
     guest: &'a str,
     seconds: f64,
     rate: Option<u32>,
+    /// Bytes of stack that samples took along at most; 0 where the guest walked frame pointers.
+    snapshot_bytes: u32,
     accelerator: Option<&'a str>,
     /// Whether timings are those of an emulator.
     emulated: bool,
@@ -134,7 +136,7 @@ struct Image<'a> {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let input = Input::choose(args.input.as_deref())?;
-    let named = profile::read(&input, &args.symbols)?;
+    let named = profile::read(&input, &args.symbols, Times::Summed)?;
     let shown = args.filter.apply(&named)?;
     if args.json {
         output::json(&document(&named, &shown))?;
@@ -155,6 +157,7 @@ fn document<'a>(named: &'a Named, shown: &Profile) -> Document<'a> {
         guest: &session.guest,
         seconds: figures.seconds,
         rate: figures.rate(),
+        snapshot_bytes: figures.snapshot_bytes(),
         accelerator: session.accelerator.as_ref().map(|accelerator| accelerator.name.as_str()),
         emulated: figures.is_emulated(),
         samples: shown.total().samples,
@@ -229,6 +232,10 @@ fn print(out: &mut impl Write, named: &Named, shown: &Profile, args: &Args) -> a
     let others = named.figures.others();
     if others.lost() > 0 {
         writeln!(out, "lost {} of {} records that are no samples", others.lost(), others.emitted())?;
+    }
+    match named.figures.snapshot_bytes() {
+        0 => {}
+        bytes => writeln!(out, "stacks unwound here, from snapshots of at most {bytes} bytes")?,
     }
     if let Some(idle) = named.figures.idle() {
         writeln!(out, "idle {:.1} % of vCPU time", idle * 100.0)?;

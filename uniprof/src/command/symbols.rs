@@ -4,7 +4,7 @@
 //! $ uniprof symbols r.uniprof
 //! guest runs    build-id 3f9aff4dd336457761de46869d50e9d6fd3dd42d
 //! looked        attached to the recording: build-id 3f9aff4dd336457761de46869d50e9d6fd3dd42d, debug info, symbols, call-frame info
-//! image at 0x0  build-id 3f9aff4dd336457761de46869d50e9d6fd3dd42d
+//! image at 0x0  kernel.elf: build-id 3f9aff4dd336457761de46869d50e9d6fd3dd42d, debug info, symbols, call-frame info
 //! ```
 
 use std::io::Write as _;
@@ -58,6 +58,7 @@ struct Looked {
 
 #[derive(Serialize)]
 struct Image {
+    name: String,
     identity: Option<String>,
     bias: String,
     dwarf: bool,
@@ -77,13 +78,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             text_hash: head.session.text_identity,
         },
         looked: images.places().iter().map(Looked::new).collect(),
-        images: images.symbolizers().map(Image::new).collect(),
+        images: images.symbolizers().map(|(name, symbolizer)| Image::new(name, symbolizer)).collect(),
     };
     if args.json { output::json(&document) } else { print(&document) }
 }
 
 impl Looked {
-    fn new(looked: &profile::images::Looked) -> Self {
+    fn new(looked: &profile::finder::Looked) -> Self {
         let (found, result) = match &looked.result {
             Ok(what) => (true, what),
             Err(why) => (false, why),
@@ -93,9 +94,10 @@ impl Looked {
 }
 
 impl Image {
-    fn new(symbolizer: &uniprof_symbolizer::Symbolizer) -> Self {
+    fn new(name: &str, symbolizer: &uniprof_symbolizer::Symbolizer) -> Self {
         let info = symbolizer.image().debug_info();
         Self {
+            name: name.to_owned(),
             identity: symbolizer.image().identity().map(|identity| identity.to_string()),
             bias: symbolizer.bias().to_string(),
             dwarf: info.dwarf,
@@ -119,7 +121,14 @@ fn print(document: &Document) -> anyhow::Result<()> {
     }
     for image in &document.images {
         let identity = image.identity.as_deref().unwrap_or("no identity");
-        rows.push([format!("image at {}", image.bias), identity.to_owned()]);
+        let has = [
+            (image.dwarf, "debug info"),
+            (image.symbols, "symbols"),
+            (image.call_frame_info, "call-frame info"),
+        ];
+        let has: Vec<&str> = has.iter().filter(|(has, _)| *has).map(|(_, what)| *what).collect();
+        let has = if has.is_empty() { "stripped".into() } else { has.join(", ") };
+        rows.push([format!("image at {}", image.bias), format!("{}: {identity}, {has}", image.name)]);
     }
     if document.images.is_empty() {
         rows.push(["no image".into(), "addresses stay without names; name one with --kernel ELF".into()]);

@@ -19,6 +19,8 @@ pub(crate) struct Figures {
     /// The guest's clock: its value at boot, and how fast it runs.
     pub(crate) boot_tsc: u64,
     pub(crate) tsc_hz: u64,
+    /// Wall clock at the guest's boot, nanoseconds since 1970, as the collector's looks at the guest's clock tell.
+    pub(crate) booted_ns: Option<u64>,
     /// By vCPU.
     pub(crate) vcpus: BTreeMap<u32, Vcpu>,
     /// Names of threads.
@@ -44,6 +46,8 @@ pub(crate) struct Vcpu {
     pub(crate) rate: u32,
     /// The classes in effect at the end, a bit each.
     pub(crate) on: u64,
+    /// Bytes of stack that samples took along at most at the end; 0 where the guest walked frame pointers.
+    pub(crate) snapshot_bytes: u32,
 }
 
 impl Vcpu {
@@ -55,6 +59,7 @@ impl Vcpu {
         self.own = self.own.saturating_add(last.own_cost().saturating_sub(first.own_cost()));
         self.rate = last.rate;
         self.on = last.classes;
+        self.snapshot_bytes = last.snapshot_bytes;
     }
 
     /// The sum over all classes.
@@ -128,15 +133,41 @@ impl Figures {
         (up > 0.0).then(|| (sum(&of) / up).min(1.0))
     }
 
+    /// For how long the vCPUs that count were up, in sum, in nanoseconds; `None` where that is not known.
+    pub(crate) fn vcpu_time(&self, counts: impl Fn(u32) -> bool) -> Option<u64> {
+        let up = self.vcpus.iter().filter(|(id, _)| counts(**id)).map(|(_, vcpu)| vcpu.up);
+        self.nanoseconds(up.fold(0, u64::saturating_add)).filter(|time| *time > 0)
+    }
+
     /// Samples per second and vCPU: what was in effect, else what was asked for.
     pub(crate) fn rate(&self) -> Option<u32> {
         let in_effect = self.vcpus.values().map(|vcpu| vcpu.rate).max().filter(|rate| *rate > 0);
         in_effect.or(self.session.requested_hz)
     }
 
+    /// Bytes of stack that samples took along at most; 0 where the guest walked frame pointers.
+    pub(crate) fn snapshot_bytes(&self) -> u32 {
+        self.vcpus.values().map(|vcpu| vcpu.snapshot_bytes).max().unwrap_or(0)
+    }
+
     /// Seconds from the guest's boot to a value of its clock.
     pub(crate) fn since_boot(&self, tsc: u64) -> f64 {
         tsc.saturating_sub(self.boot_tsc) as f64 / self.tsc_hz.max(1) as f64
+    }
+
+    /// Takes note that the guest's clock was at `tsc`, or a little more, at `realtime_ns` of the host. The earliest boot that
+    /// such looks tell is the truest: a sign of life may be old when it is seen, and a guest may have been paused.
+    pub(crate) fn take_clock(&mut self, tsc: u64, realtime_ns: u64) {
+        if let Some(age) = self.nanoseconds(tsc.saturating_sub(self.boot_tsc)) {
+            let booted = realtime_ns.saturating_sub(age);
+            self.booted_ns = Some(self.booted_ns.map_or(booted, |known| known.min(booted)));
+        }
+    }
+
+    /// Ticks of the guest's clock in nanoseconds; `None` where its rate is not known.
+    pub(crate) fn nanoseconds(&self, ticks: u64) -> Option<u64> {
+        let product = u128::from(ticks) * 1_000_000_000;
+        product.checked_div(self.tsc_hz.into()).map(|ns| u64::try_from(ns).unwrap_or(u64::MAX))
     }
 
     /// A thread's name, or what is known instead.

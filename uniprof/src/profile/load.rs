@@ -1,46 +1,87 @@
 //! The stacks of a recording, summed.
 
 use uniprof_collector::recording::SessionInfo;
-use uniprof_flamegraph::{Amount, Owner, RawAmount, RawKey, RawStacks};
-use uniprof_symbolizer::Leaf;
+use uniprof_flamegraph::{Amount, Owner, RawAmount, RawKey, RawPlace, RawStacks};
+use uniprof_symbolizer::{Leaf, Unwinder, UnwoundFrame};
 use uniprof_wire::address::GuestVirtual;
-use uniprof_wire::record::{Record, SampleRecord};
+use uniprof_wire::record::{Record, SampleRecord, SnapshotRecord, WalkEnd};
 
 use super::figures::Figures;
 use super::images::Images;
-use super::naming::Mark;
+use super::mark::{self, Mark};
 use super::open::Source;
 use super::walk::{Visitor, walk};
+
+/// Per cent of stacks. A few break off in any guest: in assembly code, while a thread starts.
+const WORTH_SAYING: f64 = 5.0;
+
+/// Whether the time of each sample is wanted. It costs memory for every sample, where sums cost it for every stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Times {
+    Kept,
+    Summed,
+}
+
+/// One sample's place in time.
+pub(crate) struct Moment {
+    pub(crate) tsc: u64,
+    pub(crate) stack: RawPlace,
+    /// In ticks of the guest's clock.
+    pub(crate) weight: u64,
+}
 
 /// What a recording comes to, before its addresses have names.
 pub(crate) struct Sums {
     pub(crate) stacks: RawStacks,
+    /// Empty where times are summed.
+    pub(crate) moments: Vec<Moment>,
     pub(crate) figures: Figures,
 }
 
 /// Reads a recording to its end. `images` find callers that the guest's walk missed.
-pub(crate) fn load(source: Source, session: SessionInfo, images: &mut Images) -> anyhow::Result<Sums> {
-    let mut adder = Adder { stacks: RawStacks::default(), images, frames: Vec::new() };
+pub(crate) fn load(
+    source: Source,
+    session: SessionInfo,
+    images: &mut Images,
+    times: Times,
+) -> anyhow::Result<Sums> {
+    let mut adder = Adder {
+        stacks: RawStacks::default(),
+        moments: Vec::new(),
+        times,
+        images,
+        unwinder: None,
+        unwound: Vec::new(),
+        frames: Vec::new(),
+    };
     let mut figures = walk(source, session, &mut adder)?;
-    let stacks = adder.stacks;
+    let Adder { stacks, moments, .. } = adder;
+    figures.notes.extend(frame_pointers_missing(&stacks));
     let refused = stacks.refused().amount.samples;
     if refused > 0 {
         figures.notes.push(format!("{refused} samples of rare stacks were left out to bound memory"));
     }
-    Ok(Sums { stacks, figures })
+    Ok(Sums { stacks, moments, figures })
 }
 
 struct Adder<'a> {
     stacks: RawStacks,
+    moments: Vec<Moment>,
+    times: Times,
     images: &'a mut Images,
+    /// For snapshots of stacks, which most recordings have none of.
+    unwinder: Option<Unwinder>,
+    unwound: Vec<UnwoundFrame>,
     /// The stack that is being put together.
     frames: Vec<u64>,
 }
 
 impl Visitor for Adder<'_> {
     fn record(&mut self, vcpu: u32, record: &Record<'_>) {
-        if let Record::Sample(sample) = record {
-            self.add(vcpu, sample);
+        match record {
+            Record::Sample(sample) => self.add(vcpu, sample),
+            Record::Snapshot(snapshot) => self.add_snapshot(vcpu, snapshot),
+            _ => {}
         }
     }
 }
@@ -59,9 +100,63 @@ impl Adder<'_> {
         self.frames.push(sample.rip);
         self.frames.extend(caller.map(|address| address.0));
         self.frames.extend_from_slice(sample.frames);
-        let mark = Mark { end: sample.end, repaired: caller.is_some() };
-        let key = RawKey { owner: Owner { thread: sample.thread, vcpu }, mark: mark.to_bits() };
-        let sum = RawAmount { amount: Amount::sample(sample.weight), missed: sample.missed.into() };
-        self.stacks.add(key, &self.frames, sum);
+        let mark = Mark::Walked { end: sample.end, repaired: caller.is_some() };
+        let place = Place { tsc: sample.tsc, owner: Owner { thread: sample.thread, vcpu }, mark };
+        self.sum(place, sample.weight, sample.missed);
     }
+
+    /// Unwinds the snapshot's stack.
+    fn add_snapshot(&mut self, vcpu: u32, snapshot: &SnapshotRecord<'_>) {
+        let read = |at: u64| {
+            let offset = usize::try_from(at.checked_sub(snapshot.registers.rsp)?).ok()?;
+            let word = snapshot.stack.get(offset / 8)?;
+            match offset % 8 * 8 {
+                0 => Some(*word),
+                shift => Some(word >> shift | snapshot.stack.get(offset / 8 + 1)? << (64 - shift)),
+            }
+        };
+        self.unwound.clear();
+        let images = &*self.images;
+        let unwinder = self.unwinder.get_or_insert_with(|| images.unwinder());
+        let end = unwinder.unwind(&snapshot.registers, read, &mut self.unwound);
+        mark::pack(&self.unwound, &mut self.frames);
+        let mark = Mark::Unwound(mark::cut(end, snapshot));
+        let place = Place { tsc: snapshot.tsc, owner: Owner { thread: snapshot.thread, vcpu }, mark };
+        self.sum(place, snapshot.weight, snapshot.missed);
+    }
+
+    /// Counts a sample of the stack that was put together.
+    fn sum(&mut self, place: Place, weight: u64, missed: u32) {
+        let key = RawKey { owner: place.owner, mark: place.mark.to_bits() };
+        let sum = RawAmount { amount: Amount::sample(weight), missed: missed.into() };
+        let stack = self.stacks.add(key, &self.frames, sum);
+        if let (Times::Kept, Some(stack)) = (self.times, stack) {
+            self.moments.push(Moment { tsc: place.tsc, stack, weight });
+        }
+    }
+}
+
+/// What to do where the guest's code keeps no frame pointers.
+fn frame_pointers_missing(stacks: &RawStacks) -> Option<String> {
+    let (mut walked, mut lost) = (0, 0);
+    for stack in stacks.iter() {
+        if let Mark::Walked { end, .. } = Mark::from_bits(stack.key.mark) {
+            let samples = stack.sum.amount.samples;
+            walked += samples;
+            lost += if matches!(end, WalkEnd::OutsideStack | WalkEnd::NotRising) { samples } else { 0 };
+        }
+    }
+    let share = lost as f64 * 100.0 / walked as f64;
+    (share > WORTH_SAYING).then(|| {
+        format!(
+            "{share:.0} % of stacks have no frame pointers to follow: record with --call-graph dwarf to see all callers"
+        )
+    })
+}
+
+/// When and where a sample was taken, and how its stack came about.
+struct Place {
+    tsc: u64,
+    owner: Owner,
+    mark: Mark,
 }

@@ -3,12 +3,15 @@
 //! ```text
 //!  recording ─ load ─> raw stacks (addresses, summed) ─ naming ─> flamegraph::Profile ─> report, picture, folded text
 //!                └───> figures (vCPUs, loss, own cost, threads) ───────────────────────> report, title
-//!  images: what repairs leaves while loading, and names addresses afterwards
+//!  images: what repairs leaves while loading, and names addresses afterwards; finder: where they come from
 //! ```
 
 pub(crate) mod figures;
+pub(crate) mod finder;
+mod folded;
 pub(crate) mod images;
 pub(crate) mod load;
+mod mark;
 pub(crate) mod naming;
 mod open;
 mod title;
@@ -19,6 +22,7 @@ use uniprof_flamegraph::{Kind, Profile};
 use crate::exit::{Exit, Failure};
 
 pub(crate) use figures::Figures;
+pub(crate) use load::Times;
 pub(crate) use open::{Source, find_images, head, read};
 pub(crate) use title::title;
 

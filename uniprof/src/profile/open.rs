@@ -4,12 +4,15 @@ use std::fs::File;
 
 use uniprof_collector::recording::{self, Damage, Item, ReadError, Reader, SessionInfo};
 
-use super::images::{GuestImage, Images, Places};
-use super::{Named, load, naming};
+use super::finder::{GuestImage, Places};
+use super::images::Images;
+use super::load::Times;
+use super::{Named, folded, load, naming};
+use crate::attachment::Attached;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
-use crate::{attachment, bundled, options};
+use crate::{bundled, options};
 
 /// A recording that is open, wherever its bytes are.
 pub(crate) enum Source {
@@ -22,6 +25,10 @@ impl Source {
     pub(crate) fn open(input: &Input) -> anyhow::Result<Self> {
         match input {
             Input::File(path) => Ok(Self::File(recording::open(path)?.reader)),
+            Input::Stdin => Err(Failure::error(
+                Exit::Failed,
+                "standard input is read as folded stacks only, which this command has no use for; name a recording",
+            )),
             Input::Sample => Ok(Self::Memory(Reader::new(bundled::sample())?)),
             Input::Guest(name) => Err(Failure::error(
                 Exit::Target,
@@ -55,18 +62,20 @@ impl Source {
 pub(crate) struct Head {
     pub(crate) session: SessionInfo,
     /// The image that was attached, as an ELF file without code and data.
-    pub(crate) attached: Option<Vec<u8>>,
+    pub(crate) attached: Attached,
 }
 
-/// Reads a recording's sums and names them.
-pub(crate) fn read(input: &Input, symbols: &options::Symbols) -> anyhow::Result<Named> {
+/// Reads folded stacks, or a recording's sums, where `times` says so with the time of each sample, and names them.
+pub(crate) fn read(input: &Input, symbols: &options::Symbols, times: Times) -> anyhow::Result<Named> {
     let config = Config::load()?;
+    if let Some(named) = folded::read(input)? {
+        return Ok(named);
+    }
     let head = head(input)?;
     let mut images = find_images(&head, symbols, &config)?;
-    let sums = load::load(Source::open(input)?, head.session, &mut images)?;
-    let figures = sums.figures;
-    let profile = naming::name(&sums.stacks, &mut images, |id| figures.thread(id));
-    Ok(Named { profile, figures })
+    let sums = load::load(Source::open(input)?, head.session, &mut images, times)?;
+    let profile = naming::name(&sums, &mut images);
+    Ok(Named { profile, figures: sums.figures })
 }
 
 /// Reads the head of a recording.
@@ -76,10 +85,8 @@ pub(crate) fn head(input: &Input) -> anyhow::Result<Head> {
     while let Some(item) = source.next()? {
         match item {
             Item::Session(session) => head.session = *session,
-            Item::Attachment(file) if file.name.starts_with(attachment::FOLDER) => {
-                head.attached = attachment::unpack(file.bytes);
-            }
-            Item::Attachment(_) | Item::Gap => {}
+            Item::Attachment(file) => head.attached.take(&file.name, file.bytes),
+            Item::Gap => {}
             Item::Message(_) => break,
         }
     }
@@ -92,15 +99,20 @@ pub(crate) fn find_images(
     symbols: &options::Symbols,
     config: &Config,
 ) -> anyhow::Result<Images> {
-    let guest =
-        GuestImage { build_id: head.session.build_id.clone(), text_hash: head.session.text_identity.clone() };
+    let guest = GuestImage {
+        build_id: head.session.build_id.clone(),
+        text_hash: head.session.text_identity.clone(),
+        loaded: head.session.images.clone(),
+    };
     let dirs = symbols.dirs(config);
     let places = Places {
         kernel: symbols.kernel.as_deref(),
+        kernel_name: &head.session.kernel,
         extra: &symbols.image,
         dirs: &dirs,
         attached: head.attached.clone(),
+        guest_name: &head.session.guest,
         force: symbols.force,
     };
-    Images::find(&guest, places)
+    Images::find(&guest, places, &symbols.cache.tables(config))
 }

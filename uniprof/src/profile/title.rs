@@ -27,7 +27,8 @@ pub(crate) fn title(figures: &Figures, profile: &Profile) -> Title {
         guest: session.guest.clone(),
         build_id: session.build_id.clone(),
         rate: figures.rate().map(f64::from),
-        duration: Some(Duration::from_secs_f64(figures.seconds)),
+        booted_ns: figures.booted_ns,
+        duration: (figures.seconds > 0.0).then(|| Duration::from_secs_f64(figures.seconds)),
         samples: profile.total().samples,
         // What was lost is known; that nothing was, only at the end.
         loss: (figures.is_settled || samples.lost() > 0)

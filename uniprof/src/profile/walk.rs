@@ -27,6 +27,7 @@ pub(crate) fn walk(
     let mut figures = Figures { session, ..Figures::default() };
     let mut span: Option<(u64, u64)> = None;
     let (mut from_boot, mut ended) = (true, false);
+    let mut looks = Vec::new();
     while let Some(item) = source.next()? {
         let message = match item {
             Item::Message(message) => message,
@@ -41,6 +42,10 @@ pub(crate) fn walk(
         span = Some((first.min(now), last.max(now)));
         match &message.body {
             Body::Console { bytes, .. } => visitor.console(message.at, bytes),
+            Body::Clock(pair) => {
+                looks.push((pair.tsc, message.at.realtime_ns));
+                feed(&mut ledger, &message, &mut figures, visitor);
+            }
             Body::End(_) => ended = true,
             body => {
                 // Only a reader that came late says what the counters were before it.
@@ -51,6 +56,7 @@ pub(crate) fn walk(
     }
     figures.seconds = span.map_or(0.0, |(first, last)| (last - first) as f64 / 1e9);
     figures.take(&ledger, from_boot);
+    looks.into_iter().for_each(|(tsc, realtime_ns)| figures.take_clock(tsc, realtime_ns));
     figures.is_settled = ended && ledger.unsettled().next().is_none();
     take_notes(&ledger, ended, source.damage(), &mut figures.notes);
     Ok(figures)

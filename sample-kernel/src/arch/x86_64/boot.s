@@ -75,6 +75,8 @@ pvh_start:
 .code64
 .type long_start, @function
 long_start:
+    .cfi_startproc
+    .cfi_undefined rip              # nobody called
     mov eax, 0x10
     mov ds, eax
     mov es, eax
@@ -87,6 +89,7 @@ long_start:
     xor ebp, ebp
     push 0                          # the root of the stack: a return address of 0
     jmp kernel_entry
+    .cfi_endproc
 .size long_start, . - long_start
 
 .section .rodata.boot, "a", @progbits

@@ -34,6 +34,8 @@ ap_trampoline_end:
 .code64
 .type ap_long_start, @function
 ap_long_start:
+    .cfi_startproc
+    .cfi_undefined rip              # nobody called
     mov eax, 0x10
     mov ds, eax
     mov es, eax
@@ -45,4 +47,5 @@ ap_long_start:
     xor ebp, ebp
     push 0                          # the root of the stack: a return address of 0
     jmp ap_entry
+    .cfi_endproc
 .size ap_long_start, . - ap_long_start

@@ -4,6 +4,7 @@ use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
 
 use super::{apic, exceptions};
+use crate::probes::Registers;
 
 pub(super) const TIMER: u8 = 0x20;
 pub(super) const WAKE: u8 = 0x21;
@@ -38,6 +39,14 @@ pub(crate) struct TrapFrame {
     pub(crate) rflags: u64,
     pub(crate) rsp: u64,
     pub(crate) ss: u64,
+}
+
+impl TrapFrame {
+    /// The registers of the interrupted code that its callers want back.
+    fn for_unwinding(&self) -> Registers {
+        let &Self { rip, rsp, rbp, rbx, r12, r13, r14, r15, .. } = self;
+        Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 }
+    }
 }
 
 const MOVED: usize = FLOATING_POINT_BYTES + size_of::<TrapFrame>();
@@ -75,7 +84,7 @@ extern "C" fn exception_entry(frame: &TrapFrame) -> ! {
 extern "C" fn interrupt_entry(frame: &TrapFrame) -> bool {
     match frame.vector as u8 {
         TIMER => {
-            crate::tick::on_timer(frame.rip, frame.rsp, frame.rbp);
+            crate::tick::on_timer(&frame.for_unwinding());
             apic::end_of_interrupt();
         }
         WAKE => apic::end_of_interrupt(),
