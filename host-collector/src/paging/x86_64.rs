@@ -49,7 +49,9 @@ impl fmt::Display for Unmapped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotCanonical => f.write_str("it is no canonical address"),
-            Self::NotPresent { level } => write!(f, "its entry in the level {level} page table is not present"),
+            Self::NotPresent { level } => {
+                write!(f, "its entry in the level {level} page table is not present")
+            }
             Self::NoTable { level, at } => {
                 write!(f, "its level {level} page table at {at} is not in the guest's memory")
             }
@@ -217,8 +219,10 @@ mod tests {
         assert_eq!(walk(&words, 4, 0x5000), Err(Unmapped::NotPresent { level: 1 }));
         assert_eq!(walk(&words, 4, 1 << 40), Err(Unmapped::NotPresent { level: 4 }));
         assert_eq!(walk(&words, 4, 1 << 47), Err(Unmapped::NotCanonical));
-        let five: Vec<_> =
-            words.iter().map(|&(at, word)| (at + 0x1000, word + 0x1000 * u64::from(word & LARGE == 0))).collect();
+        let five: Vec<_> = words
+            .iter()
+            .map(|&(at, word)| (at + 0x1000, word + 0x1000 * u64::from(word & LARGE == 0)))
+            .collect();
         let five = [&[(0x1000, 0x2003)], &five[..]].concat();
         assert_eq!(walk(&five, 5, 0x1234).unwrap().physical.0, 0x7_8234);
         assert_eq!(walk(&five, 5, 1 << 50), Err(Unmapped::NotPresent { level: 5 }));
@@ -239,7 +243,8 @@ mod tests {
         let read = |at: GuestPhysical| {
             Some(words.iter().find(|(known, _)| *known == at.0).map_or(0, |(_, word)| *word))
         };
-        let (mappings, complete) = PageTables { root: GuestPhysical(0x1000), levels: 4 }.mappings(1 << 20, read);
+        let (mappings, complete) =
+            PageTables { root: GuestPhysical(0x1000), levels: 4 }.mappings(1 << 20, read);
         assert!(complete);
         let runs: Vec<_> = mappings.iter().map(|run| (run.start.0, run.len, run.to.physical.0)).collect();
         assert_eq!(runs, [(0, 4 << 20, 0), (4 << 20, 2 << 20, 0)]);

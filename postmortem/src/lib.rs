@@ -1,0 +1,19 @@
+#![forbid(unsafe_code)]
+//! What the memory of a unikernel tells, dead or alive: what killed it, what every vCPU and thread was doing, who held which
+//! lock, what the heap is made of, what a variable held.
+//!
+//! - [`Subject`]: what is looked at: memory, registers, the observation region where there is one, and the images that give
+//!   names to addresses.
+//!
+//! Analysis is apart from printing: everything here returns values, and the command line and the live view draw them.
+//!
+//! It parses no dump format (a dump is one more [`GuestMemory`](uniprof_collector::memory::GuestMemory)), and it needs no
+//! probes in the guest, no frame pointers and no debug information: with less there, it says less, and says what was missing.
+
+mod program;
+mod region;
+mod subject;
+
+pub use program::{LoadedImage, Place, Program};
+pub use region::Region;
+pub use subject::{Evidence, Subject};
