@@ -4,12 +4,14 @@
 //!
 //! - [`Subject`]: what is looked at: memory, registers, the observation region where there is one, and the images that give
 //!   names to addresses.
+//! - [`flight`]: what the rings still hold, as a recording.
 //!
 //! Analysis is apart from printing: everything here returns values, and the command line and the live view draw them.
 //!
 //! It parses no dump format (a dump is one more [`GuestMemory`](uniprof_collector::memory::GuestMemory)), and it needs no
 //! probes in the guest, no frame pointers and no debug information: with less there, it says less, and says what was missing.
 
+pub mod flight;
 mod program;
 mod region;
 mod subject;
