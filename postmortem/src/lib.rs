@@ -5,6 +5,7 @@
 //! - [`Subject`]: what is looked at: memory, registers, the observation region where there is one, and the images that give
 //!   names to addresses.
 //! - [`flight`]: what the rings still hold, as a recording.
+//! - [`stacks`]: the stacks of all vCPUs and threads, and which of them are alike.
 //!
 //! Analysis is apart from printing: everything here returns values, and the command line and the live view draw them.
 //!
@@ -12,8 +13,11 @@
 //! probes in the guest, no frame pointers and no debug information: with less there, it says less, and says what was missing.
 
 pub mod flight;
+#[cfg(test)]
+mod lab;
 mod program;
 mod region;
+pub mod stacks;
 mod subject;
 
 pub use program::{LoadedImage, Place, Program};
