@@ -3,15 +3,27 @@
 //! Whatever the container, what comes of it is one more [`GuestMemory`]. Nothing is loaded whole: opening reads headers and
 //! notes, and pages are read when they are asked for.
 
+mod elf;
 mod facts;
+mod layers;
+mod notes;
+mod raw;
+mod runs;
+mod source;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use uniprof_wire::layout::MAGIC;
 
 use crate::cpu::CpuState;
 use crate::memory::GuestMemory;
 
+use source::FileSource;
+
 pub use facts::{FACTS_NOTE, Facts};
+pub use source::ReadAt;
 
 /// The kinds of dump that can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,12 +104,109 @@ pub enum DumpError {
 /// the answer: physical memory has no mark.
 #[must_use]
 pub fn sniff(path: &Path) -> Option<Format> {
-    let _ = path;
-    None
+    format_of(&FileSource::open(path).ok()?)
 }
 
 /// Opens a dump.
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Dump, DumpError> {
-    let _ = options;
-    Err(DumpError::Unknown { path: path.into(), why: "no format is read yet".into() })
+    let source = FileSource::open(path).map_err(|source| DumpError::Io {
+        doing: "open",
+        path: path.into(),
+        source,
+    })?;
+    open_source(Arc::new(source), path, options)
 }
+
+/// Opens a dump in bytes that come from anywhere; `path` is what errors call it.
+pub fn open_source(source: Arc<dyn ReadAt>, path: &Path, options: &OpenOptions) -> Result<Dump, DumpError> {
+    let format = if options.raw { Some(Format::Raw) } else { format_of(&*source) };
+    let Some(format) = format else { return Err(unknown(&*source).at(path)) };
+    let opened = match format {
+        Format::QemuElf | Format::Solo5Elf => elf::open(&source, path, format),
+        Format::Raw => raw::open(&source, path),
+        Format::Region => raw::open_region(&source, path),
+        _ => Err(Fault::Unknown("this format is not read yet".into())),
+    };
+    let opened = opened.map_err(|fault| fault.at(path))?;
+    let cpus = if options.cpus.is_empty() { opened.cpus } else { options.cpus.clone() };
+    Ok(Dump {
+        format,
+        memory: opened.memory,
+        cpus,
+        vmcoreinfo: opened.vmcoreinfo,
+        facts: opened.facts,
+        remarks: opened.remarks,
+    })
+}
+
+fn format_of(source: &dyn ReadAt) -> Option<Format> {
+    let mut start = [0; 16];
+    source.read_exact_at(&mut start, 0).ok()?;
+    match start {
+        start if start.starts_with(elf::MAGIC) => Some(elf::Header::read(source).ok()?.format()),
+        start if start.starts_with(&MAGIC.to_le_bytes()) => Some(Format::Region),
+        _ => None,
+    }
+}
+
+/// Why a file is none of the known formats.
+fn unknown(source: &dyn ReadAt) -> Fault {
+    let mut start = [0; 4];
+    match source.read_exact_at(&mut start, 0) {
+        Ok(()) if start.starts_with(elf::MAGIC) => match elf::Header::read(source) {
+            Err(fault) => fault,
+            Ok(_) => Fault::Unknown("its ELF header contradicts itself".into()),
+        },
+        Ok(()) => Fault::Unknown(
+            "it is neither an ELF core, nor kdump-compressed, nor a region; if it is physical memory from address 0, say --raw"
+                .into(),
+        ),
+        Err(_) => Fault::Damaged(format!("it has {} bytes", source.size())),
+    }
+}
+
+/// What a container comes to.
+struct Opened {
+    memory: Arc<dyn GuestMemory>,
+    cpus: Vec<CpuState>,
+    vmcoreinfo: Option<String>,
+    facts: Option<Facts>,
+    remarks: Vec<String>,
+}
+
+/// [`DumpError`] before it knows the file's name.
+#[derive(Debug)]
+enum Fault {
+    Io(io::Error),
+    Unknown(String),
+    Damaged(String),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Fault {
+    fn at(self, path: &Path) -> DumpError {
+        let path = path.into();
+        match self {
+            Self::Io(source) => DumpError::Io { doing: "read", path, source },
+            Self::Unknown(why) => DumpError::Unknown { path, why },
+            Self::Damaged(why) => DumpError::Damaged { path, why },
+        }
+    }
+}
+
+/// A number of bytes for people.
+fn amount(bytes: u64) -> String {
+    match bytes {
+        0..=0xffff => format!("{bytes} bytes"),
+        0x1_0000..=0xf_ffff_ffff => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Word of the header that names the region's own guest-physical address.
-const REGION_GPA_WORD: u64 = 4;
+pub(crate) const REGION_GPA_WORD: u64 = 4;
 
 /// The backing file of an ivshmem BAR, opened read-only. It holds a region at its start and nothing else.
 ///

@@ -20,8 +20,10 @@ use std::{ops::Range, path::PathBuf};
 pub(crate) use find::header_words;
 pub use find::{FoundRegion, Search, find_region};
 pub use ivshmem::IvshmemFile;
+pub(crate) use ivshmem::REGION_GPA_WORD;
 pub use map::{RamExtent, RamMap};
 pub use ram::RamFile;
+pub(crate) use ram::data_extents;
 use uniprof_wire::address::GuestPhysical;
 pub use window::Window;
 
@@ -45,6 +47,24 @@ pub enum MemoryError {
         at: GuestPhysical,
         /// How many bytes.
         len: u64,
+    },
+    /// The guest had memory there, and the dump lacks it: cut off, or left out when it was taken.
+    #[error("the dump lacks the guest's memory at {at} (+{len:#x}): {why}")]
+    Missing {
+        /// The first address.
+        at: GuestPhysical,
+        /// How many bytes.
+        len: u64,
+        /// Why.
+        why: &'static str,
+    },
+    /// The dump has something there that can't be made into memory again.
+    #[error("the dump is damaged where it holds the guest's memory at {at}: {why}")]
+    Damaged {
+        /// The address.
+        at: GuestPhysical,
+        /// What is wrong.
+        why: String,
     },
     /// The range is not made of whole words.
     #[error("a window must be made of aligned 8-byte words, not {at} (+{len:#x})")]

@@ -103,7 +103,7 @@ pub(super) fn map_window(
 }
 
 /// The parts of a file that are not holes.
-pub(super) fn data_extents(file: &File, len: u64) -> std::io::Result<Vec<Range<u64>>> {
+pub(crate) fn data_extents(file: &File, len: u64) -> std::io::Result<Vec<Range<u64>>> {
     let mut extents = Vec::new();
     let mut at = 0;
     while at < len {

@@ -66,6 +66,11 @@ impl Window {
         Self(Words::Copied(words.iter().map(|word| AtomicU64::new(*word)).collect()))
     }
 
+    /// The same, of words that are in their place already.
+    pub(crate) fn copied(words: Box<[AtomicU64]>) -> Self {
+        Self(Words::Copied(words))
+    }
+
     /// The words. A mapped window is read-only: load them, with [`Ordering::Relaxed`] (see [`Window::load_acquire`]).
     #[must_use]
     pub fn words(&self) -> &[AtomicU64] {

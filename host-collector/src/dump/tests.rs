@@ -1,0 +1,4 @@
+//! Dumps written by hand, byte by byte, without the layouts of the code that reads them.
+
+mod bytes;
+mod elf;
