@@ -86,4 +86,7 @@ pub use symbolizer::{Symbolizer, Tally};
 pub use symbols::Symbol;
 pub use table::{Answer, FrameRef, Frames, Table, TableError};
 pub use text::{Mention, bare_address, mentions};
-pub use unwind::{FrameSource, MAX_FRAMES, Missing, Registers, UnwindEnd, Unwinder, UnwoundFrame};
+pub use unwind::{
+    DetailedFrame, FrameSource, MAX_FRAMES, Missing, RegisterFile, Registers, UnwindEnd, Unwinder,
+    UnwoundFrame,
+};

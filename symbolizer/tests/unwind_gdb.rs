@@ -6,7 +6,7 @@ mod common;
 mod oracle;
 
 use oracle::{Plan, Program, Session};
-use uniprof_symbolizer::{AddressKind, LoadBias, Missing, UnwindEnd};
+use uniprof_symbolizer::{AddressKind, DetailedFrame, LoadBias, Missing, RegisterFile, UnwindEnd};
 use uniprof_wire::address::GuestVirtual;
 
 /// Compares all stops with gdb and returns how many frames there were.
@@ -39,6 +39,62 @@ fn threads() {
         let compared = compare(&session, &flags.join(" "));
         assert!(compared > 120, "{compared} frames");
     }
+}
+
+/// Registers that callees preserve, and the canonical frame address, of every frame.
+#[test]
+fn frames_come_with_the_registers_that_gdb_restores() {
+    for flags in [&["-O2", "-fomit-frame-pointer", "-static"][..], &["-O0"]] {
+        let program = Program::new("cc", "threads.c", flags);
+        let session = program.run(Plan { at: "all_parked", steps: 0, stride: 0 });
+        let mut unwinder = session.unwinder();
+        let (mut known, mut asked) = (0, 0);
+        for (number, stop) in session.stops.iter().enumerate() {
+            let mut frames = Vec::new();
+            unwinder.unwind_with(&RegisterFile::from(&stop.registers), |at| stop.read(at), &mut frames);
+            let addresses: Vec<_> = frames.iter().map(|one| (one.frame.address.0, one.frame.kind)).collect();
+            assert_eq!(addresses, stop.frames, "stop {number}");
+            for (ours, (cfa, registers)) in frames.iter().zip(&stop.details) {
+                let at = format!("{flags:?}, stop {number}, {:?}", ours.frame);
+                // gdb says 0 of the outermost frame.
+                let same = ours.cfa.is_none_or(|ours| ours == *cfa) || *cfa == 0;
+                assert!(same, "{at}: {:x?}, not {cfa:x}", ours.cfa);
+                for (mine, theirs) in ours.registers.0.iter().zip(RegisterFile::from(registers).0) {
+                    asked += usize::from(theirs.is_some());
+                    known += usize::from(theirs.is_some() && mine.is_some());
+                    assert!(mine.is_none() || theirs.is_none_or(|theirs| *mine == Some(theirs)), "{at}");
+                }
+                asked += 1;
+                known += usize::from(ours.cfa.is_some());
+            }
+        }
+        assert!(asked > 500 && known * 100 > asked * 95, "{flags:?}: {known} of {asked} are known");
+    }
+}
+
+/// Where an interrupt came into a frame, what it saved is known again: here all registers.
+#[test]
+fn lost_registers_are_unknown_and_saved_ones_are_found() {
+    let program = Program::new("cc", "threads.c", &["-O2", "-fomit-frame-pointer", "-static"]);
+    let session = program.run(Plan { at: "all_parked", steps: 0, stride: 0 });
+    let mut unwinder = session.unwinder();
+    let mut interrupted = 0;
+    for stop in &session.stops {
+        let mut file = RegisterFile::from(&stop.registers);
+        file.0[0] = Some(0x1234);
+        let mut frames = Vec::new();
+        unwinder.unwind_with(&file, |at| stop.read(at), &mut frames);
+        let rax = |frame: &DetailedFrame| frame.registers.0[0];
+        assert_eq!(rax(&frames[0]), Some(0x1234));
+        for frame in &frames[1..] {
+            let saved = frame.frame.kind == AddressKind::Instruction;
+            assert!(rax(frame) != Some(0x1234), "a call loses rax");
+            assert_eq!(saved && rax(frame).is_some(), saved, "{:?}", frame.frame);
+            interrupted += usize::from(saved);
+        }
+        assert!(!unwinder.unwind_with(&RegisterFile::default(), |_| None, &mut Vec::new()).is_complete());
+    }
+    assert!(interrupted > 0);
 }
 
 #[test]

@@ -23,6 +23,7 @@
 
 mod cache;
 mod decode;
+mod detailed;
 mod frame;
 mod guess;
 mod instructions;
@@ -39,8 +40,10 @@ use crate::code::Code;
 use crate::image::Image;
 
 pub(crate) use cache::RuleCache;
+pub use detailed::DetailedFrame;
 pub use frame::{FrameSource, Missing, UnwindEnd, UnwoundFrame};
 pub(crate) use instructions::rule as rule_of_instructions;
+pub use registers::RegisterFile;
 pub(crate) use text::Text;
 pub use uniprof_wire::record::Registers;
 
@@ -97,6 +100,17 @@ impl Unwinder {
         frames: &mut Vec<UnwoundFrame>,
     ) -> UnwindEnd {
         walk::walk(self, registers, read, frames)
+    }
+
+    /// As [`Unwinder::unwind`], but from all registers as far as they are known, and each frame comes with its own: what the
+    /// variables of a frame are found by. Slower by a factor of a few.
+    pub fn unwind_with(
+        &mut self,
+        registers: &RegisterFile,
+        read: impl FnMut(u64) -> Option<u64>,
+        frames: &mut Vec<DetailedFrame>,
+    ) -> UnwindEnd {
+        walk::with_known(self, registers, read, frames)
     }
 
     /// The rule of a frame's instruction; `None` where no image has code.

@@ -28,10 +28,7 @@ pub(super) fn caller(
     known: &Known,
     read: &mut impl FnMut(u64) -> Option<u64>,
 ) -> Result<Known, Trouble> {
-    let cfa = match &row.cfa {
-        Cfa::Register { register, offset } => register_value(known, *register)?.wrapping_add_signed(*offset),
-        Cfa::Expression(expression) => evaluate(cfi, expression, known, None, read)?,
-    };
+    let cfa = cfa(cfi, row, known, read)?;
     let mut before = [None; REGISTERS];
     for (register, saved) in row.saved.iter().enumerate() {
         let value = restored(cfi, row, register, saved, cfa, known, read);
@@ -44,6 +41,21 @@ pub(super) fn caller(
     }
     before[RIP] = *before.get(usize::from(row.return_address)).ok_or(Trouble::Damaged)?;
     Ok(before)
+}
+
+/// The canonical frame address.
+pub(super) fn cfa(
+    cfi: &Cfi,
+    row: &Row,
+    known: &Known,
+    read: &mut impl FnMut(u64) -> Option<u64>,
+) -> Result<u64, Trouble> {
+    match &row.cfa {
+        Cfa::Register { register, offset } => {
+            Ok(register_value(known, *register)?.wrapping_add_signed(*offset))
+        }
+        Cfa::Expression(expression) => evaluate(cfi, expression, known, None, read),
+    }
 }
 
 fn restored(

@@ -7,7 +7,7 @@ use crate::cfi::{Rule, RuleSource};
 
 use super::Registers;
 use super::frame::{FrameSource, Missing, UnwindEnd, UnwoundFrame};
-use super::registers::{Known, RBP, RIP, RSP, known};
+use super::registers::{Known, RBP, RIP, RSP, RegisterFile};
 use super::restore::{self, Trouble};
 use super::{MAX_FRAMES, MAX_SWITCHES, Unwinder};
 
@@ -36,7 +36,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    fn lookup(&self) -> u64 {
+    pub(super) fn lookup(&self) -> u64 {
         self.kind.lookup(GuestVirtual(self.rip)).0
     }
 }
@@ -47,7 +47,7 @@ pub(super) struct Walk<'a, R> {
     pub(super) unwinder: &'a mut Unwinder,
     pub(super) read: R,
     /// All registers, where they are kept track of.
-    known: Option<Known>,
+    pub(super) known: Option<Known>,
     /// How often the stack was left for another one.
     switches: u32,
 }
@@ -59,31 +59,56 @@ pub(super) fn walk(
     frames: &mut Vec<UnwoundFrame>,
 ) -> UnwindEnd {
     let first = frames.len();
+    let leaf = Context::leaf(registers.rip, registers.rsp, Some(registers.rbp));
     let mut light = Walk { unwinder, read: &mut read, known: None, switches: 0 };
-    match light.run(registers, frames) {
+    match light.run(leaf, frames) {
         Ok(end) | Err(Stop::End(end)) => return end,
         Err(Stop::NeedsRegisters) => frames.truncate(first),
     }
-    let known = Some(known(registers));
-    let mut thorough = Walk { unwinder, read, known, switches: 0 };
-    match thorough.run(registers, frames) {
+    with_known(unwinder, &RegisterFile::from(registers), read, frames)
+}
+
+/// The walk that keeps track of all registers.
+pub(super) fn with_known<R: FnMut(u64) -> Option<u64>>(
+    unwinder: &mut Unwinder,
+    registers: &RegisterFile,
+    read: R,
+    frames: &mut impl Frames<R>,
+) -> UnwindEnd {
+    let missing = |register: usize| {
+        let address = GuestVirtual(registers.rip().unwrap_or(0));
+        UnwindEnd::NoRule { address, missing: Missing::Register(register as u16) }
+    };
+    let Some(rip) = registers.rip() else { return missing(RIP) };
+    let mut walk = Walk { unwinder, read, known: Some(registers.0), switches: 0 };
+    let Some(rsp) = registers.rsp() else {
+        frames.push(&mut walk, &Context::leaf(rip, 0, registers.rbp()));
+        return missing(RSP);
+    };
+    match walk.run(Context::leaf(rip, rsp, registers.rbp()), frames) {
         Ok(end) | Err(Stop::End(end)) => end,
         // Not with all of them known.
         Err(Stop::NeedsRegisters) => UnwindEnd::Damaged,
     }
 }
 
+/// Where the frames of a walk go.
+pub(super) trait Frames<R> {
+    /// Takes one, which the walk has just reached.
+    fn push(&mut self, walk: &mut Walk<'_, R>, at: &Context);
+}
+
+impl<R> Frames<R> for Vec<UnwoundFrame> {
+    #[inline(always)]
+    fn push(&mut self, _: &mut Walk<'_, R>, at: &Context) {
+        self.push(at.frame());
+    }
+}
+
 impl<R: FnMut(u64) -> Option<u64>> Walk<'_, R> {
-    fn run(&mut self, registers: &Registers, frames: &mut Vec<UnwoundFrame>) -> Result<UnwindEnd, Stop> {
-        let mut at = Context {
-            rip: registers.rip,
-            rsp: registers.rsp,
-            rbp: Some(registers.rbp),
-            kind: AddressKind::Instruction,
-            found: FrameSource::Leaf,
-        };
-        let last = frames.len() + MAX_FRAMES;
-        frames.push(at.frame());
+    fn run(&mut self, leaf: Context, frames: &mut impl Frames<R>) -> Result<UnwindEnd, Stop> {
+        let (mut at, mut count) = (leaf, 1);
+        frames.push(self, &at);
         let mut rule = self.unwinder.rule(at.rip, at.kind);
         let light = self.known.is_none();
         loop {
@@ -105,10 +130,11 @@ impl<R: FnMut(u64) -> Option<u64>> Walk<'_, R> {
             if caller.rsp <= at.rsp {
                 self.switch_stack(&caller)?;
             }
-            if frames.len() >= last {
+            if count >= MAX_FRAMES {
                 return Ok(UnwindEnd::Depth);
             }
-            frames.push(caller.frame());
+            count += 1;
+            frames.push(self, &caller);
             at = caller;
         }
     }
@@ -224,7 +250,11 @@ impl<R: FnMut(u64) -> Option<u64>> Walk<'_, R> {
 }
 
 impl Context {
-    fn frame(&self) -> UnwoundFrame {
+    fn leaf(rip: u64, rsp: u64, rbp: Option<u64>) -> Self {
+        Self { rip, rsp, rbp, kind: AddressKind::Instruction, found: FrameSource::Leaf }
+    }
+
+    pub(super) fn frame(&self) -> UnwoundFrame {
         UnwoundFrame { address: GuestVirtual(self.rip), kind: self.kind, found: self.found }
     }
 }

@@ -12,6 +12,8 @@ pub(crate) struct Stop {
     memory: Vec<(u64, Vec<u8>)>,
     /// gdb's own backtrace.
     pub(crate) frames: Vec<(u64, AddressKind)>,
+    /// Each frame's canonical frame address and registers, where gdb told of all threads.
+    pub(crate) details: Vec<(u64, Registers)>,
 }
 
 impl Stop {
@@ -127,6 +129,7 @@ fn parse(said: &str) -> Session {
                 registers: Registers::default(),
                 memory: Vec::new(),
                 frames: Vec::new(),
+                details: Vec::new(),
             }),
             _ => stop_line(session.stops.last_mut().expect("a stop begins"), word, rest, hex),
         }
@@ -137,11 +140,8 @@ fn parse(said: &str) -> Session {
 fn stop_line(stop: &mut Stop, word: &str, rest: &str, hex: impl Fn(&str) -> u64) {
     let fields: Vec<&str> = rest.split(' ').collect();
     match (word, &fields[..]) {
-        ("registers", values) => {
-            let [rip, rsp, rbp, rbx, r12, r13, r14, r15] =
-                <[&str; 8]>::try_from(values).expect("eight").map(hex);
-            stop.registers = Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 };
-        }
+        ("registers", values) => stop.registers = registers(values, hex),
+        ("detail", [cfa, values @ ..]) => stop.details.push((hex(cfa), registers(values, hex))),
         ("memory", [start, bytes]) => {
             let bytes = bytes.as_bytes().chunks(2).map(|pair| {
                 u8::from_str_radix(std::str::from_utf8(pair).expect("ASCII"), 16).expect("hexadecimal")
@@ -154,4 +154,9 @@ fn stop_line(stop: &mut Stop, word: &str, rest: &str, hex: impl Fn(&str) -> u64)
         }
         _ => panic!("the oracle wrote {word}"),
     }
+}
+
+fn registers(values: &[&str], hex: impl Fn(&str) -> u64) -> Registers {
+    let [rip, rsp, rbp, rbx, r12, r13, r14, r15] = <[&str; 8]>::try_from(values).expect("eight").map(hex);
+    Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 }
 }

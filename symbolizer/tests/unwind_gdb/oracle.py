@@ -2,6 +2,7 @@
 # compared with. Environment: ORACLE_OUT, ORACLE_BREAK (where to begin), ORACLE_STEPS (at how many instructions to stop;
 # 0: all threads, once), ORACLE_STRIDE (how many instructions from stop to stop).
 import os
+import re
 
 import gdb
 
@@ -24,7 +25,8 @@ def mappings():
 
 
 class Stop:
-    def __init__(self, stacks):
+    def __init__(self, stacks, detailed=False):
+        self.detailed = detailed
         self.lines = ["stop"]
         self.stacks = stacks
         self.used = {}
@@ -42,6 +44,13 @@ class Stop:
             content = gdb.selected_inferior().read_memory(start, end - start)
             self.lines.append(f"memory {start:x} {bytes(content).hex()}")
 
+    def detail(self, frame):
+        frame.select()
+        said = gdb.execute("info frame", to_string=True)
+        cfa = re.search(r"frame at 0x([0-9a-f]+)", said)
+        values = [number(frame.read_register(name)) for name in REGISTERS]
+        self.lines.append(f"detail {cfa.group(1)} " + " ".join(f"{value:x}" for value in values))
+
     def record(self):
         frame = gdb.newest_frame()
         values = [number(frame.read_register(name)) for name in REGISTERS]
@@ -51,6 +60,8 @@ class Stop:
             if frame.type() not in (gdb.INLINE_FRAME, gdb.TAILCALL_FRAME):
                 self.use(number(frame.read_register("rsp")))
                 self.lines.append(f"frame {frame.pc():x} {'interrupted' if interrupted else 'called'}")
+                if self.detailed:
+                    self.detail(frame)
                 interrupted = frame.type() == gdb.SIGTRAMP_FRAME
             frame = frame.older()
         self.memory()
@@ -91,7 +102,7 @@ def main():
             known = stacks()
             for thread in gdb.selected_inferior().threads():
                 thread.switch()
-                out.write(Stop(known).record())
+                out.write(Stop(known, True).record())
         else:
             stride = os.environ["ORACLE_STRIDE"]
             known = stacks()
