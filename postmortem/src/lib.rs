@@ -4,6 +4,7 @@
 //!
 //! - [`Subject`]: what is looked at: memory, registers, the observation region where there is one, and the images that give
 //!   names to addresses.
+//! - [`memory`]: memory as bytes, and where a value occurs; [`owner`]: what an address belongs to.
 //! - [`flight`]: what the rings still hold, as a recording.
 //! - [`stacks`]: the stacks of all vCPUs and threads, and which of them are alike.
 //!
@@ -15,6 +16,8 @@
 pub mod flight;
 #[cfg(test)]
 mod lab;
+pub mod memory;
+pub mod owner;
 mod program;
 mod region;
 pub mod stacks;

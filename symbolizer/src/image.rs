@@ -10,6 +10,7 @@ use uniprof_wire::address::LinkAddress;
 
 use crate::build_id::BuildId;
 use crate::code::Code;
+use crate::demangle::demangle;
 use crate::error::ImageError;
 use crate::identity::{Identity, TextHash, TextRecord};
 use crate::links::SplitUnit;
@@ -157,6 +158,24 @@ impl Image {
     #[must_use]
     pub fn symbol(&self, name: &str) -> Option<Symbol> {
         self.symbol_sources().find_map(|source| source.symbols().find(name))
+    }
+
+    /// The symbol that is called so in the source: `kv::get` finds `_RNvNt…2kv3get`, and so does any longer part of its path.
+    /// Of several the one with the shortest path.
+    #[must_use]
+    pub fn symbol_called(&self, name: &str) -> Option<Symbol> {
+        self.symbol(name).or_else(|| self.symbol_sources().find_map(|source| source.symbols().called(name)))
+    }
+
+    /// The readable name of the symbol, of code or of data, that has an address, and how far behind its start that is.
+    #[must_use]
+    pub fn owner_of(&self, address: LinkAddress) -> Option<(String, u64)> {
+        self.symbol_sources().find_map(|source| {
+            let symbols = source.symbols();
+            let entry = symbols.at(address.0)?;
+            let name = String::from_utf8_lossy(symbols.name(entry)).into_owned();
+            Some((demangle(&name), address.0 - entry.address))
+        })
     }
 
     /// The files whose symbols count, best first: each has a symbol table, or what is exported, of this image.

@@ -8,6 +8,7 @@ use object::{LittleEndian, pod};
 use uniprof_wire::address::LinkAddress;
 
 use crate::code::Code;
+use crate::demangle::demangle;
 use crate::image::Image;
 use crate::store::Content;
 
@@ -72,6 +73,24 @@ impl Symbols {
         };
         let found = self.entries.iter().filter(matches).min_by_key(|entry| entry.rank)?;
         Some(Symbol { address: LinkAddress(found.address), size: found.size })
+    }
+
+    /// The symbol whose readable name is `name`, or ends with it at a `::`; the shortest of several.
+    pub(crate) fn called(&self, name: &str) -> Option<Symbol> {
+        let readable = |entry: &Entry| demangle(&String::from_utf8_lossy(self.name(entry)));
+        let fits =
+            |full: &str| full.strip_suffix(name).is_some_and(|path| path.is_empty() || path.ends_with("::"));
+        let named = self.entries.iter().map(|entry| (entry, readable(entry))).filter(|(_, full)| fits(full));
+        let (found, _) = named.min_by_key(|(entry, full)| (full.len(), entry.rank, entry.address))?;
+        Some(Symbol { address: LinkAddress(found.address), size: found.size })
+    }
+
+    /// The symbol, of code or of data, that has an address: the one that begins last before it and reaches that far.
+    pub(crate) fn at(&self, address: u64) -> Option<&Entry> {
+        let has =
+            |entry: &&Entry| address.checked_sub(entry.address).is_some_and(|past| past < entry.size.max(1));
+        let order = |entry: &&Entry| (entry.address, std::cmp::Reverse(entry.rank));
+        self.entries.iter().filter(has).max_by_key(order)
     }
 
     pub(crate) fn name(&self, entry: &Entry) -> &[u8] {

@@ -46,6 +46,18 @@ pub(crate) enum Command {
     Export(command::export::Args),
     /// Print a guest's console and log lines
     Logs(command::logs::Args),
+    /// Print events, spans, switches and log lines in the order of the guest's clock
+    Trace(command::trace::Args),
+    /// List threads: state, vCPU, CPU time
+    Ps(command::core::ps::Args),
+    /// Print the registers of every vCPU
+    Regs(command::core::regs::Args),
+    /// Print memory, with names for what it points to
+    Mem(command::core::mem::Args),
+    /// Look for a value in memory
+    Find(command::core::find::Args),
+    /// Say what a dump of a dead guest still tells
+    Core(command::core::Args),
     /// Turn addresses into names, in a list or in a text
     Symbolize(command::symbolize::Args),
     /// Say which images name a recording's addresses
@@ -72,7 +84,10 @@ mod tests {
         root.build();
         let commands: Vec<_> =
             root.get_subcommands().filter(|command| command.get_name() != "help").collect();
-        for command in commands.iter().copied().chain([&root]) {
+        let verbs = commands.iter().flat_map(|command| command.get_subcommands());
+        let verbs: Vec<_> = verbs.filter(|verb| verb.get_name() != "help").collect();
+        assert!(verbs.len() > 5, "`core` has verbs");
+        for command in commands.iter().copied().chain(verbs).chain([&root]) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let lines: Vec<&str> =
                 help.lines().filter_map(|line| line.trim_start().strip_prefix("uniprof ")).collect();

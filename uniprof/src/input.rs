@@ -1,9 +1,11 @@
-//! Which recording a command reads: the one that was named, or the newest one here.
+//! What a command reads: the recording, dump or guest that was named, or the newest recording here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use uniprof_collector::dump;
 use uniprof_collector::recording::partial_path;
 
 use crate::exit::{Exit, Failure};
@@ -24,8 +26,27 @@ pub(crate) enum Input {
     Stdin,
     /// The recording inside this binary.
     Sample,
+    /// A dump of a guest's memory.
+    Core(PathBuf),
     /// What could be a guest's name: no file is called so.
     Guest(String),
+    /// What the rings of a dump or of a running guest held.
+    Recovered(Recovered),
+}
+
+/// A recording in memory that was made of a dump or of a running guest.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    /// What outputs are called after.
+    pub(crate) stem: String,
+    /// The recording.
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+impl std::fmt::Debug for Recovered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({} bytes)", self.stem, self.bytes.len())
+    }
 }
 
 impl Input {
@@ -34,6 +55,7 @@ impl Input {
         match word {
             Some(SAMPLE) => Ok(Self::Sample),
             Some(STDIN) => Ok(Self::Stdin),
+            Some(word) if dump::sniff(Path::new(word)).is_some() => Ok(Self::Core(word.into())),
             // A recording that was cut off is still called FILE.partial.
             Some(word) if Path::new(word).exists() || partial_path(Path::new(word)).exists() => Ok(Self::File(word.into())),
             Some(word) if looks_like_a_file(word) => Err(Failure::error(
@@ -54,10 +76,13 @@ impl Input {
     /// The name that outputs are called after.
     pub(crate) fn stem(&self) -> String {
         match self {
-            Self::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::File(path) | Self::Core(path) => {
+                path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+            }
             Self::Stdin => "stdin".into(),
             Self::Sample => SAMPLE.into(),
             Self::Guest(name) => name.clone(),
+            Self::Recovered(recovered) => recovered.stem.clone(),
         }
     }
 }

@@ -22,6 +22,7 @@ mod output;
 mod profile;
 mod progress;
 mod recorder;
+mod subject;
 mod values;
 
 use std::io::{self, Write as _};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use uniprof_collector::cpu::CpuState;
 use uniprof_collector::qemu::LaunchSpec;
 use uniprof_flamegraph::Profile;
 use uniprof_symbolizer::{Cache, Tables};
@@ -14,7 +15,7 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::kernel::Kernel;
 use crate::profile::Named;
-use crate::values::{Accel, CallGraph, Classes, Hertz, Image, Machine, Placement, Size, Span};
+use crate::values::{Accel, CallGraph, Classes, Hertz, Image, Machine, Placement, Registers, Size, Span};
 
 /// How long a guest may take until its probes show up.
 pub(crate) const BOOT_LIMIT: Span = Span(Duration::from_secs(20));
@@ -174,6 +175,40 @@ impl Symbols {
     pub(crate) fn dirs(&self, config: &Config) -> Vec<PathBuf> {
         if self.symbols.is_empty() { config.symbols.iter().cloned().collect() } else { self.symbols.clone() }
     }
+}
+
+/// How a file is taken that does not say itself what it is.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Dump options")]
+pub(crate) struct Dump {
+    /// Take the file for physical memory from address 0, whatever it looks like
+    #[arg(long)]
+    raw: bool,
+    /// The registers of a vCPU, in place of the dump's; repeatable, in the order of the vCPUs
+    #[arg(long, value_name = "rip=0x…,rsp=0x…,rbp=0x…,cr3=0x…")]
+    regs: Vec<Registers>,
+}
+
+impl Dump {
+    /// Whether the file is physical memory and nothing else.
+    pub(crate) fn is_raw(&self) -> bool {
+        self.raw
+    }
+
+    /// The registers that were given.
+    pub(crate) fn cpus(&self) -> Vec<CpuState> {
+        let numbered = (0..).zip(&self.regs);
+        numbered.map(|(vcpu, registers)| CpuState { vcpu, ..registers.0.clone() }).collect()
+    }
+}
+
+/// How memory is looked at. Its headings would take in what comes after: it comes last.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Memory {
+    #[command(flatten)]
+    pub(crate) dump: Dump,
+    #[command(flatten)]
+    pub(crate) symbols: Symbols,
 }
 
 /// Which samples count.

@@ -61,6 +61,15 @@ pub(crate) fn json_line(out: &mut impl Write, document: &impl Serialize) -> io::
     out.write_all(b"\n")
 }
 
+/// Text with control characters made visible: an escape sequence could rewrite the reader's terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.trim_end_matches(['\r', '\n']).chars() {
+        if c.is_control() && c != '\t' { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
 /// Writes rows with their cells under one another, the last column as long as it is.
 pub(crate) fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
     let mut widths = [0; N];
@@ -124,6 +133,11 @@ fn beside(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn escape_sequences_are_shown_not_obeyed() {
+        assert_eq!(printable("a\x1b[2J\tb\u{fffd}\r\n"), "a\\u{1b}[2J\tb\u{fffd}");
+    }
 
     #[test]
     fn a_failed_write_leaves_the_old_file_and_nothing_else() {

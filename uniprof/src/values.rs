@@ -6,7 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use uniprof_collector::cpu::{CpuState, GENERAL, StateSource};
 use uniprof_collector::qemu;
+use uniprof_wire::address::GuestPhysical;
 use uniprof_wire::record::{Class, MAX_SNAPSHOT_BYTES};
 
 /// Samples per second and vCPU.
@@ -189,6 +191,56 @@ impl FromStr for Image {
     }
 }
 
+/// Registers of a vCPU: `rip=0x101234,rsp=0x7ff0,cr3=0x1000`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Registers(pub(crate) CpuState);
+
+impl FromStr for Registers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut state = CpuState::new(0, 0, StateSource::Given);
+        let mut has_rip = false;
+        for pair in text.split(',').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not NAME=VALUE"))?;
+            let value = number(value)?;
+            match name.trim().to_ascii_lowercase().as_str() {
+                "rip" => (state.rip, has_rip) = (value, true),
+                "rflags" | "eflags" => state.rflags = Some(value),
+                "cs" => {
+                    state.cs =
+                        Some(u16::try_from(value).map_err(|_| format!("cs={value:#x} is no selector"))?)
+                }
+                "fs_base" => state.fs_base = Some(value),
+                "gs_base" => state.gs_base = Some(value),
+                "cr0" => state.cr0 = Some(value),
+                "cr2" => state.cr2 = Some(value),
+                "cr3" => state.cr3 = Some(GuestPhysical(value)),
+                "cr4" => state.cr4 = Some(value),
+                name => match GENERAL.iter().position(|known| *known == name) {
+                    Some(index) => state.general[index] = Some(value),
+                    None => return Err(format!("`{name}` is no register; examples are rip, rsp, rbp, cr3")),
+                },
+            }
+        }
+        if has_rip {
+            Ok(Self(state))
+        } else {
+            Err("rip is missing: without it there is no stack to follow".into())
+        }
+    }
+}
+
+/// A number as people write addresses: hexadecimal with `0x`, else decimal; `_` may group digits.
+pub(crate) fn number(text: &str) -> Result<u64, String> {
+    let digits = text.trim().replace('_', "");
+    let value = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => digits.parse(),
+    };
+    value.map_err(|_| format!("`{text}` is no number; examples are 4096 and 0x1000"))
+}
+
 /// A load bias: hexadecimal, with or without `0x`.
 pub(crate) fn hexadecimal(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
@@ -311,6 +363,16 @@ mod tests {
         for text in ["", "lbr", "fp,8192", "DWARF"] {
             let refused = text.parse::<CallGraph>().unwrap_err();
             assert!(refused.contains("fp, dwarf and dwarf,BYTES"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn registers_have_names() {
+        let Registers(state) = "rip=0x101234,rsp=0x7ff0,CR3=4096".parse().unwrap();
+        assert_eq!((state.rip, state.rsp(), state.rbp()), (0x10_1234, Some(0x7ff0), None));
+        assert_eq!(state.cr3, Some(GuestPhysical(0x1000)));
+        for text in ["rsp=0x1", "rip", "rip=1,st0=1", "rip=zero", "rip=1,cs=0x10000", ""] {
+            assert!(text.parse::<Registers>().is_err(), "{text}");
         }
     }
 

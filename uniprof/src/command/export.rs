@@ -18,7 +18,6 @@ use uniprof_flamegraph::{
 };
 
 use crate::exit::{Exit, Failure};
-use crate::input::Input;
 use crate::profile::{self, Times};
 use crate::{options, output};
 
@@ -138,7 +137,7 @@ impl Format {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let format = args.format;
-    let input = Input::choose(args.input.as_deref())?;
+    let input = profile::choose(args.input.as_deref())?;
     let path = match (&args.output, format.extension()) {
         (Some(path), _) => path.clone(),
         (None, Some(extension)) => format!("{}.{extension}", input.stem()).into(),

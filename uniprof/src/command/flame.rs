@@ -16,7 +16,6 @@ use uniprof_flamegraph::{Direction, HtmlOptions, Profile, SvgOptions, Width, htm
 
 use crate::command::diff;
 use crate::exit::{Exit, Failure};
-use crate::input::Input;
 use crate::profile::{self, Named, Times};
 use crate::{options, output};
 
@@ -60,7 +59,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let input = Input::choose(args.input.as_deref())?;
+    let input = profile::choose(args.input.as_deref())?;
     let times = if args.diff.is_some() { Times::Kept } else { Times::Summed };
     let named = profile::read(&input, &args.symbols, times)?;
     named.tell_notes();

@@ -12,7 +12,6 @@ use serde::Serialize;
 use uniprof_collector::clock::HostTime;
 use uniprof_wire::record::Record;
 
-use crate::input::Input;
 use crate::output;
 use crate::profile::walk::{Visitor, walk};
 use crate::profile::{self, Figures, Source};
@@ -59,7 +58,7 @@ struct Line {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let input = Input::choose(args.input.as_deref())?;
+    let input = profile::choose(args.input.as_deref())?;
     let session = profile::head(&input)?.session;
     let mut lines = Lines { started: session.started_ns, console: Vec::new(), ring: Vec::new() };
     let figures = walk(Source::open(&input)?, session, &mut lines)?;
@@ -118,28 +117,9 @@ impl Lines {
 
 impl Line {
     fn new(from: From, bytes: &[u8]) -> Self {
-        let text = printable(bytes);
+        let text = output::printable(&String::from_utf8_lossy(bytes));
         Self { schema: SCHEMA, from, seconds: 0.0, vcpu: None, thread: None, text }
     }
 }
 
 const SCHEMA: &str = "uniprof.logs/1";
-
-/// Text with control characters made visible: an escape sequence could rewrite the reader's terminal.
-fn printable(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for c in String::from_utf8_lossy(bytes).trim_end_matches(['\r', '\n']).chars() {
-        if c.is_control() && c != '\t' { text.extend(c.escape_default()) } else { text.push(c) }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::printable;
-
-    #[test]
-    fn escape_sequences_are_shown_not_obeyed() {
-        assert_eq!(printable(b"a\x1b[2J\tb\xff\r\n"), "a\\u{1b}[2J\tb\u{fffd}");
-    }
-}

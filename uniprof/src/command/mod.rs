@@ -1,6 +1,7 @@
 //! One file per command. Each has its `Args`, its examples, and a `run` that is glue over the libraries.
 
 pub(crate) mod completions;
+pub(crate) mod core;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
@@ -16,6 +17,7 @@ pub(crate) mod run;
 pub(crate) mod stop;
 pub(crate) mod symbolize;
 pub(crate) mod symbols;
+pub(crate) mod trace;
 
 use crate::cli::{Cli, Command};
 
@@ -32,6 +34,12 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Diff(args) => diff::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Logs(args) => logs::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Ps(args) => core::ps::run(&args),
+        Command::Regs(args) => core::regs::run(&args),
+        Command::Mem(args) => core::mem::run(&args),
+        Command::Find(args) => core::find::run(&args),
+        Command::Core(args) => core::run(&args),
         Command::Symbolize(args) => symbolize::run(&args),
         Command::Symbols(args) => symbols::run(&args),
         Command::Kernel(args) => kernel::run(&args),

@@ -33,7 +33,6 @@ use serde::Serialize;
 use uniprof_flamegraph::{CallTree, Direction, Function, Kind, Measure, Order, Profile, Pruned};
 use uniprof_wire::record::Class;
 
-use crate::input::Input;
 use crate::profile::{self, Named, Times};
 use crate::{options, output};
 
@@ -135,7 +134,7 @@ struct Image<'a> {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let input = Input::choose(args.input.as_deref())?;
+    let input = profile::choose(args.input.as_deref())?;
     let named = profile::read(&input, &args.symbols, Times::Summed)?;
     let shown = args.filter.apply(&named)?;
     if args.json {

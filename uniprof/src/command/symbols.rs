@@ -12,7 +12,6 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::input::Input;
 use crate::{options, output, profile};
 
 const EXAMPLES: &str = "\
@@ -49,11 +48,11 @@ struct Guest {
 }
 
 #[derive(Serialize)]
-struct Looked {
-    place: String,
+pub(crate) struct Looked {
+    pub(crate) place: String,
     found: bool,
     /// What was found, or why nothing.
-    result: String,
+    pub(crate) result: String,
 }
 
 #[derive(Serialize)]
@@ -67,7 +66,7 @@ struct Image {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let input = Input::choose(args.input.as_deref())?;
+    let input = profile::choose(args.input.as_deref())?;
     let head = profile::head(&input)?;
     let images = profile::find_images(&head, &args.symbols, &Config::load()?)?;
     let document = Document {
@@ -84,7 +83,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 impl Looked {
-    fn new(looked: &profile::finder::Looked) -> Self {
+    pub(crate) fn new(looked: &profile::finder::Looked) -> Self {
         let (found, result) = match &looked.result {
             Ok(what) => (true, what),
             Err(why) => (false, why),

@@ -10,7 +10,7 @@ use uniprof_symbolizer::{BuildId, Image, LoadBias, SYSTEM_DEBUG_DIR, Search, com
 use crate::attachment::Attached;
 use crate::debuginfod::{Kind, Servers};
 use crate::exit::{Exit, Failure};
-use crate::{cache, guest, values};
+use crate::{bundled, cache, guest, values};
 
 /// The guest's own word on what it runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub(crate) struct Places<'a> {
     pub(crate) dirs: &'a [PathBuf],
     /// The name of the kernel's file when the recording was made.
     pub(crate) kernel_name: &'a str,
-    /// The ELF that was attached when the recording was made, slim.
-    pub(crate) attached: Attached,
+    /// The ELF that was attached when the recording was made, slim; `None` where there is no recording.
+    pub(crate) attached: Option<Attached>,
     /// The guest's name: if it still runs, the file that it was started from is of use.
     pub(crate) guest_name: &'a str,
     pub(crate) force: bool,
@@ -89,8 +89,12 @@ pub(crate) fn find(guest: &GuestImage, places: Places<'_>) -> anyhow::Result<(Ve
     Ok((found, finder.looked))
 }
 
-/// Opens a file that the user named. Unikraft's images for QEMU are 32-bit ELF files with the 64-bit one beside them.
+/// Opens a file that the user named, or the bundled kernel. Unikraft's images for QEMU are 32-bit ELF files with the 64-bit
+/// one beside them.
 pub(crate) fn open(path: &Path) -> anyhow::Result<(PathBuf, Image)> {
+    if path == Path::new(bundled::NAME) {
+        return Ok((path.to_owned(), Image::parse(bundled::elf()?)?));
+    }
     uniprof_symbolizer::load(path)
         .map(|image| (path.to_owned(), image))
         .or_else(|error| {
@@ -129,9 +133,10 @@ impl Finder<'_> {
 
     fn look_around(&mut self, places: &Places<'_>) -> Option<Found> {
         let (name, path, mut image) = self.told(places.dirs).or_else(|| {
-            let attached = self.attached(places.attached.clone());
+            let attached = places.attached.clone().and_then(|attached| self.attached(attached));
             let attached = attached.map(|image| (places.kernel_name.to_owned(), None, image));
-            attached.or_else(|| self.running(places.guest_name)).or_else(|| self.by_build_id())
+            let running = attached.or_else(|| self.running(places.guest_name));
+            running.or_else(|| self.bundled()).or_else(|| self.by_build_id())
         })?;
         if !image.wanted().is_empty() {
             // A debug file may lie beside what the guest was started from.
@@ -191,6 +196,14 @@ impl Finder<'_> {
         }
         let files = guest::kernel_files(name).into_iter().filter(|path| path.is_file());
         files.collect::<Vec<_>>().into_iter().find_map(|path| self.same_at(path))
+    }
+
+    /// The kernel in this binary, where it is the guest's.
+    fn bundled(&mut self) -> Option<(String, Option<PathBuf>, Image)> {
+        let image = Image::parse(bundled::elf().ok()?).ok()?;
+        image.build_id().filter(|id| Some(id.to_string()) == self.guest.build_id)?;
+        self.looked("in uniprof itself", Ok(describe(&image)));
+        Some((bundled::NAME.to_owned(), None, image))
     }
 
     /// The guest's image among installed debug files, in the cache, or from a server.

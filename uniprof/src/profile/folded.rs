@@ -23,7 +23,7 @@ pub(crate) fn read(input: &Input) -> anyhow::Result<Option<Named>> {
             let is_text = file.fill_buf().is_ok_and(looks_like_text);
             if is_text { named(input, &path.display().to_string(), file).map(Some) } else { Ok(None) }
         }
-        Input::Sample | Input::Guest(_) => Ok(None),
+        Input::Sample | Input::Core(_) | Input::Guest(_) | Input::Recovered(_) => Ok(None),
     }
 }
 

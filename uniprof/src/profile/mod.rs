@@ -3,6 +3,7 @@
 //! ```text
 //!  recording ─ load ─> raw stacks (addresses, summed) ─ naming ─> flamegraph::Profile ─> report, picture, folded text
 //!                └───> figures (vCPUs, loss, own cost, threads) ───────────────────────> report, title
+//!  recover: the recording that a dump or a running guest holds in its rings
 //!  images: what repairs leaves while loading, and names addresses afterwards; finder: where they come from
 //! ```
 
@@ -14,6 +15,7 @@ pub(crate) mod load;
 mod mark;
 pub(crate) mod naming;
 mod open;
+mod recover;
 mod title;
 pub(crate) mod walk;
 
@@ -24,6 +26,7 @@ use crate::exit::{Exit, Failure};
 pub(crate) use figures::Figures;
 pub(crate) use load::Times;
 pub(crate) use open::{Source, find_images, head, read};
+pub(crate) use recover::{choose, recover};
 pub(crate) use title::title;
 
 /// A recording with names.

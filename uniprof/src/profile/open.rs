@@ -1,13 +1,16 @@
 //! Opening what a command reads.
 
 use std::fs::File;
+use std::io::Cursor;
+use std::sync::Arc;
 
 use uniprof_collector::recording::{self, Damage, Item, ReadError, Reader, SessionInfo};
+use uniprof_postmortem::flight;
 
 use super::finder::{GuestImage, Places};
 use super::images::Images;
 use super::load::Times;
-use super::{Named, folded, load, naming};
+use super::{Named, folded, load, naming, recover};
 use crate::attachment::Attached;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
@@ -18,6 +21,7 @@ use crate::{bundled, options};
 pub(crate) enum Source {
     File(Reader<File>),
     Memory(Reader<&'static [u8]>),
+    Recovered(Reader<Cursor<Arc<[u8]>>>),
 }
 
 impl Source {
@@ -30,13 +34,10 @@ impl Source {
                 "standard input is read as folded stacks only, which this command has no use for; name a recording",
             )),
             Input::Sample => Ok(Self::Memory(Reader::new(bundled::sample())?)),
-            Input::Guest(name) => Err(Failure::error(
-                Exit::Target,
-                format!(
-                    "there is no recording {name}; if that is a guest, record it first: \
-                     `uniprof record {name} -d 10`"
-                ),
-            )),
+            Input::Recovered(recovered) => {
+                Ok(Self::Recovered(Reader::new(Cursor::new(Arc::clone(&recovered.bytes)))?))
+            }
+            Input::Core(_) | Input::Guest(_) => Self::open(&recover::recover(input)?),
         }
     }
 
@@ -45,6 +46,7 @@ impl Source {
         match self {
             Self::File(reader) => reader.next(),
             Self::Memory(reader) => reader.next(),
+            Self::Recovered(reader) => reader.next(),
         }
     }
 
@@ -53,6 +55,7 @@ impl Source {
         match self {
             Self::File(reader) => reader.damage(),
             Self::Memory(reader) => reader.damage(),
+            Self::Recovered(reader) => reader.damage(),
         }
     }
 }
@@ -63,6 +66,13 @@ pub(crate) struct Head {
     pub(crate) session: SessionInfo,
     /// The image that was attached, as an ELF file without code and data.
     pub(crate) attached: Attached,
+}
+
+impl Head {
+    /// Whether it was made of a dump or of a running guest, and has no symbols of its own.
+    pub(crate) fn is_recovered(&self) -> bool {
+        self.session.extra.contains_key(flight::RECOVERED)
+    }
 }
 
 /// Reads folded stacks, or a recording's sums, where `times` says so with the time of each sample, and names them.
@@ -110,7 +120,7 @@ pub(crate) fn find_images(
         kernel_name: &head.session.kernel,
         extra: &symbols.image,
         dirs: &dirs,
-        attached: head.attached.clone(),
+        attached: (!head.is_recovered()).then(|| head.attached.clone()),
         guest_name: &head.session.guest,
         force: symbols.force,
     };

@@ -25,7 +25,6 @@ use uniprof_flamegraph::diff::{Basis, Comparison, DiffOptions, compare};
 
 use self::rule::{Finding, Rule};
 use crate::exit::{Exit, Failure};
-use crate::input::Input;
 use crate::profile::{self, Named, Times};
 use crate::{options, output};
 
@@ -187,7 +186,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Reads one of the inputs, which must have samples: of nothing, nothing can be said.
 pub(crate) fn read(word: &str, symbols: &options::Symbols) -> anyhow::Result<Named> {
-    let named = profile::read(&Input::choose(Some(word))?, symbols, Times::Kept)?;
+    let named = profile::read(&profile::choose(Some(word))?, symbols, Times::Kept)?;
     for note in &named.figures.notes {
         output::say(format_args!("uniprof: {word}: {note}"));
     }

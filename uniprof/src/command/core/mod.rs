@@ -1,0 +1,66 @@
+//! `uniprof core`: what a dump of a dead unikernel still tells. One file per verb; most of them are commands of their own,
+//! too, that take a running guest as well.
+
+mod address;
+pub(crate) mod find;
+pub(crate) mod info;
+pub(crate) mod mem;
+pub(crate) mod ps;
+pub(crate) mod regs;
+
+use clap::Subcommand;
+
+use crate::command::{flame, logs, symbols, trace};
+
+const EXAMPLES: &str = "\
+Examples:
+  uniprof core info kv.core                     what the dump is, and what it lacks
+  uniprof core ps kv.core
+  uniprof core mem kv.core rsp --kernel bundled
+  uniprof core flame kv.core -o last.svg        where its last seconds went
+
+`uniprof ps`, `regs`, `mem`, `find`, `trace`, `logs` and `flame` without `core` do the same, and take a running guest, too.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// What the dump is, and what it lacks
+    Info(info::Args),
+    /// Threads: state, vCPU, CPU time
+    #[command(visible_alias = "threads")]
+    Ps(ps::Args),
+    /// Registers of every vCPU
+    Regs(regs::Args),
+    /// The last events
+    Trace(trace::Args),
+    /// The last console and log lines
+    Logs(logs::Args),
+    /// A flame graph of the last samples
+    Flame(flame::Args),
+    /// Memory, with names for what it points to
+    Mem(mem::Args),
+    /// Where a value lies in memory
+    Find(find::Args),
+    /// Which images name the addresses, and where they were looked for
+    Symbols(symbols::Args),
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    match &args.verb {
+        Verb::Info(args) => info::run(args),
+        Verb::Ps(args) => ps::run(args),
+        Verb::Regs(args) => regs::run(args),
+        Verb::Trace(args) => trace::run(args),
+        Verb::Logs(args) => logs::run(args),
+        Verb::Flame(args) => flame::run(args),
+        Verb::Mem(args) => mem::run(args),
+        Verb::Find(args) => find::run(args),
+        Verb::Symbols(args) => symbols::run(args),
+    }
+}

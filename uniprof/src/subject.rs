@@ -1,0 +1,171 @@
+//! A guest's memory with names: a dump, or a guest that runs here, for the commands that look at memory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use uniprof_collector::dump::{self, Format, OpenOptions};
+use uniprof_collector::paging::{AddressSpace, PageTables, VirtualError};
+use uniprof_postmortem::{Evidence, LoadedImage, Program, Subject};
+use uniprof_symbolizer::{IdentityError, Image, LoadBias, TextSamples, check_identity};
+use uniprof_wire::address::GuestVirtual;
+
+use crate::config::Config;
+use crate::exit::{Exit, Failure};
+use crate::input::Input;
+use crate::options;
+use crate::profile::finder::{self, Found, GuestImage, Looked, Places};
+use crate::{bundled, output};
+
+/// What is looked at, and how it came here.
+pub(crate) struct Opened {
+    pub(crate) subject: Subject,
+    pub(crate) origin: Origin,
+    /// Where images were looked for.
+    pub(crate) looked: Vec<Looked>,
+}
+
+/// Where memory comes from.
+pub(crate) enum Origin {
+    /// A dump in a file.
+    Dump { name: String, format: Format, vmcoreinfo: Option<String> },
+}
+
+impl Opened {
+    /// Opens what `input` means, with its images.
+    pub(crate) fn open(input: &Input, how: &options::Memory) -> anyhow::Result<Self> {
+        match input {
+            Input::Core(path) => Self::of_dump(path, how),
+            Input::File(path) if how.dump.is_raw() => Self::of_dump(path, how),
+            _ => Err(no_memory(input)),
+        }
+    }
+
+    fn of_dump(path: &Path, how: &options::Memory) -> anyhow::Result<Self> {
+        let dump = dump::open(path, &OpenOptions { raw: how.dump.is_raw(), cpus: how.dump.cpus() })?;
+        let origin = Origin::Dump {
+            name: path.display().to_string(),
+            format: dump.format,
+            vmcoreinfo: dump.vmcoreinfo.clone(),
+        };
+        let evidence = Evidence::of_dump(dump);
+        let (program, looked) = program(&evidence, &how.symbols)?;
+        Ok(Self { subject: Subject::new(evidence, program), origin, looked })
+    }
+
+    /// Lets `look` see the guest while it stands still.
+    pub(crate) fn look<T>(
+        mut self,
+        look: impl FnOnce(&mut Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(Self, T)> {
+        let seen = look(&mut self)?;
+        Ok((self, seen))
+    }
+
+    /// Tells on stderr what is missing in what was opened.
+    pub(crate) fn tell_remarks(&self) {
+        for remark in &self.subject.remarks {
+            output::say(format_args!("uniprof: {remark}"));
+        }
+        if self.subject.program.images().is_empty() {
+            output::say(format_args!(
+                "uniprof: no image of the guest was found, so nothing has a name: name it with --kernel ELF"
+            ));
+        }
+    }
+}
+
+/// Why there is no memory to look at, and what to do instead.
+fn no_memory(input: &Input) -> anyhow::Error {
+    let sentence = match input {
+        Input::File(path) => format!(
+            "{0} is a recording: it holds what the guest's probes wrote, not its memory; use `uniprof report {0}`, \
+             `trace`, `logs` or `flame` on it, or take a dump with `uniprof dump`",
+            path.display()
+        ),
+        Input::Sample => "the sample is a recording and holds no memory; this needs a dump".into(),
+        Input::Stdin => {
+            "a dump is not read from standard input, since it is not read in order; name the file".into()
+        }
+        Input::Core(_) | Input::Guest(_) | Input::Recovered(_) => "there is no memory to look at".to_owned(),
+    };
+    Failure::error(Exit::Failed, sentence)
+}
+
+/// What the guest says of its images.
+pub(crate) fn guest_image(evidence: &Evidence) -> GuestImage {
+    let tables = evidence.region.as_ref().ok().map(|region| &region.tables);
+    let facts = evidence.facts.as_ref();
+    GuestImage {
+        build_id: tables.and_then(|tables| tables.build_id()).or_else(|| facts?.build_id.clone()),
+        text_hash: None,
+        loaded: tables.map(|tables| tables.loaded_images()).unwrap_or_default(),
+    }
+}
+
+/// The images of the guest whose memory this is.
+fn program(evidence: &Evidence, symbols: &options::Symbols) -> anyhow::Result<(Program, Vec<Looked>)> {
+    let config = Config::load()?;
+    let guest = guest_image(evidence);
+    let dirs = symbols.dirs(&config);
+    let facts = evidence.facts.as_ref();
+    let places = Places {
+        kernel: symbols.kernel.as_deref(),
+        kernel_name: facts.map_or("", |facts| &facts.kernel),
+        extra: &symbols.image,
+        dirs: &dirs,
+        attached: None,
+        guest_name: facts.map_or("", |facts| &facts.guest),
+        force: symbols.force,
+    };
+    let (mut found, looked) = finder::find(&guest, places)?;
+    let memory = Memory::of(evidence);
+    if let Some(kernel) = found.first().filter(|_| !symbols.force && symbols.kernel.is_some()) {
+        memory.require(kernel)?;
+    }
+    if found.is_empty() {
+        found.extend(memory.bundled());
+    }
+    let images = found.into_iter().map(|found| LoadedImage {
+        name: found.name,
+        image: Arc::new(found.image),
+        bias: found.bias,
+    });
+    Ok((Program::new(images.collect(), &symbols.cache.tables(&config)), looked))
+}
+
+/// The guest's memory as its code sees it, to compare images with.
+struct Memory(AddressSpace);
+
+impl Memory {
+    fn of(evidence: &Evidence) -> Self {
+        let tables = evidence.cpus.iter().find_map(PageTables::of);
+        Self(AddressSpace::new(Arc::clone(&evidence.memory), tables))
+    }
+
+    fn read(&self, at: GuestVirtual, into: &mut [u8]) -> Result<(), VirtualError> {
+        self.0.read(at, into)
+    }
+
+    /// Refuses an image whose text is not what lies in memory, with both identities.
+    fn require(&self, kernel: &Found) -> anyhow::Result<()> {
+        match check_identity(&kernel.image, kernel.bias, None, |at, into| self.read(at, into)) {
+            Err(IdentityError::Mismatch(mismatch)) => Err(Failure::error(
+                Exit::Image,
+                format!(
+                    "{}: {mismatch}; give the file that the guest was started from, or use --force",
+                    kernel.name
+                ),
+            )),
+            // Text that is not there may have been left out of the dump, or lie elsewhere: that is not different.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The bundled kernel, where its text lies in memory: a guest whose probes never ran does not say what it is.
+    fn bundled(&self) -> Option<Found> {
+        let image = Image::parse(bundled::elf().ok()?).ok()?;
+        let there =
+            TextSamples::new(&image)?.compare(LoadBias::NONE, |at, into| self.read(GuestVirtual(at), into));
+        there.is_sure().then(|| Found { name: bundled::NAME.to_owned(), image, bias: LoadBias::NONE })
+    }
+}
