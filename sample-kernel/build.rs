@@ -1,4 +1,4 @@
-//! Compiles the one C file, and links the kernel as a static image of its own instead of a Linux program.
+//! Compiles the C files, and links the kernel as a static image of its own instead of a Linux program.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,17 @@ use std::process::Command;
 /// Without it every stack that the kernel samples would end at its second frame.
 const NEEDED_FLAG: &str = "force-frame-pointers=yes";
 
-const C_SOURCE: &str = "src/workload/nofp.c";
-/// No frame pointers, which is what the file is there for, and unwind tables for each instruction instead. The others: what a kernel can
-/// link (nothing from a C library, no position-independent code, nothing beside the code that the linker script does not know), no
-/// calls turned into jumps, and no SSE where none is needed.
-const C_FLAGS: [&str; 12] = [
+/// Each file, and its own flag: no frame pointers is what the first is there for.
+const C_SOURCES: [(&str, &str); 2] = [
+    ("src/workload/nofp.c", "-fomit-frame-pointer"),
+    ("src/workload/crash/protocol.c", "-fno-omit-frame-pointer"),
+];
+/// Unwind tables for each instruction, and what a kernel can link: nothing from a C library, no position-independent code, nothing
+/// beside the code that the linker script does not know. No calls turned into jumps, and no SSE where none is needed.
+const C_FLAGS: [&str; 11] = [
     "-std=gnu11",
     "-O2",
     "-g",
-    "-fomit-frame-pointer",
     "-fasynchronous-unwind-tables",
     "-fno-optimize-sibling-calls",
     "-ffreestanding",
@@ -48,23 +50,27 @@ fn main() {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
     println!("cargo:rustc-link-arg-bins=-Wl,-T,{script}");
-    println!("cargo:rustc-link-arg-bins={}", compile_c().display());
+    println!("cargo:rerun-if-env-changed=CC");
+    for (source, flag) in C_SOURCES {
+        println!("cargo:rustc-link-arg-bins={}", compile_c(source, flag).display());
+    }
 }
 
-/// Compiles the C file with the compiler that links Rust programs, or the one that `CC` names.
-fn compile_c() -> PathBuf {
-    println!("cargo:rerun-if-changed={C_SOURCE}");
-    println!("cargo:rerun-if-env-changed=CC");
+/// Compiles a C file with the compiler that links Rust programs, or the one that `CC` names.
+fn compile_c(source: &str, flag: &str) -> PathBuf {
+    println!("cargo:rerun-if-changed={source}");
     let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let object = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("nofp.o");
+    let name = Path::new(source).with_extension("o");
+    let name = name.file_name().expect("each source has a name");
+    let object = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join(name);
     let mut cc = Command::new(&compiler);
     // The file must not depend on where the checkout lies: names as in `uniprof/build.rs`.
     cc.arg(concat!("-ffile-prefix-map=", env!("CARGO_MANIFEST_DIR"), "=/uniprof/sample-kernel"));
-    cc.current_dir(env!("CARGO_MANIFEST_DIR")).args(C_FLAGS).args(["-c", C_SOURCE, "-o"]).arg(&object);
+    cc.current_dir(env!("CARGO_MANIFEST_DIR")).args(C_FLAGS).args([flag, "-c", source, "-o"]).arg(&object);
     let status = cc.status();
     assert!(
         status.as_ref().is_ok_and(|status| status.success()),
-        "{} does not compile {C_SOURCE} ({status:?}); install gcc or clang, or name one in CC",
+        "{} does not compile {source} ({status:?}); install gcc or clang, or name one in CC",
         compiler.display()
     );
     object

@@ -26,7 +26,7 @@ fn claim_report() {
     let vcpu = PerCpu::current().id();
     match REPORTER.compare_exchange(NOBODY, vcpu, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => {}
-        Err(reporter) if reporter == vcpu => exit(Exit::Crashed),
+        Err(reporter) if reporter == vcpu => leave(),
         Err(_) => arch::halt_forever(),
     }
 }
@@ -46,6 +46,12 @@ pub(crate) fn crash(reason: CrashReason, name: fmt::Arguments<'_>, registers: &a
     registers.for_each_caller(&sched::current_stack(), BACKTRACE_FRAMES, |address| {
         say!("  called from {address:#x}")
     });
+    leave()
+}
+
+/// The end, which a hypervisor that listens hears of first: it may stop the machine there, for others to look at.
+fn leave() -> ! {
+    arch::announce_panic();
     exit(Exit::Crashed)
 }
 

@@ -1,6 +1,7 @@
 //! What the kernel can be told to do.
 
 mod burst;
+mod crash;
 mod deep;
 mod idle;
 mod kv;
@@ -10,6 +11,7 @@ mod ratio;
 use alloc::format;
 use alloc::vec::Vec;
 
+use self::crash::Crash;
 use crate::command_line::Options;
 use crate::sched::{self, JoinHandle};
 use crate::time::Deadline;
@@ -22,10 +24,11 @@ pub(crate) enum Workload {
     Burst,
     Idle,
     Nofp,
+    Crash(Crash),
 }
 
 impl Workload {
-    pub(crate) const NAMES: &str = "ratio, kv, deep, burst, idle, nofp";
+    pub(crate) const NAMES: &str = "ratio, kv, deep, burst, idle, nofp, crash-null, crash-panic, crash-triple, crash-deadlock, crash-spin";
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -35,7 +38,7 @@ impl Workload {
             "burst" => Self::Burst,
             "idle" => Self::Idle,
             "nofp" => Self::Nofp,
-            _ => return None,
+            _ => Self::Crash(Crash::named(name.strip_prefix("crash-")?)?),
         })
     }
 }
@@ -50,6 +53,7 @@ pub(crate) fn run(options: &Options, vcpus: u32) {
             burst::run(vcpus, Deadline::after(options.seconds.or(Some(burst::DEFAULT_SECONDS))))
         }
         Workload::Idle => idle::run(vcpus, Deadline::after(options.seconds)),
+        Workload::Crash(crash) => crash::run(crash, vcpus, Deadline::after(options.seconds)),
         Workload::Nofp => nofp::run(vcpus, Deadline::after(options.seconds)),
     }
 }

@@ -136,3 +136,13 @@ pub(super) unsafe fn fill_gates() {
         unsafe { GATES.0[vector] = [low, address >> 32] };
     }
 }
+
+/// Gives this vCPU an interrupt descriptor table without a single gate.
+///
+/// # Safety
+/// The next interrupt or exception shuts the processor down.
+pub(crate) unsafe fn unload_interrupt_table() {
+    let none = TablePointer { limit: 0, base: 0 };
+    // SAFETY: as the caller wishes.
+    unsafe { asm!("lidt [{}]", in(reg) &none, options(readonly, nostack, preserves_flags)) };
+}

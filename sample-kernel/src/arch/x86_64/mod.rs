@@ -19,6 +19,7 @@ mod pit;
 mod port;
 mod pvclock;
 mod pvh;
+mod pvpanic;
 mod registers;
 mod serial;
 mod smp;
@@ -33,11 +34,13 @@ pub(crate) use cpu::{
     set_cpu_local, wait,
 };
 pub(crate) use debug_exit::exit;
+pub(crate) use descriptors::unload_interrupt_table;
 pub(crate) use fw_cfg::vcpu_count;
 pub(crate) use image::image;
 pub(crate) use interrupts::{interrupt_cost, start_interrupts};
 pub(crate) use paging::{map_device_memory, set_guard, unmap_null_page};
 pub(crate) use pvh::{BootInfo, MemoryRange};
+pub(crate) use pvpanic::announce as announce_panic;
 pub(crate) use registers::Registers;
 pub(crate) use serial::write as write_console;
 pub(crate) use smp::start as start_vcpu;
