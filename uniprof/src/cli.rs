@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Logs(command::logs::Args),
     /// Print events, spans, switches and log lines in the order of the guest's clock
     Trace(command::trace::Args),
+    /// Print what every thread and vCPU is doing
+    Stacks(command::core::stacks::Args),
     /// List threads: state, vCPU, CPU time
     Ps(command::core::ps::Args),
     /// Print the registers of every vCPU

@@ -35,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Export(args) => export::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Stacks(args) => core::stacks::run(&args),
         Command::Ps(args) => core::ps::run(&args),
         Command::Regs(args) => core::regs::run(&args),
         Command::Mem(args) => core::mem::run(&args),

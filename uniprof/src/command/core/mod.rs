@@ -7,6 +7,8 @@ pub(crate) mod info;
 pub(crate) mod mem;
 pub(crate) mod ps;
 pub(crate) mod regs;
+mod stack_text;
+pub(crate) mod stacks;
 
 use clap::Subcommand;
 
@@ -32,6 +34,8 @@ pub(crate) struct Args {
 enum Verb {
     /// What the dump is, and what it lacks
     Info(info::Args),
+    /// What every thread and vCPU was doing
+    Stacks(stacks::Args),
     /// Threads: state, vCPU, CPU time
     #[command(visible_alias = "threads")]
     Ps(ps::Args),
@@ -54,6 +58,7 @@ enum Verb {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.verb {
         Verb::Info(args) => info::run(args),
+        Verb::Stacks(args) => stacks::run(args),
         Verb::Ps(args) => ps::run(args),
         Verb::Regs(args) => regs::run(args),
         Verb::Trace(args) => trace::run(args),

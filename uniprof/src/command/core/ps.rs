@@ -120,7 +120,7 @@ fn document(tables: &Tables, all: bool) -> Document {
             Thread {
                 id: entry.id,
                 name: String::from_utf8_lossy(entry.name.bytes()).into_owned(),
-                state: state(entry.state),
+                state: state_name(entry.state),
                 vcpu: entry.vcpu,
                 cpu_seconds: cpu,
                 cpu_share: cpu.zip(up).filter(|(_, up)| *up > 0.0).map(|(cpu, up)| (cpu / up).min(1.0)),
@@ -134,7 +134,8 @@ fn document(tables: &Tables, all: bool) -> Document {
     Document { schema: "uniprof.ps/1", guest, up_seconds: up, threads }
 }
 
-fn state(state: ThreadState) -> &'static str {
+/// A state, for people.
+pub(super) fn state_name(state: ThreadState) -> &'static str {
     match state {
         ThreadState::Ready => "ready",
         ThreadState::Running => "running",
