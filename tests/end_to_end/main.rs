@@ -1,6 +1,7 @@
 //! The binary as a user runs it, and real guests in QEMU.
 
 mod bad_input;
+mod cores;
 mod cost;
 mod demo;
 mod diff;

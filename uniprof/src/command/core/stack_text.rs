@@ -83,11 +83,11 @@ mod tests {
         };
         let mut out = Vec::new();
         write(&mut out, &[frame, outer, below], "  ").unwrap();
-        let expected = "\
-      inline            sched::wake  src/sched/run.rs:88
-  #0  leaf    0x20893a  kv::put  src/sched/run.rs
-  #1  fp      0x10      [unknown: no image]  <- interrupted here
-";
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let expected = [
+            "      inline            sched::wake  src/sched/run.rs:88\n",
+            "  #0  leaf    0x20893a  kv::put  src/sched/run.rs\n",
+            "  #1  fp      0x10      [unknown: no image]  <- interrupted here\n",
+        ];
+        assert_eq!(String::from_utf8(out).unwrap(), expected.concat());
     }
 }

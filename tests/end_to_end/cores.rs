@@ -1,0 +1,224 @@
+//! Dumps of guests, and guests that run, by every verb.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use uniprof_tests::{Running, Scene, assert_matches_its_schema};
+
+/// Every verb that looks at memory, with what it takes besides the file.
+const MEMORY: [&[&str]; 5] = [&["info"], &["stacks"], &["regs"], &["mem", "rsp"], &["find", "kv.miss"]];
+
+/// Starts the bundled kernel, and waits until its probes are there.
+fn start(scene: &Scene) -> Running {
+    let line = ["run", "--vcpus", "2", "--name", "kv", "bundled", "--", "workload=kv"];
+    let guest = scene.start(&line);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !scene.run(&["ps", "kv"]).stdout.contains("kv-1") {
+        assert!(std::time::Instant::now() < until, "the guest did not show its threads");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    // Until its rings hold something to look at.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    guest
+}
+
+/// Has QEMU itself write a dump of the guest: an ELF core.
+fn dump(scene: &Scene, file: &str) {
+    let socket = UnixStream::connect(scene.path("../run/uniprof/kv/qmp")).expect("QMP answers");
+    let mut lines = BufReader::new(socket.try_clone().expect("a socket")).lines();
+    let mut ask = |question: Value| {
+        let mut socket = &socket;
+        writeln!(socket, "{question}").expect("QMP listens");
+        loop {
+            let line = lines.next().expect("QMP answers").expect("QMP answers");
+            let answer: Value = serde_json::from_str(&line).expect("QMP speaks JSON");
+            if answer.get("return").is_some() || answer.get("error").is_some() {
+                assert!(answer.get("return").is_some(), "{answer}");
+                return;
+            }
+        }
+    };
+    ask(json!({"execute": "qmp_capabilities"}));
+    let path = format!("file:{}", scene.path(file).display());
+    ask(json!({"execute": "dump-guest-memory", "arguments": {"paging": false, "protocol": path}}));
+}
+
+/// A scene with `kv.core`, whose guest has ended.
+fn with_core() -> Scene {
+    let scene = Scene::with_guest();
+    let guest = start(&scene);
+    dump(&scene, "kv.core");
+    stop(&scene, guest);
+    scene
+}
+
+fn stop(scene: &Scene, guest: Running) {
+    scene.run(&["stop", "kv"]).ok();
+    guest.wait(std::time::Duration::from_secs(20)).ok();
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("a document per line")).collect()
+}
+
+#[test]
+fn every_verb_reads_a_dump() {
+    let scene = with_core();
+    for verb in MEMORY {
+        let words = [&["core", verb[0], "kv.core"], &verb[1..]].concat();
+        let text = scene.run(&words).ok();
+        assert!(!text.stdout.is_empty(), "{words:?}");
+        let document = scene.run(&[&words[..], &["--json"]].concat()).ok().json();
+        assert_matches_its_schema(&document);
+        // The same without `core`, where that is a command.
+        if verb[0] != "info" {
+            assert_eq!(scene.run(&words[1..]).ok().stdout, text.stdout);
+        }
+    }
+    threads_are_listed(&scene, "kv.core");
+    rings_are_read(&scene, "kv.core");
+}
+
+/// What `ps` says of a guest that runs `kv`.
+fn threads_are_listed(scene: &Scene, input: &str) {
+    let document = scene.run(&["core", "ps", input, "--json"]).ok().json();
+    assert_matches_its_schema(&document);
+    let names: Vec<&str> = document["threads"]
+        .as_array()
+        .expect("threads")
+        .iter()
+        .filter_map(|thread| thread["name"].as_str())
+        .collect();
+    assert_eq!(names, ["main", "kv-0", "kv-1"]);
+    let text = scene.run(&["core", "threads", input]).ok().stdout;
+    assert!(text.contains("kv-0") && text.starts_with("ID "), "{text}");
+}
+
+/// What the commands that read records make of it.
+fn rings_are_read(scene: &Scene, input: &str) {
+    let lines = documents(&scene.run(&["trace", input, "--last", "200", "--json"]).ok().stdout);
+    lines.iter().for_each(assert_matches_its_schema);
+    assert_eq!(lines.len(), 200);
+    let named = lines.iter().find(|line| line["name"] == "kv.miss" || line["name"] == "kv.get");
+    assert!(
+        named.is_some_and(|line| line["file"].as_str().unwrap_or_default().ends_with(".rs")),
+        "{lines:?}"
+    );
+    let times: Vec<f64> = lines.iter().filter_map(|line| line["seconds"].as_f64()).collect();
+    assert!(times.is_sorted() && times[0] > 0.0);
+    let text = scene.run(&["core", "trace", input, "--last", "1"]).ok();
+    assert!(text.stdout.lines().count() == 1 && text.stderr.contains("are not shown"), "{text:?}");
+
+    let report = scene.run(&["report", input, "--json"]).ok().json();
+    assert_matches_its_schema(&report);
+    assert!(report["named_share"].as_f64() > Some(0.9), "{report}");
+    let logs = documents(&scene.run(&["logs", input, "--from", "ring", "--json"]).ok().stdout);
+    logs.iter().for_each(assert_matches_its_schema);
+    scene.run(&["flame", input, "-o", "last.svg"]).ok();
+    assert!(fs::read_to_string(scene.path("last.svg")).expect("a picture").contains("kv::worker"));
+    scene.run(&["export", input, "--format", "folded", "-o", "last.folded"]).ok();
+    assert_matches_its_schema(&scene.run(&["core", "symbols", input, "--json"]).ok().json());
+}
+
+#[test]
+fn a_running_guest_and_a_recording_are_read_alike() {
+    let scene = Scene::with_guest();
+    let guest = start(&scene);
+    threads_are_listed(&scene, "kv");
+    rings_are_read(&scene, "kv");
+    scene.run(&["record", "kv", "-d", "1", "-F", "199", "-o", "kv.uniprof"]).ok();
+    stop(&scene, guest);
+    threads_are_listed(&scene, "kv.uniprof");
+    rings_are_read(&scene, "kv.uniprof");
+    // What a recording does not hold, it says, and what to use instead.
+    for verb in MEMORY {
+        let words = [&["core", verb[0], "kv.uniprof"], &verb[1..]].concat();
+        let refused = scene.run(&words).failed_with(1);
+        assert!(
+            refused.stderr.contains("is a recording") && refused.stderr.contains("uniprof dump"),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn the_wrong_kernel_is_refused_with_both_identities() {
+    let scene = with_core();
+    // The bundled kernel is found by its build-id; named, it is the same.
+    let found = scene.run(&["core", "info", "kv.core", "--json"]).ok().json();
+    let named = scene.run(&["core", "info", "kv.core", "--kernel", "bundled", "--json"]).ok().json();
+    assert_eq!(found["images"], named["images"]);
+    let id = found["images"][0]["identity"]
+        .as_str()
+        .expect("an identity")
+        .trim_start_matches("build-id ")
+        .to_owned();
+
+    let other = std::env::current_exe().expect("this program").display().to_string();
+    let refused = scene.run(&["stacks", "kv.core", "--kernel", &other]).failed_with(4);
+    assert!(refused.stderr.contains(&id) && refused.stderr.contains("--force"), "{refused:?}");
+    let forced = scene.run(&["stacks", "kv.core", "--kernel", &other, "--force"]).ok();
+    assert!(!forced.stdout.contains("kv::worker"), "{forced:?}");
+
+    // An image without a build-id is compared with memory: this one has other text.
+    scene.run(&["kernel", "-o", "k.elf"]).ok();
+    objcopy(&scene, &["-O", "binary", "--only-section=.text", "k.elf", "text"]);
+    let mut text = fs::read(scene.path("text")).expect("the text");
+    text.iter_mut().step_by(3).for_each(|byte| *byte ^= 0x55);
+    fs::write(scene.path("text"), text).expect("other text");
+    objcopy(&scene, &["--remove-section=.note.gnu.build-id", "k.elf", "same.elf"]);
+    objcopy(&scene, &["--update-section", ".text=text", "same.elf", "other.elf"]);
+    scene.run(&["regs", "kv.core", "--kernel", "same.elf"]).ok();
+    let refused = scene.run(&["regs", "kv.core", "--kernel", "other.elf"]).failed_with(4);
+    refused.says(&["text hash", "other.elf", "--force"]);
+}
+
+fn objcopy(scene: &Scene, words: &[&str]) {
+    let status = Command::new("objcopy").args(words).current_dir(scene.path("")).status();
+    assert!(status.expect("objcopy runs; `apt-get install binutils`").success());
+}
+
+#[test]
+fn what_is_no_dump_gives_a_sentence() {
+    let scene = Scene::new();
+    fs::write(scene.path("garbage.core"), [0xa5; 70_000]).expect("a file");
+    fs::write(scene.path("empty.core"), []).expect("a file");
+    let mut half = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x04\0\x3e\0\x01\0\0\0".to_vec();
+    half.resize(40, 0xff);
+    fs::write(scene.path("half.core"), half).expect("a file");
+    for file in ["garbage.core", "empty.core", "half.core", "absent.core", "."] {
+        for verb in ["info", "stacks", "ps", "trace"] {
+            let ended = scene.run(&["core", verb, file]).failed_with(1);
+            let sentence = ended.stderr.trim();
+            assert!(
+                sentence.starts_with("uniprof: ") && sentence.lines().count() == 1,
+                "{verb} {file}: {ended:?}"
+            );
+            assert!(!sentence.contains("panicked") && sentence.len() > 20, "{ended:?}");
+        }
+    }
+    let sample = scene.run(&["core", "stacks", "sample"]).failed_with(1);
+    assert!(sample.stderr.contains("recording"), "{sample:?}");
+}
+
+#[test]
+fn a_truncated_dump_tells_what_it_still_can() {
+    let scene = with_core();
+    let path = scene.path("kv.core");
+    let whole = fs::metadata(&path).expect("a dump").len();
+    truncate(&path, whole / 2);
+    let info = scene.run(&["core", "info", "kv.core", "--json"]).ok().json();
+    assert_matches_its_schema(&info);
+    assert!(!info["lacks"].as_array().expect("a list").is_empty(), "{info}");
+    // Registers come first in the file.
+    assert_matches_its_schema(&scene.run(&["regs", "kv.core", "--json"]).ok().json());
+}
+
+fn truncate(path: &Path, len: u64) {
+    let file = fs::File::options().write(true).open(path).expect("a dump");
+    file.set_len(len).expect("it can be cut");
+}
