@@ -5,6 +5,8 @@
 
 mod elf;
 mod facts;
+mod flattened;
+mod kdump;
 mod layers;
 mod notes;
 mod raw;
@@ -20,6 +22,7 @@ use uniprof_wire::layout::MAGIC;
 use crate::cpu::CpuState;
 use crate::memory::GuestMemory;
 
+use flattened::Flattened;
 use source::FileSource;
 
 pub use facts::{FACTS_NOTE, Facts};
@@ -121,13 +124,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Dump, DumpError> {
 pub fn open_source(source: Arc<dyn ReadAt>, path: &Path, options: &OpenOptions) -> Result<Dump, DumpError> {
     let format = if options.raw { Some(Format::Raw) } else { format_of(&*source) };
     let Some(format) = format else { return Err(unknown(&*source).at(path)) };
-    let opened = match format {
-        Format::QemuElf | Format::Solo5Elf => elf::open(&source, path, format),
-        Format::Raw => raw::open(&source, path),
-        Format::Region => raw::open_region(&source, path),
-        _ => Err(Fault::Unknown("this format is not read yet".into())),
-    };
-    let opened = opened.map_err(|fault| fault.at(path))?;
+    let opened = open_as(source, path, format).map_err(|fault| fault.at(path))?;
     let cpus = if options.cpus.is_empty() { opened.cpus } else { options.cpus.clone() };
     Ok(Dump {
         format,
@@ -139,11 +136,34 @@ pub fn open_source(source: Arc<dyn ReadAt>, path: &Path, options: &OpenOptions) 
     })
 }
 
+fn open_as(source: Arc<dyn ReadAt>, path: &Path, format: Format) -> Result<Opened, Fault> {
+    match format {
+        Format::QemuElf | Format::Solo5Elf => elf::open(&source, path, format),
+        Format::Kdump => kdump::open(&source, path),
+        Format::FlattenedKdump => {
+            let mut remarks = Vec::new();
+            let inner: Arc<dyn ReadAt> = Arc::new(Flattened::open(source, &mut remarks)?);
+            let mut opened = match format_of(&*inner) {
+                Some(Format::Kdump) => kdump::open(&inner, path)?,
+                Some(format @ (Format::QemuElf | Format::Solo5Elf)) => elf::open(&inner, path, format)?,
+                _ => return Err(Fault::Damaged("what it holds in flattened form is no dump".into())),
+            };
+            remarks.append(&mut opened.remarks);
+            Ok(Opened { remarks, ..opened })
+        }
+        Format::Raw => raw::open(&source, path),
+        Format::Region => raw::open_region(&source, path),
+        Format::XenElf => Err(Fault::Unknown("this format is not read yet".into())),
+    }
+}
+
 fn format_of(source: &dyn ReadAt) -> Option<Format> {
     let mut start = [0; 16];
     source.read_exact_at(&mut start, 0).ok()?;
     match start {
         start if start.starts_with(elf::MAGIC) => Some(elf::Header::read(source).ok()?.format()),
+        start if start.starts_with(kdump::MAGIC) => Some(Format::Kdump),
+        start if start == flattened::MAGIC => Some(Format::FlattenedKdump),
         start if start.starts_with(&MAGIC.to_le_bytes()) => Some(Format::Region),
         _ => None,
     }

@@ -2,3 +2,5 @@
 
 mod bytes;
 mod elf;
+mod kdump;
+mod kdump_writer;

@@ -52,18 +52,19 @@ pub fn find_region(
 ) -> Result<Result<FoundRegion, Search>, MemoryError> {
     let mut search = Search::default();
     let resident = memory.resident()?;
+    let ranges = if resident.is_empty() { Vec::new() } else { memory.ranges()? };
     if let Some(at) = hint {
         let followed = resident.iter().find(|range| range.contains(&at)).map(|range| range.end.0 - at.0);
         if followed.is_some_and(|bytes| bytes >= PAGE as u64)
-            && let Some(found) = search.look_at(memory, at)?
+            && let Some(found) = search.look_at(memory, &ranges, at)?
         {
             return Ok(Ok(found));
         }
     }
     for range in &resident {
         let found = match memory.home() {
-            Home::Start => search.look_at(memory, range.start)?,
-            Home::AnyPage => search.scan(memory, range)?,
+            Home::Start => search.look_at(memory, &ranges, range.start)?,
+            Home::AnyPage => search.scan(memory, &ranges, range)?,
         };
         if let Some(found) = found {
             return Ok(Ok(found));
@@ -76,17 +77,19 @@ impl Search {
     fn look_at(
         &mut self,
         memory: &(impl GuestMemory + ?Sized),
+        ranges: &[Range<GuestPhysical>],
         at: GuestPhysical,
     ) -> Result<Option<FoundRegion>, MemoryError> {
         let mut bytes = [0; HEADER_WORDS * 8];
-        memory.read(at, &mut bytes)?;
+        read_what_is_there(memory, at, &mut bytes)?;
         self.scanned += bytes.len() as u64;
-        self.judge(memory, at, &bytes)
+        Ok(self.judge(ranges, at, &bytes))
     }
 
     fn scan(
         &mut self,
         memory: &(impl GuestMemory + ?Sized),
+        ranges: &[Range<GuestPhysical>],
         range: &Range<GuestPhysical>,
     ) -> Result<Option<FoundRegion>, MemoryError> {
         let page = PAGE as u64;
@@ -95,12 +98,12 @@ impl Search {
         let mut buffer = vec![0; SCAN_BYTES];
         while at < end {
             let bytes = &mut buffer[..SCAN_BYTES.min((end - at) as usize)];
-            memory.read(GuestPhysical(at), bytes)?;
+            read_what_is_there(memory, GuestPhysical(at), bytes)?;
             self.scanned += bytes.len() as u64;
             for (index, page_bytes) in bytes.chunks_exact(PAGE).enumerate() {
                 if page_bytes.starts_with(&MAGIC.to_le_bytes()) {
                     let place = GuestPhysical(at + (index * PAGE) as u64);
-                    if let Some(found) = self.judge(memory, place, page_bytes)? {
+                    if let Some(found) = self.judge(ranges, place, page_bytes) {
                         return Ok(Some(found));
                     }
                 }
@@ -112,13 +115,13 @@ impl Search {
 
     fn judge(
         &mut self,
-        memory: &(impl GuestMemory + ?Sized),
+        ranges: &[Range<GuestPhysical>],
         at: GuestPhysical,
         page: &[u8],
-    ) -> Result<Option<FoundRegion>, MemoryError> {
-        let available =
-            memory.ranges()?.iter().find(|range| range.contains(&at)).map_or(0, |range| range.end.0 - at.0);
-        Ok(match candidate(page, at, available) {
+    ) -> Option<FoundRegion> {
+        let range = ranges.iter().find(|range| range.contains(&at));
+        let available = range.map_or(0, |range| range.end.0 - at.0);
+        match candidate(page, at, available) {
             Candidate::Region(header) => Some(FoundRegion { at, header }),
             Candidate::Refused(why) => {
                 if self.refused.len() < MOST_REFUSED {
@@ -127,8 +130,29 @@ impl Search {
                 None
             }
             Candidate::No => None,
-        })
+        }
     }
+}
+
+/// Reads whole pages; those that a dump lacks, or that are damaged in it, become zeros: no region begins there.
+fn read_what_is_there(
+    memory: &(impl GuestMemory + ?Sized),
+    at: GuestPhysical,
+    into: &mut [u8],
+) -> Result<(), MemoryError> {
+    let lacking =
+        |error: &MemoryError| matches!(error, MemoryError::Missing { .. } | MemoryError::Damaged { .. });
+    match memory.read(at, into) {
+        Err(error) if lacking(&error) => {}
+        other => return other,
+    }
+    for (index, page) in into.chunks_mut(PAGE).enumerate() {
+        match memory.read(GuestPhysical(at.0 + (index * PAGE) as u64), page) {
+            Err(error) if lacking(&error) => page.fill(0),
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// Words of the header page's copy.
