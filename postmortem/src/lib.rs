@@ -5,6 +5,7 @@
 //! - [`Subject`]: what is looked at: memory, registers, the observation region where there is one, and the images that give
 //!   names to addresses.
 //! - [`memory`]: memory as bytes, and where a value occurs; [`owner`]: what an address belongs to.
+//! - [`export`]: all of it as an ordinary ELF core, for other debuggers.
 //! - [`flight`]: what the rings still hold, as a recording.
 //! - [`stacks`]: the stacks of all vCPUs and threads, and which of them are alike.
 //!
@@ -13,6 +14,7 @@
 //! It parses no dump format (a dump is one more [`GuestMemory`](uniprof_collector::memory::GuestMemory)), and it needs no
 //! probes in the guest, no frame pointers and no debug information: with less there, it says less, and says what was missing.
 
+pub mod export;
 pub mod flight;
 #[cfg(test)]
 mod lab;

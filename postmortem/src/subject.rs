@@ -49,7 +49,7 @@ impl Evidence {
     }
 }
 
-fn of_crash_records(region: &Region) -> Vec<CpuState> {
+pub(crate) fn of_crash_records(region: &Region) -> Vec<CpuState> {
     let records = (0..).zip(&region.tables.crashes);
     records.filter_map(|(vcpu, slot)| Some(of_crash_record(vcpu, &slot.entry()?))).collect()
 }

@@ -113,6 +113,26 @@ pub(crate) fn file(
     result.with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// As [`file`], but what is written may leave holes, and be anything but a pipe.
+pub(crate) fn sparse_file<T>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let is_special = path == Path::new("-") || fs::metadata(path).is_ok_and(|meta| !meta.is_file());
+    anyhow::ensure!(!is_special, "{} is no file: this is not written in order", path.display());
+    let temporary = beside(path);
+    let result = File::create(&temporary).map_err(anyhow::Error::from).and_then(|mut file| {
+        let told = write(&mut file)?;
+        fs::rename(&temporary, path)?;
+        Ok(told)
+    });
+    if result.is_err() {
+        // There may be none, when it could not even be created.
+        let _ = fs::remove_file(&temporary);
+    }
+    result.with_context(|| format!("cannot write {}", path.display()))
+}
+
 fn write_through(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,

@@ -2,6 +2,7 @@
 //! too, that take a running guest as well.
 
 mod address;
+mod export;
 pub(crate) mod find;
 pub(crate) mod info;
 pub(crate) mod mem;
@@ -20,6 +21,7 @@ Examples:
   uniprof core ps kv.core
   uniprof core mem kv.core rsp --kernel bundled
   uniprof core flame kv.core -o last.svg        where its last seconds went
+  uniprof core export kv.core -o x.elf          a core with all threads, for gdb
 
 `uniprof ps`, `regs`, `mem`, `find`, `trace`, `logs` and `flame` without `core` do the same, and take a running guest, too.";
 
@@ -51,6 +53,8 @@ enum Verb {
     Mem(mem::Args),
     /// Where a value lies in memory
     Find(find::Args),
+    /// An ordinary ELF core with all threads, for gdb
+    Export(export::Args),
     /// Which images name the addresses, and where they were looked for
     Symbols(symbols::Args),
 }
@@ -66,6 +70,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Verb::Flame(args) => flame::run(args),
         Verb::Mem(args) => mem::run(args),
         Verb::Find(args) => find::run(args),
+        Verb::Export(args) => export::run(args),
         Verb::Symbols(args) => symbols::run(args),
     }
 }
