@@ -71,6 +71,7 @@ mod sites;
 mod snapshot;
 mod thread;
 mod vcpu;
+mod wait;
 
 pub use crash::{Crash, crash};
 pub use event::{Arg, Span};
@@ -81,8 +82,9 @@ pub use sample::{next_tick, poll, tick, tick_with_registers};
 pub use sites::Site;
 pub use thread::{switch, thread_exit, thread_start};
 pub use uniprof_wire::record::{Class, Registers, SwitchReason};
-pub use uniprof_wire::tables::CrashReason;
+pub use uniprof_wire::tables::{CrashReason, WaitKind};
 pub use vcpu::{idle_enter, idle_exit, vcpu_online};
+pub use wait::{SavedRegisters, Wait, saved, wait_begin, wait_end, woken};
 
 /// What the macros expand to; not for direct use.
 #[doc(hidden)]

@@ -19,7 +19,7 @@ use crate::vcpu::Vcpu;
 
 /// A thread's slot in the table.
 #[derive(Clone, Copy)]
-struct Slot(Words);
+pub(crate) struct Slot(Words);
 
 impl Slot {
     fn at(region: &Region, index: usize) -> Self {
@@ -30,11 +30,16 @@ impl Slot {
     /// The slot of the live thread `id`: at `id` modulo the table's size, or further on where that one was taken. A slot
     /// that was ever used stays so, hence an empty one ends the search. A thread that has told of its exit has none:
     /// its slot may be claimed for another thread at any moment.
-    fn of(region: &Region, id: ThreadId) -> Option<Self> {
+    pub(crate) fn of(region: &Region, id: ThreadId) -> Option<Self> {
         (0..THREAD_SLOTS)
             .map(|i| Self::at(region, id as usize + i))
             .take_while(|slot| slot.0.load(thread_field::SEQUENCE) != 0)
             .find(|slot| slot.holds_live(id))
+    }
+
+    /// For single words, which need no sequence.
+    pub(crate) fn words(self) -> Words {
+        self.0
     }
 
     fn holds_live(self, id: ThreadId) -> bool {
@@ -69,7 +74,7 @@ impl Slot {
     }
 
     /// Lets `change` change fields, with an odd sequence meanwhile.
-    fn change(self, change: impl FnOnce(Words)) {
+    pub(crate) fn change(self, change: impl FnOnce(Words)) {
         let sequence = self.0.load(thread_field::SEQUENCE);
         self.0.store(thread_field::SEQUENCE, sequence | 1);
         change(self.0);
@@ -140,6 +145,10 @@ pub fn switch(from: ThreadId, to: ThreadId, reason: SwitchReason) {
         slot.change(|words| {
             words.store(thread_field::ID_STATE, ThreadEntry::id_state(to, ThreadState::Running, id as u16));
             words.store(thread_field::SINCE, now);
+            // Out of date from here on.
+            for field in [thread_field::RIP, thread_field::RSP, thread_field::RBP] {
+                words.store(field, 0);
+            }
         });
     }
     record(Class::Switch, |tsc| Record::Switch(SwitchRecord { tsc, from, to, reason }));

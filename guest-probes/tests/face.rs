@@ -111,6 +111,7 @@ fn a_kernels_life() {
     stacks_are_shipped_while_somebody_asks();
     other_vcpus_run_unobserved();
     threads_are_tracked();
+    waits_are_told();
     a_crash_is_kept();
 }
 
@@ -395,6 +396,37 @@ fn threads_are_tracked() {
     let (t, s) = (Class::Thread, Class::Switch);
     assert_eq!(kinds, [t, t, s, s, t, s, t]);
     assert_eq!(word(header().geometry.vcpu_table() + 8 * VcpuField::Switches as usize), 3);
+}
+
+/// Thread 7 has left the CPU, blocked.
+fn waits_are_told() {
+    let saved = probe::SavedRegisters { rip: 0x40, rsp: 0x1f00, rbp: 0x1f08 };
+    probe::saved(7, &saved);
+    assert_eq!(thread(7).saved, [0x40, 0x1f00, 0x1f08]);
+    let wait =
+        probe::Wait { kind: probe::WaitKind::Lock, address: 0x5000, word: 0x5008, owner: 519, until: 9 };
+    probe::wait_begin(7, &wait);
+    let told = thread(7);
+    assert_eq!((told.wait, told.waits_on, told.waits_for.0), (probe::WaitKind::Lock, 519, 0x5000));
+    assert_eq!((told.wait_word.0, told.wakes_at), (0x5008, 9));
+    assert!(told.wait_since > 0);
+    assert_eq!((told.state, told.state_now()), (ThreadState::Blocked, ThreadState::Blocked));
+    probe::woken(7);
+    assert_eq!((thread(7).state, thread(7).state_now()), (ThreadState::Blocked, ThreadState::Ready));
+    probe::switch(0, 7, probe::SwitchReason::Idle);
+    assert_eq!(thread(7).saved, [0; 3], "the registers of a running thread are its vCPU's");
+    probe::wait_end(7);
+    let after = thread(7);
+    assert_eq!((after.wait, after.waits_on, after.waits_for.0), (probe::WaitKind::None, 0, 0));
+    assert_eq!((after.wait_word.0, after.wait_since, after.wakes_at), (0, 0, 0));
+    let unchanged: Vec<u64> = (0..header().geometry.tables_bytes()).step_by(8).map(word).collect();
+    for nobody in [0, 12_345] {
+        probe::wait_begin(nobody, &wait);
+        probe::wait_end(nobody);
+        probe::woken(nobody);
+        probe::saved(nobody, &saved);
+    }
+    assert!((0..).step_by(8).zip(&unchanged).all(|(byte, &was)| word(byte) == was), "nothing was written");
 }
 
 const A_CRASH: probe::Crash<'_> = probe::Crash {

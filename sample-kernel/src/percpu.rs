@@ -31,6 +31,8 @@ pub(crate) struct PerCpu {
     pub(crate) current: AtomicPtr<Thread>,
     /// The thread that runs when no other can. Owns one reference.
     pub(crate) idle_thread: AtomicPtr<Thread>,
+    /// The thread that the latest switch left. Touched by this vCPU only, interrupts off.
+    pub(crate) left: Cell<*const Thread>,
     /// Exited, but still the owner of the stack that it switched away from. Owns one reference.
     pub(crate) exited: AtomicPtr<Thread>,
     pub(crate) run_queue: InterruptLock<Queue>,
@@ -58,6 +60,7 @@ impl PerCpu {
             idle: AtomicBool::new(false),
             current: AtomicPtr::new(ptr::null_mut()),
             idle_thread: AtomicPtr::new(ptr::null_mut()),
+            left: Cell::new(ptr::null()),
             exited: AtomicPtr::new(ptr::null_mut()),
             run_queue: InterruptLock::new(Queue::new()),
             sleepers: SleepList::new(),

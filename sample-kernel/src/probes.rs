@@ -5,9 +5,9 @@ use core::ops::Range;
 
 use uniprof_probes as probe;
 pub(crate) use uniprof_probes::{
-    Class, CrashReason, Memory, Registers, Status, SwitchReason, counter, event, idle_enter, idle_exit,
-    log_line, next_tick, poll, set_interrupt_cost, span, switch, thread_exit, thread_start,
-    tick_with_registers, vcpu_online,
+    Class, CrashReason, Memory, Registers, SavedRegisters, Status, SwitchReason, Wait, WaitKind, counter,
+    event, idle_enter, idle_exit, log_line, next_tick, poll, saved, set_interrupt_cost, span, switch,
+    thread_exit, thread_start, tick_with_registers, vcpu_online, wait_begin, wait_end, woken,
 };
 
 use crate::percpu::PerCpu;

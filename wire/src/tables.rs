@@ -13,8 +13,12 @@
 //! ```
 
 use crate::address::{GuestPhysical, GuestVirtual};
-use crate::record::{CLASSES, SwitchReason};
+use crate::record::CLASSES;
 use crate::text::FixedText;
+
+mod thread;
+
+pub use thread::{ThreadEntry, ThreadState, WaitKind, thread_field};
 
 /// Words of one [`VcpuStats`].
 pub const VCPU_WORDS: usize = 32;
@@ -158,130 +162,6 @@ impl VcpuStats {
     #[must_use]
     pub fn lifetime(&self) -> u64 {
         if self.online == 0 { 0 } else { self.heartbeat.saturating_sub(self.online) }
-    }
-}
-
-/// What a thread was doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum ThreadState {
-    /// Can run, does not.
-    #[default]
-    Ready = 0,
-    /// Runs on `vcpu`.
-    Running = 1,
-    /// Waits for a lock, another thread or a message.
-    Blocked = 2,
-    /// Sleeps until a time.
-    Sleeping = 3,
-    /// Has ended.
-    Exited = 4,
-}
-
-impl ThreadState {
-    /// The state that a thread is in after leaving the CPU for `reason`.
-    #[must_use]
-    pub const fn after(reason: SwitchReason) -> Self {
-        match reason {
-            SwitchReason::Preempted | SwitchReason::Yielded | SwitchReason::Idle => Self::Ready,
-            SwitchReason::Blocked => Self::Blocked,
-            SwitchReason::Sleeping => Self::Sleeping,
-            SwitchReason::Exited => Self::Exited,
-        }
-    }
-
-    const fn from_number(number: u8) -> Option<Self> {
-        Some(match number {
-            0 => Self::Ready,
-            1 => Self::Running,
-            2 => Self::Blocked,
-            3 => Self::Sleeping,
-            4 => Self::Exited,
-            _ => return None,
-        })
-    }
-}
-
-/// Word numbers of [`ThreadEntry`], for the guest, which changes single fields.
-pub mod thread_field {
-    /// Sequence: 0 empty, odd while being changed.
-    pub const SEQUENCE: usize = 0;
-    /// Thread id in the low half, state and vCPU in the high half.
-    pub const ID_STATE: usize = 1;
-    /// Saved instruction pointer.
-    pub const RIP: usize = 5;
-    /// Saved stack pointer.
-    pub const RSP: usize = 6;
-    /// Saved frame pointer.
-    pub const RBP: usize = 7;
-    /// TSC ticks of CPU time so far.
-    pub const CPU_TIME: usize = 8;
-    /// TSC at which it last got the CPU.
-    pub const SINCE: usize = 9;
-}
-
-/// One thread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ThreadEntry {
-    /// Its number.
-    pub id: u32,
-    /// What it was doing.
-    pub state: ThreadState,
-    /// vCPU that it runs or last ran on.
-    pub vcpu: u16,
-    /// Its entry function.
-    pub entry: GuestVirtual,
-    /// Its stack, low and high end.
-    pub stack: (GuestVirtual, GuestVirtual),
-    /// Instruction, stack and frame pointer while it does not run.
-    pub saved: [u64; 3],
-    /// TSC ticks of CPU time up to the last switch.
-    pub cpu_time: u64,
-    /// TSC at which it last got the CPU.
-    pub since: u64,
-    /// Its name.
-    pub name: FixedText<8>,
-}
-
-impl ThreadEntry {
-    /// Word [`thread_field::ID_STATE`].
-    #[must_use]
-    pub const fn id_state(id: u32, state: ThreadState, vcpu: u16) -> u64 {
-        id as u64 | (state as u64) << 32 | (vcpu as u64) << 48
-    }
-
-    /// The slot's words after the sequence word.
-    #[must_use]
-    pub fn to_words(&self) -> [u64; THREAD_WORDS - 1] {
-        let mut words = [0; THREAD_WORDS - 1];
-        words[0] = Self::id_state(self.id, self.state, self.vcpu);
-        words[1] = self.entry.0;
-        words[2] = self.stack.0.0;
-        words[3] = self.stack.1.0;
-        words[4..7].copy_from_slice(&self.saved);
-        words[7] = self.cpu_time;
-        words[8] = self.since;
-        words[9..17].copy_from_slice(&self.name.to_words());
-        words
-    }
-
-    /// From a copy of the slot. An unknown state reads as [`ThreadState::Ready`] in a torn slot.
-    #[must_use]
-    pub fn from_words(words: &[u64; THREAD_WORDS]) -> Slot<Self> {
-        let state = ThreadState::from_number((words[1] >> 32) as u8);
-        let entry = Self {
-            id: words[1] as u32,
-            state: state.unwrap_or_default(),
-            vcpu: (words[1] >> 48) as u16,
-            entry: GuestVirtual(words[2]),
-            stack: (GuestVirtual(words[3]), GuestVirtual(words[4])),
-            saved: [words[5], words[6], words[7]],
-            cpu_time: words[8],
-            since: words[9],
-            name: FixedText::from_words(core::array::from_fn(|i| words[10 + i])),
-        };
-        let sequence = if state.is_none() && words[0] != 0 { words[0] | 1 } else { words[0] };
-        slot(sequence, entry)
     }
 }
 
@@ -477,21 +357,6 @@ mod tests {
 
     #[test]
     fn entries_round_trip() {
-        let thread = ThreadEntry {
-            id: 7,
-            state: ThreadState::Blocked,
-            vcpu: 3,
-            entry: GuestVirtual(0x1000),
-            stack: (GuestVirtual(0x2000), GuestVirtual(0x3000)),
-            saved: [1, 2, 3],
-            cpu_time: 4,
-            since: 5,
-            name: FixedText::new(b"worker"),
-        };
-        assert_eq!(ThreadEntry::from_words(&with_sequence(2, &thread.to_words())), Slot::Whole(thread));
-        assert_eq!(ThreadEntry::from_words(&with_sequence(3, &thread.to_words())), Slot::Torn(thread));
-        assert_eq!(ThreadEntry::from_words(&with_sequence(0, &thread.to_words())), Slot::Empty);
-
         let image = ImageEntry {
             range: (GuestVirtual(1), GuestVirtual(2)),
             bias: 3,

@@ -47,6 +47,7 @@ pub(crate) fn current_name() -> &'static str {
 pub(super) fn make_runnable(thread: Arc<Thread>) {
     let _interrupts = InterruptsOff::new();
     let vcpu = thread.vcpu;
+    probes::woken(thread.id);
     let home = PerCpu::of(vcpu);
     home.run_queue.lock().push(thread);
     // Either the other side sees the thread in its queue, or it is seen as idle here.
@@ -75,16 +76,22 @@ pub(super) fn switch_away(reason: SwitchReason) {
     cpu.disable_preemption();
     probes::switch(from.id, to.id, reason);
     cpu.current.store(next.cast_mut(), Ordering::Relaxed);
+    cpu.left.set(previous);
     tick::start_slice(cpu);
     // SAFETY: interrupts are off; `to` was left by a switch on this vCPU or has never run; both pointers are this vCPU's.
     unsafe { arch::switch_context(from.stack_pointer.get(), *to.stack_pointer.get()) };
     finish_switch();
 }
 
-/// What the thread that arrives does first: it buries the one that left, if that had ended, for nobody can free the stack
-/// that he stands on.
+/// What the thread that arrives does first: it tells where the one that left goes on, and buries it if it has ended, for nobody can free
+/// the stack that he stands on.
 pub(super) fn finish_switch() {
     let cpu = PerCpu::current();
+    // SAFETY: it left a moment ago, and has not been buried yet if it has ended.
+    if let Some(left) = unsafe { cpu.left.get().as_ref() } {
+        // SAFETY: written by the switch on this vCPU.
+        probes::saved(left.id, &arch::saved(unsafe { *left.stack_pointer.get() }));
+    }
     let exited = cpu.exited.swap(ptr::null_mut(), Ordering::Relaxed);
     if !exited.is_null() {
         // SAFETY: the ended thread left its reference to itself there, and runs no more.
@@ -98,7 +105,7 @@ pub(super) fn finish_switch() {
 pub(super) fn exit() -> ! {
     let thread = current().expect("only threads end");
     probes::thread_exit(thread.id);
-    thread.exited.store(true, Ordering::Release);
+    thread.exited.store(1, Ordering::Release);
     thread.joiners.wake_all();
     arch::disable_interrupts();
     PerCpu::current().exited.store(ptr::from_ref(thread).cast_mut(), Ordering::Relaxed);

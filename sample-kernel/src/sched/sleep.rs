@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 
 use super::{Thread, run};
 use crate::percpu::PerCpu;
-use crate::probes::SwitchReason;
+use crate::probes::{self, SwitchReason, Wait, WaitKind};
 use crate::sync::InterruptsOff;
 use crate::{arch, tick, time};
 
@@ -59,10 +59,13 @@ pub(crate) fn sleep(nanoseconds: u64) {
     let thread = run::current_thread();
     let wakes_at = arch::now().saturating_add(time::ticks(nanoseconds));
     thread.wakes_at.set(wakes_at);
+    let id = thread.id;
+    probes::wait_begin(id, &Wait { kind: WaitKind::Sleep, until: wakes_at, ..Wait::default() });
     let cpu = PerCpu::current();
     cpu.sleepers.insert(thread);
     tick::wake_no_later_than(cpu, wakes_at);
     run::switch_away(SwitchReason::Sleeping);
+    probes::wait_end(id);
 }
 
 /// Makes those runnable whose time has come, and asks for a switch if there were any. From the timer interrupt.

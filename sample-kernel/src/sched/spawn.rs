@@ -3,10 +3,12 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::ptr;
 use core::sync::atomic::Ordering;
 
 use super::stack::Stack;
 use super::{Thread, run};
+use crate::probes::{Wait, WaitKind};
 use crate::{arch, probes};
 
 /// Starts a thread on a vCPU, for as long as `body` runs.
@@ -21,6 +23,7 @@ where
     let body = Box::into_raw(Box::new(body)).cast();
     let thread = Arc::new(Thread::new(name, vcpu, stack, stack_pointer, body));
     probes::thread_start(thread.id, &thread.name, thread.stack.range(), entry as *const () as usize);
+    probes::saved(thread.id, &arch::saved_first(stack_pointer, entry));
     // The thread's reference to itself.
     core::mem::forget(Arc::clone(&thread));
     run::make_runnable(Arc::clone(&thread));
@@ -48,6 +51,14 @@ pub(crate) struct JoinHandle {
 impl JoinHandle {
     /// Blocks until the thread has ended.
     pub(crate) fn join(self) {
-        self.thread.joiners.wait_until(|| self.thread.exited.load(Ordering::Acquire));
+        let thread = &*self.thread;
+        let wait = Wait {
+            kind: WaitKind::Join,
+            address: ptr::from_ref(&thread.joiners).addr(),
+            word: ptr::from_ref(&thread.exited).addr(),
+            owner: thread.id,
+            until: 0,
+        };
+        thread.joiners.wait_until(|| wait, || thread.exited.load(Ordering::Acquire) != 0);
     }
 }

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::WaitQueue;
 use super::stack::Stack;
@@ -24,7 +24,8 @@ pub(crate) struct Thread {
     pub(super) next: Cell<*const Thread>,
     /// When it wakes (TSC), while it sleeps.
     pub(super) wakes_at: Cell<u64>,
-    pub(super) exited: AtomicBool,
+    /// 1 once it has.
+    pub(super) exited: AtomicU32,
     pub(super) joiners: WaitQueue,
 }
 
@@ -55,7 +56,7 @@ impl Thread {
             body: Cell::new(body),
             next: Cell::new(ptr::null()),
             wakes_at: Cell::new(0),
-            exited: AtomicBool::new(false),
+            exited: AtomicU32::new(0),
             joiners: WaitQueue::new(),
         }
     }

@@ -2,14 +2,22 @@
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::ptr;
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::sched::WaitQueue;
+use crate::probes::{Wait, WaitKind};
+use crate::sched::{self, WaitQueue};
+
+const NOBODY: u32 = 0;
+/// Whoever runs before there are threads, or when none does: such code has no number.
+const NO_THREAD: u32 = u32::MAX;
 
 /// Mutual exclusion between threads. A thread that finds it taken sleeps until the holder lets go. Fair enough: the
 /// longest waiter is woken, and may lose to a newcomer.
+#[repr(C)]
 pub(crate) struct Mutex<T> {
-    locked: AtomicBool,
+    /// The holder's number; 0 while it is free. First, so that who has the lock's address has its owner.
+    owner: AtomicU32,
     waiters: WaitQueue,
     value: UnsafeCell<T>,
 }
@@ -19,18 +27,35 @@ unsafe impl<T: Send> Sync for Mutex<T> {}
 
 impl<T> Mutex<T> {
     pub(crate) const fn new(value: T) -> Self {
-        Self { locked: AtomicBool::new(false), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
+        Self { owner: AtomicU32::new(NOBODY), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         if !self.try_take() {
-            self.waiters.wait_until(|| self.try_take());
+            self.wait_for_holder();
         }
         MutexGuard { mutex: self }
     }
 
     fn try_take(&self) -> bool {
-        self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        let taker = match sched::current_id() {
+            NOBODY => NO_THREAD,
+            id => id,
+        };
+        self.owner.compare_exchange(NOBODY, taker, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_for_holder(&self) {
+        let wait = || Wait {
+            kind: WaitKind::Lock,
+            address: ptr::from_ref(self).addr(),
+            word: ptr::from_ref(&self.owner).addr(),
+            owner: self.owner.load(Ordering::Relaxed),
+            until: 0,
+        };
+        self.waiters.wait_until(wait, || self.try_take());
     }
 }
 
@@ -56,7 +81,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 
 impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
-        self.mutex.locked.store(false, Ordering::Release);
+        self.mutex.owner.store(NOBODY, Ordering::Release);
         self.mutex.waiters.wake_one();
     }
 }

@@ -28,7 +28,7 @@ mod tsc;
 
 pub(crate) use apic::{set_timer, wake as wake_vcpu};
 pub(crate) use boot::boot_stack_range as boot_stack;
-pub(crate) use context::{first_stack_pointer, switch as switch_context};
+pub(crate) use context::{first_stack_pointer, saved, saved_first, switch as switch_context};
 pub(crate) use cpu::{
     VcpuState, cpu_local, disable_interrupts, enable_interrupts, halt_forever, interrupts_enabled,
     set_cpu_local, wait,

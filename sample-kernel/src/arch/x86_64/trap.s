@@ -163,7 +163,8 @@ interrupt_common:
 .size interrupt_common, . - interrupt_common
 
 # switch_context(rdi: where to leave the stack pointer, rsi: stack pointer to go on with)
-# Both stacks have the same frame here, so the rules hold for whichever rsp points to.
+# Both stacks have the same frame here, so the rules hold for whichever rsp points to. A stack that waits, its pointer at the saved r15, is
+# unwound from switch_context_resume: where it goes on.
 .global switch_context
 .type switch_context, @function
 switch_context:
@@ -177,6 +178,8 @@ switch_context:
     save r15
     mov [rdi], rsp
     mov rsp, rsi
+.global switch_context_resume
+switch_context_resume:
     restore r15
     restore r14
     restore r13

@@ -52,7 +52,8 @@ pub(super) fn detach(thread: JoinHandle) {
 #[inline(never)]
 fn accept_connections() {
     loop {
-        NEW_CONNECTIONS.wait_until(|| CONNECTIONS.load(Ordering::Acquire) > 0);
+        NEW_CONNECTIONS
+            .wait_until(|| NEW_CONNECTIONS.event(&CONNECTIONS), || CONNECTIONS.load(Ordering::Acquire) > 0);
     }
 }
 
