@@ -163,6 +163,7 @@ pub(super) fn open(source: &Arc<dyn ReadAt>, path: &Path, format: Format) -> Res
     let mut pieces = seen(layers);
     if format == Format::QemuElf && loads.iter().any(|load| load.virt != load.phys) {
         bridge(&mut pieces, notes_end);
+        remarks.extend(unplaced(&pieces, source.size()));
     }
     check(&pieces, source.size())?;
     remarks.extend(missing(&pieces));
@@ -258,6 +259,21 @@ fn bridge(pieces: &mut Vec<Piece>, memory_at: u64) {
         }
     }
     *pieces = seen(layers);
+}
+
+/// What lies behind all segments of such a file is memory at addresses that nothing tells.
+fn unplaced(pieces: &[Piece], size: u64) -> Option<String> {
+    let end = |piece: &Piece| match piece.place {
+        Place::Stored(offset) => Some(offset + (piece.end - piece.start)),
+        _ => None,
+    };
+    let behind = size - pieces.iter().filter_map(end).max()?.min(size);
+    (behind > 0).then(|| {
+        format!(
+            "It was taken with paging=true, and {} of memory that no page table maps can't be placed: take it without.",
+            super::amount(behind)
+        )
+    })
 }
 
 /// Memory can't be larger than the file that holds it: else it would take longer to scan than its size tells.
