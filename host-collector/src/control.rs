@@ -247,6 +247,7 @@ mod tests {
             vcpus: 1,
             placement: Placement::Ivshmem,
             memory_file,
+            ram_file: None,
             ram_map: None,
             accelerator: Accelerator { name: "tcg".into(), reason: String::new() },
             qemu_version: String::new(),

@@ -61,6 +61,7 @@ pub mod drain;
 pub mod dump;
 pub mod guests;
 pub mod ledger;
+pub mod live;
 pub mod memory;
 pub mod paging;
 pub mod qemu;

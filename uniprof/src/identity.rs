@@ -206,6 +206,7 @@ mod tests {
             vcpus: 1,
             placement: Placement::Ram,
             memory_file: PathBuf::new(),
+            ram_file: None,
             ram_map: None,
             accelerator: Accelerator { name: "tcg".into(), reason: String::new() },
             qemu_version: String::new(),

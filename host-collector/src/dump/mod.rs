@@ -26,6 +26,7 @@ use flattened::Flattened;
 use source::FileSource;
 
 pub use facts::{FACTS_NOTE, Facts};
+pub(crate) use notes::page_table_root;
 pub use source::ReadAt;
 
 /// The kinds of dump that can be told apart.

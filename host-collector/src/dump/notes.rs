@@ -127,7 +127,7 @@ fn facts(body: &[u8]) -> Result<Facts, String> {
 }
 
 /// A CR3 without what is no address in it.
-pub(super) fn page_table_root(cr3: u64) -> GuestPhysical {
+pub(crate) fn page_table_root(cr3: u64) -> GuestPhysical {
     GuestPhysical(cr3 & CR3_ADDRESS)
 }
 

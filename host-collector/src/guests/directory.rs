@@ -14,11 +14,15 @@ use rustix::{
 };
 
 use super::{GuestEntry, GuestsError};
+use crate::qemu::{Files, LaunchError, LaunchSpec, Placement};
 
 /// Longest path of a unix socket, without its closing zero byte.
 const MAX_SOCKET_PATH: usize = 107;
 /// Memory that has a file name.
 const SHM: &str = "/dev/shm";
+/// The file with the region, and the one behind RAM where that is another one.
+const MEMORY: &str = "memory";
+const RAM: &str = "ram";
 /// A memory file that nobody holds is swept when it is this old: between its creation and its lock it is not held either.
 const STALE: Duration = Duration::from_secs(60);
 /// Left free wherever a guest's memory is put.
@@ -36,8 +40,8 @@ pub struct Reservation {
     registry: Registry,
     dir: PathBuf,
     name: String,
-    /// Locked, so that it can be told from a file whose runtime directory is gone.
-    memory: Option<(PathBuf, File)>,
+    /// Locked, so that they can be told from files whose runtime directory is gone.
+    memory: Vec<(PathBuf, File)>,
     /// Locked: says that the entry is not stale.
     _alive: File,
 }
@@ -87,30 +91,41 @@ impl Registry {
         &self.root
     }
 
-    /// Where a guest of that name would have its files.
-    pub(crate) fn files(&self, name: &str, shared_bytes: u64) -> Result<crate::qemu::Files, GuestsError> {
-        let dir = self.root.join(name);
+    /// Where such a guest would have its files.
+    pub(crate) fn files(&self, spec: &LaunchSpec) -> Result<Files, LaunchError> {
+        let dir = self.root.join(&spec.name);
         let sockets = [dir.join("owner.qmp"), dir.join("qmp")];
         for socket in &sockets {
             if socket.as_os_str().len() > MAX_SOCKET_PATH {
-                return Err(GuestsError::PathTooLong { path: socket.clone() });
+                return Err(GuestsError::PathTooLong { path: socket.clone() }.into());
             }
         }
         let [owner_qmp, qmp] = sockets;
-        Ok(crate::qemu::Files { owner_qmp, qmp, memory: self.memory_path(name, shared_bytes)? })
+        let (shared, all) = (spec.shared_bytes()?, spec.memory);
+        let (memory, ram) = match spec.placement() {
+            Placement::Ram => {
+                let memory = self.memory_path(&spec.name, MEMORY, all)?;
+                (memory.clone(), memory)
+            }
+            Placement::Ivshmem => (
+                self.memory_path(&spec.name, MEMORY, shared)?,
+                self.memory_path(&spec.name, RAM, all.saturating_add(shared))?,
+            ),
+        };
+        Ok(Files { owner_qmp, qmp, memory, ram })
     }
 
     /// `/dev/shm` where it has room, because a page cache on disk writes back all that the guest dirties.
-    fn memory_path(&self, name: &str, bytes: u64) -> Result<PathBuf, GuestsError> {
+    fn memory_path(&self, name: &str, file: &str, bytes: u64) -> Result<PathBuf, GuestsError> {
         let room = |dir: &Path| statvfs(dir).map_or(0, |at| at.f_bavail.saturating_mul(at.f_frsize));
         let needed = bytes.saturating_add(HEADROOM);
         let shm = Path::new(SHM);
         if room(shm) >= needed {
             // The path of the runtime directory, hashed, keeps registries of different runtime directories apart.
-            return Ok(shm.join(format!("{}{name}", self.shm_prefix())));
+            return Ok(self.in_shm(name, file));
         }
         if room(&self.root) >= needed {
-            return Ok(self.root.join(name).join("memory"));
+            return Ok(self.root.join(name).join(file));
         }
         let source = std::io::Error::new(
             ErrorKind::StorageFull,
@@ -122,6 +137,12 @@ impl Registry {
             ),
         );
         Err(GuestsError::Io { doing: "find room for the guest's memory in", path: shm.into(), source })
+    }
+
+    fn in_shm(&self, name: &str, file: &str) -> PathBuf {
+        // No guest's name has a colon in it, so that no file of one is taken for another's.
+        let file = if file == MEMORY { String::new() } else { format!(":{file}") };
+        Path::new(SHM).join(format!("{}{name}{file}", self.shm_prefix()))
     }
 
     fn shm_prefix(&self) -> String {
@@ -147,7 +168,7 @@ impl Registry {
         let alive = private().create_new(true).open(&alive_path).map_err(io("create", &alive_path))?;
         flock(&alive, FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| io("lock", &alive_path)(error.into()))?;
-        Ok(Reservation { registry: self.clone(), dir, name: name.into(), memory: None, _alive: alive })
+        Ok(Reservation { registry: self.clone(), dir, name: name.into(), memory: Vec::new(), _alive: alive })
     }
 
     /// The guests that live, by name; what dead ones left is swept.
@@ -213,12 +234,14 @@ impl Registry {
 
     fn remove(&self, dir: &Path) -> Result<(), GuestsError> {
         if let Some(name) = dir.file_name().and_then(|name| name.to_str()) {
-            let memory = Path::new(SHM).join(format!("{}{name}", self.shm_prefix()));
-            match std::fs::remove_file(&memory) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(io("remove", &memory)(error));
+            for file in [MEMORY, RAM] {
+                let memory = self.in_shm(name, file);
+                match std::fs::remove_file(&memory) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        return Err(io("remove", &memory)(error));
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
         }
         match std::fs::remove_dir_all(dir) {
@@ -269,7 +292,8 @@ impl Reservation {
     pub(crate) fn create_memory(&mut self, path: &Path, bytes: u64) -> Result<(), GuestsError> {
         let file = private().create_new(true).open(path).map_err(io("create", path))?;
         let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
-        let (_, file) = self.memory.insert((path.into(), file));
+        self.memory.push((path.into(), file));
+        let Some((_, file)) = self.memory.last() else { return Ok(()) };
         locked.map_err(|error| io("lock", path)(error.into()))?;
         file.set_len(bytes).map_err(io("size", path))?;
         // A size that is only promised would end QEMU with SIGBUS later; one page tells a file system that is full now.
@@ -304,7 +328,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let _lock = self.registry.lock();
-        if let Some((memory, _)) = &self.memory {
+        for (memory, _) in &self.memory {
             let _ = std::fs::remove_file(memory);
         }
         // What can't be removed now is swept by the next start.

@@ -7,22 +7,22 @@
 //!      alive                    locked by the process that started the guest, for as long as it lives
 //!      guest.json               [`GuestEntry`]
 //!      owner.qmp, qmp           QEMU's control sockets
-//!      memory                   the shared file, where /dev/shm has no room for it
+//!      memory, ram              the shared files, where /dev/shm has no room for them
 //! ```
 //!
 //! Whether an entry is stale is asked of the lock, which the kernel drops with its holder, not of a pid that may have been
-//! given to somebody else by now. The shared file in `/dev/shm` is locked in the same way. Stale entries are swept whenever the directory is listed or a guest is started.
+//! given to somebody else by now. Shared files in `/dev/shm` are locked in the same way. Stale entries are swept whenever the directory is listed or a guest is started.
 
 mod directory;
 mod stop;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 pub use directory::{Registry, Reservation};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    memory::{GuestMemory, IvshmemFile, MemoryError, RamFile, RamMap},
+    memory::{GuestMemory, IvshmemFile, JoinedMemory, MemoryError, RamFile, RamMap},
     qemu::{Accelerator, Machine, Placement},
 };
 
@@ -51,7 +51,11 @@ pub struct GuestEntry {
     pub placement: Placement,
     /// The file with the region.
     pub memory_file: PathBuf,
-    /// What lies where in that file, if it is RAM.
+    /// The file behind guest RAM, which is the same one where the region lies in RAM. Guests that earlier versions started with a
+    /// region in an ivshmem device have none.
+    #[serde(default)]
+    pub ram_file: Option<PathBuf>,
+    /// What lies where in that file.
     pub ram_map: Option<RamMap>,
     /// What it runs on.
     pub accelerator: Accelerator,
@@ -72,6 +76,15 @@ impl GuestEntry {
                 Box::new(RamFile::open(&self.memory_file, self.ram_map.clone().unwrap_or_default())?)
             }
         })
+    }
+
+    /// Opens all of the guest's memory: RAM, and the BAR where the region lies in one. Only the region where RAM is no shared file.
+    pub fn open_all_memory(&self) -> Result<Arc<dyn GuestMemory>, MemoryError> {
+        let (Placement::Ivshmem, Some(ram)) = (self.placement, &self.ram_file) else {
+            return self.open_memory().map(Arc::from);
+        };
+        let ram = RamFile::open(ram, self.ram_map.clone().unwrap_or_default())?;
+        Ok(Arc::new(JoinedMemory::new(ram, IvshmemFile::open(&self.memory_file)?)))
     }
 }
 

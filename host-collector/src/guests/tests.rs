@@ -1,6 +1,13 @@
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use super::*;
+use crate::qemu::{LaunchError, LaunchSpec};
+
+fn spec(name: &str) -> LaunchSpec {
+    let mut spec = LaunchSpec::new(name, "/k");
+    spec.memory = 1 << 20;
+    spec
+}
 
 fn entry(name: &str, pid: u32) -> GuestEntry {
     GuestEntry {
@@ -15,6 +22,7 @@ fn entry(name: &str, pid: u32) -> GuestEntry {
         vcpus: 1,
         placement: Placement::Ram,
         memory_file: "/m".into(),
+        ram_file: None,
         ram_map: Some(RamMap::default()),
         accelerator: Accelerator { name: "tcg".into(), reason: "asked for".into() },
         qemu_version: "7.2.22".into(),
@@ -55,7 +63,7 @@ fn what_a_killed_owner_left_is_swept_and_its_name_is_free() {
     let dir = tempfile::tempdir().unwrap();
     let registry = registry(dir.path());
     let mut dead = registry.reserve("dead").unwrap();
-    let memory = registry.files("dead", 1 << 20).unwrap().memory;
+    let memory = registry.files(&spec("dead")).unwrap().memory;
     dead.create_memory(&memory, 1 << 20).unwrap();
     dead.publish(&entry("dead", 77)).unwrap();
     // SIGKILL drops the lock and runs no destructor: the same seen from outside.
@@ -92,8 +100,8 @@ fn a_directory_that_others_may_use_is_refused() {
 fn a_path_too_long_for_a_socket_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let deep = dir.path().join("d".repeat(90));
-    let error = Registry::at(deep).unwrap().files("name", 1 << 20).unwrap_err();
-    assert!(matches!(error, GuestsError::PathTooLong { .. }), "{error}");
+    let error = Registry::at(deep).unwrap().files(&spec("name")).unwrap_err();
+    assert!(matches!(error, LaunchError::Guests(GuestsError::PathTooLong { .. })), "{error}");
 }
 
 #[test]
@@ -107,7 +115,7 @@ fn memory_whose_runtime_directory_is_gone_is_swept_unless_it_is_held_or_new() {
     let dir = tempfile::tempdir().unwrap();
     let other = Registry::at(dir.path().join("gone")).unwrap();
     let mut guest = other.reserve("guest").unwrap();
-    let memory = other.files("guest", 1 << 20).unwrap().memory;
+    let memory = other.files(&spec("guest")).unwrap().memory;
     guest.create_memory(&memory, 1 << 20).unwrap();
     let unheld = |name: &str, age: u64| {
         let path = memory.with_file_name(format!("{}-{name}", memory.file_name().unwrap().display()));

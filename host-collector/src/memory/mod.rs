@@ -3,6 +3,7 @@
 //! | source | what it reads | where an address lies in it |
 //! |---|---|---|
 //! | [`IvshmemFile`] | the backing file of an ivshmem BAR, which holds the region and nothing else | at the address less the one that the header names as its own |
+//! | [`JoinedMemory`] | both | as each of them says; RAM where they contradict each other |
 //! | [`RamFile`] | guest RAM in a shared memory-backend file | as QEMU's own memory map says, see [`RamMap`] |
 //!
 //! Two ways to read: [`GuestMemory::read`] copies bytes and is right for headers and tables; [`GuestMemory::window`] maps
@@ -11,6 +12,7 @@
 
 mod find;
 mod ivshmem;
+mod joined;
 mod map;
 mod ram;
 mod window;
@@ -21,6 +23,7 @@ pub(crate) use find::header_words;
 pub use find::{FoundRegion, Search, find_region};
 pub use ivshmem::IvshmemFile;
 pub(crate) use ivshmem::REGION_GPA_WORD;
+pub use joined::JoinedMemory;
 pub use map::{RamExtent, RamMap};
 pub use ram::RamFile;
 pub(crate) use ram::data_extents;

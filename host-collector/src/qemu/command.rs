@@ -7,8 +7,19 @@ use std::{
 
 use super::{Accelerator, LaunchSpec, Machine, Placement, SpecError};
 
-/// Id of the memory backend that host and guest share.
-pub(crate) const BACKEND: &str = "uniprof";
+/// Id of the memory backend that holds the region.
+const BACKEND: &str = "uniprof";
+/// Id of the backend of guest RAM, where that is another one.
+const RAM_BACKEND: &str = "uniprof-ram";
+
+/// The backend of guest RAM. It always is a shared file: so a guest can be looked into while it lives, and its memory is still
+/// there when QEMU is not.
+pub(crate) fn ram_backend(placement: Placement) -> &'static str {
+    match placement {
+        Placement::Ram => BACKEND,
+        Placement::Ivshmem => RAM_BACKEND,
+    }
+}
 
 /// Where the launcher puts what it shares with QEMU.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +30,8 @@ pub struct Files {
     pub qmp: PathBuf,
     /// The file that holds the region: guest RAM or the ivshmem BAR.
     pub memory: PathBuf,
+    /// The file behind guest RAM: the same one where the region lies in RAM.
+    pub ram: PathBuf,
 }
 
 impl LaunchSpec {
@@ -48,14 +61,18 @@ impl LaunchSpec {
         for (index, drive) in self.drives.iter().enumerate() {
             self.drive(&mut line, index, drive);
         }
-        for word in ["-nodefaults", "-no-user-config", "-no-reboot"] {
+        for word in ["-nodefaults", "-no-user-config"] {
             line.one(word);
         }
+        // Without somebody who looks at a crashed guest, one that panics goes on to its own end.
+        let hold = "reboot=shutdown,shutdown=pause,panic=pause";
+        line.pair("-action", if self.hold_crashed { hold } else { "reboot=shutdown,panic=none" });
         line.pair("-display", "none");
         // Standard output is a pipe that the collector empties: no console line is lost while nobody is connected yet.
         line.pair("-chardev", "stdio,id=console,signal=off");
         line.pair("-serial", "chardev:console");
         line.pair("-device", "isa-debug-exit,iobase=0x501,iosize=4");
+        line.pair("-device", "pvpanic");
         for socket in [&files.owner_qmp, &files.qmp] {
             line.pair("-qmp", option("unix:", socket, ",server=on,wait=off"));
         }
@@ -69,17 +86,8 @@ impl LaunchSpec {
         accelerator: &Accelerator,
         files: &Files,
     ) -> Result<(), SpecError> {
-        let size = self.shared_bytes()?;
-        let backend = option(
-            &format!("memory-backend-file,id={BACKEND},size={size},share=on,mem-path="),
-            &files.memory,
-            "",
-        );
-        let machine = self.machine.name();
-        match self.placement() {
-            Placement::Ram => line.pair("-machine", format!("{machine},memory-backend={BACKEND}")),
-            Placement::Ivshmem => line.pair("-machine", machine),
-        }
+        let ram = ram_backend(self.placement());
+        line.pair("-machine", format!("{},memory-backend={ram}", self.machine.name()));
         let accel = if accelerator.is_emulated() && self.icount.is_none() {
             "tcg,thread=multi"
         } else {
@@ -93,8 +101,9 @@ impl LaunchSpec {
         line.pair("-cpu", self.cpu.as_deref().unwrap_or(all));
         line.pair("-smp", self.vcpus.to_string());
         line.pair("-m", format!("{}M", self.memory >> 20));
-        line.pair("-object", backend);
+        line.backend(ram, self.memory, &files.ram);
         if self.placement() == Placement::Ivshmem {
+            line.backend(BACKEND, self.shared_bytes()?, &files.memory);
             line.pair("-device", format!("ivshmem-plain,memdev={BACKEND}"));
         }
         Ok(())
@@ -149,6 +158,11 @@ impl Line {
         self.0.push(flag.into());
         self.0.push(value.as_ref().into());
     }
+
+    fn backend(&mut self, id: &str, bytes: u64, path: &Path) {
+        let before = format!("memory-backend-file,id={id},size={bytes},share=on,mem-path=");
+        self.pair("-object", option(&before, path, ""));
+    }
 }
 
 /// A QEMU option with a path in it: a comma separates options, two are one that does not.
@@ -189,7 +203,12 @@ mod tests {
     }
 
     fn files() -> Files {
-        Files { owner_qmp: "/r/owner".into(), qmp: "/r/qmp".into(), memory: "/dev/shm/m".into() }
+        Files {
+            owner_qmp: "/r/owner".into(),
+            qmp: "/r/qmp".into(),
+            memory: "/dev/shm/m".into(),
+            ram: "/dev/shm/r".into(),
+        }
     }
 
     fn line(spec: &LaunchSpec, name: &str) -> String {
@@ -203,12 +222,14 @@ mod tests {
         spec.cmdline = vec!["workload=ratio".into()];
         assert_eq!(
             line(&spec, "tcg"),
-            "qemu-system-x86_64 -name g -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 256M \
+            "qemu-system-x86_64 -name g -machine q35,memory-backend=uniprof-ram -accel tcg,thread=multi -cpu max \
+             -smp 2 -m 256M -object memory-backend-file,id=uniprof-ram,size=268435456,share=on,mem-path=/dev/shm/r \
              -object memory-backend-file,id=uniprof,size=8388608,share=on,mem-path=/dev/shm/m \
              -device ivshmem-plain,memdev=uniprof -kernel /k.elf \
              -append 'workload=ratio uniprof.placement=ivshmem uniprof.ring=1M uniprof.wall=7' \
-             -nodefaults -no-user-config -no-reboot -display none -chardev stdio,id=console,signal=off \
-             -serial chardev:console -device isa-debug-exit,iobase=0x501,iosize=4 \
+             -nodefaults -no-user-config -action reboot=shutdown,panic=none -display none \
+             -chardev stdio,id=console,signal=off -serial chardev:console \
+             -device isa-debug-exit,iobase=0x501,iosize=4 -device pvpanic \
              -qmp unix:/r/owner,server=on,wait=off -qmp unix:/r/qmp,server=on,wait=off"
         );
     }
@@ -226,13 +247,21 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_that_crashes_stands_still_for_whoever_wants_to_look() {
+        let mut spec = LaunchSpec::new("g", "/k.elf");
+        spec.hold_crashed = true;
+        let line = line(&spec, "tcg");
+        assert!(line.contains("-action reboot=shutdown,shutdown=pause,panic=pause "), "{line}");
+    }
+
+    #[test]
     fn commas_blanks_and_quotes_in_paths_survive() {
         let mut spec = LaunchSpec::new("g", "/a b/it's");
         spec.drives = vec!["/d,1.img".into(), "file=x,if=virtio".into()];
         spec.probe_words = false;
         spec.extra = vec!["-d".into(), "int".into()];
         let mut files = files();
-        files.memory = "/m,em".into();
+        files.ram = "/m,em".into();
         let line = shell_quoted(&spec.command_line(&accel("tcg"), &files, 0).unwrap());
         assert!(line.contains("mem-path=/m,,em "), "{line}");
         assert!(line.contains(r"-kernel '/a b/it'\''s' -drive"), "{line}");

@@ -3,8 +3,7 @@
 use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Accelerator, Files, GuestExit, HostCpu, LaunchSpec, Placement, SpecError, command::BACKEND,
-    process::Process,
+    Accelerator, Files, GuestExit, HostCpu, LaunchSpec, SpecError, command::ram_backend, process::Process,
 };
 use crate::{
     cancel::Cancel,
@@ -111,19 +110,17 @@ pub fn launch(registry: &Registry, spec: &LaunchSpec, options: LaunchOptions) ->
         .map_err(|source| LaunchError::Kernel { path: spec.kernel.clone(), source })?;
     let accelerator = HostCpu::probe().choose(spec.accelerator)?;
     let mut reservation = registry.reserve(&spec.name)?;
-    let shared = spec.shared_bytes()?;
-    let files = registry.files(&spec.name, shared)?;
+    let files = registry.files(spec)?;
     let now = HostTime::now();
     let line = spec.command_line(&accelerator, &files, now.realtime_ns)?;
-    reservation.create_memory(&files.memory, shared)?;
+    reservation.create_memory(&files.ram, spec.memory)?;
+    if files.memory != files.ram {
+        reservation.create_memory(&files.memory, spec.shared_bytes()?)?;
+    }
     let (process, console, stderr) = start(&line, options.console)?;
     let mut qmp = connect(&files, &process, &stderr, &options.cancel)?;
-    let ram_map = match spec.placement() {
-        Placement::Ivshmem => None,
-        Placement::Ram => {
-            Some(RamMap::from_mtree(&qmp.human_monitor("info mtree -f", QEMU_LIMIT)?, BACKEND)?)
-        }
-    };
+    let mtree = qmp.human_monitor("info mtree -f", QEMU_LIMIT)?;
+    let ram_map = RamMap::from_mtree(&mtree, ram_backend(spec.placement()))?;
     let entry = GuestEntry {
         name: spec.name.clone(),
         pid: process.pid(),
@@ -136,7 +133,8 @@ pub fn launch(registry: &Registry, spec: &LaunchSpec, options: LaunchOptions) ->
         vcpus: spec.vcpus,
         placement: spec.placement(),
         memory_file: files.memory,
-        ram_map,
+        ram_file: Some(files.ram),
+        ram_map: Some(ram_map),
         accelerator,
         qemu_version: qmp.version().to_owned(),
         command_line: line.iter().map(|word| word.to_string_lossy().into_owned()).collect(),

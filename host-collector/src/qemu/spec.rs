@@ -84,6 +84,8 @@ pub struct LaunchSpec {
     pub cpu: Option<String>,
     /// Whether the command line gets `uniprof.placement`, `uniprof.ring` and `uniprof.wall`, for kernels that link the probes.
     pub probe_words: bool,
+    /// Whether a guest that panics, resets itself or is shut down is kept, paused, with its registers.
+    pub hold_crashed: bool,
     /// The QEMU binary; `None`: `qemu-system-x86_64` from `PATH`.
     pub qemu: Option<PathBuf>,
 }
@@ -108,6 +110,7 @@ impl LaunchSpec {
             icount: None,
             cpu: None,
             probe_words: true,
+            hold_crashed: false,
             qemu: None,
         }
     }
@@ -121,7 +124,7 @@ impl LaunchSpec {
         })
     }
 
-    /// Bytes of the file that the host and the guest share.
+    /// Bytes of the file that holds the region.
     pub fn shared_bytes(&self) -> Result<u64, SpecError> {
         match self.placement() {
             Placement::Ram => Ok(self.memory),

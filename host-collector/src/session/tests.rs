@@ -25,6 +25,7 @@ fn entry(guest: &PlayedGuest) -> GuestEntry {
         vcpus: 1,
         placement: Placement::Ivshmem,
         memory_file: guest.file.path().into(),
+        ram_file: None,
         ram_map: None,
         accelerator: Accelerator { name: "tcg".into(), reason: "asked for".into() },
         qemu_version: String::new(),

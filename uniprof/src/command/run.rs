@@ -80,7 +80,12 @@ fn print(spec: &qemu::LaunchSpec) -> anyhow::Result<()> {
     spec.validate()?;
     let accelerator = HostCpu::probe().choose(spec.accelerator)?;
     let dir = Registry::open()?.path().join(&spec.name);
-    let files = Files { owner_qmp: dir.join("owner.qmp"), qmp: dir.join("qmp"), memory: dir.join("memory") };
+    let files = Files {
+        owner_qmp: dir.join("owner.qmp"),
+        qmp: dir.join("qmp"),
+        memory: dir.join("memory"),
+        ram: dir.join(if spec.placement() == qemu::Placement::Ram { "memory" } else { "ram" }),
+    };
     let wall = uniprof_collector::clock::HostTime::now().realtime_ns;
     let mut out = output::stdout();
     writeln!(out, "{}", shell_quoted(&spec.command_line(&accelerator, &files, wall)?))?;

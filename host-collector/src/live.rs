@@ -1,0 +1,162 @@
+//! A guest that runs, looked into: all of its memory, and its registers.
+//!
+//! Memory comes from the shared files behind it, registers from QEMU's monitor, and both belong together only while the guest
+//! stands still: see [`LiveGuest::pause`].
+
+mod registers;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+pub use registers::{RegistersError, parse_registers};
+
+use crate::{
+    cpu::CpuState,
+    guests::GuestEntry,
+    memory::{GuestMemory, MemoryError},
+    qmp::{Qmp, QmpError},
+};
+
+/// How long QEMU may take for an answer.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a guest can't be looked into.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// Its memory can't be read.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// Its control socket does not work.
+    #[error("guest {name:?} can't be controlled: {source}")]
+    Control {
+        /// Its name.
+        name: String,
+        /// What went wrong.
+        source: QmpError,
+    },
+    /// What the monitor said of its registers was not understood.
+    #[error("the registers of guest {name:?} are not known: {source}")]
+    Registers {
+        /// Its name.
+        name: String,
+        /// What was wrong.
+        source: RegistersError,
+    },
+}
+
+/// A guest of the registry that is open. Its control socket is taken by the first use of it and held until this is dropped:
+/// QEMU serves one client at a time.
+pub struct LiveGuest {
+    entry: GuestEntry,
+    memory: Arc<dyn GuestMemory>,
+    qmp: Mutex<Option<Qmp>>,
+}
+
+impl LiveGuest {
+    /// Opens its memory. Nothing is asked of QEMU yet, and the guest does not notice.
+    pub fn open(entry: &GuestEntry) -> Result<Self, LiveError> {
+        Ok(Self { memory: entry.open_all_memory()?, entry: entry.clone(), qmp: Mutex::new(None) })
+    }
+
+    /// What the registry knows about it.
+    #[must_use]
+    pub fn entry(&self) -> &GuestEntry {
+        &self.entry
+    }
+
+    /// All of its memory, whatever it lies in. It stays readable after the guest's end.
+    #[must_use]
+    pub fn memory(&self) -> Arc<dyn GuestMemory> {
+        Arc::clone(&self.memory)
+    }
+
+    /// The registers of its vCPUs, in the order of their numbers. Of a guest that runs they are of slightly different moments.
+    pub fn registers(&self) -> Result<Vec<CpuState>, LiveError> {
+        let mut qmp = self.control()?;
+        let Some(qmp) = qmp.as_mut() else { return Ok(Vec::new()) };
+        registers_over(qmp, &self.entry.name)
+    }
+
+    /// Stops its vCPUs until the guard is dropped. A guest that stood still already is left standing then.
+    pub fn pause(&self) -> Result<Paused<'_>, LiveError> {
+        let mut qmp = self.control()?;
+        let Some(qmp) = qmp.as_mut() else { return Ok(Paused { guest: self, since: None }) };
+        let failed = |source| LiveError::Control { name: self.entry.name.clone(), source };
+        if !qmp.status(LIMIT).map_err(failed)?.running {
+            return Ok(Paused { guest: self, since: None });
+        }
+        let since = Instant::now();
+        // From here on it may stand still, whatever the answer: the guard lets it go on.
+        let paused = Paused { guest: self, since: Some(since) };
+        qmp.stop(LIMIT).map_err(failed)?;
+        Ok(paused)
+    }
+
+    fn control(&self) -> Result<MutexGuard<'_, Option<Qmp>>, LiveError> {
+        let mut held = self.qmp.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            let connected = Qmp::connect(&self.entry.qmp, LIMIT);
+            let failed = |source| LiveError::Control { name: self.entry.name.clone(), source };
+            *held = Some(connected.map_err(failed)?);
+        }
+        Ok(held)
+    }
+}
+
+/// The registers of all vCPUs, over a connection that is there already.
+pub fn registers_over(qmp: &mut Qmp, name: &str) -> Result<Vec<CpuState>, LiveError> {
+    let failed = |source| LiveError::Control { name: name.into(), source };
+    let text = qmp.human_monitor("info registers -a", LIMIT).map_err(failed)?;
+    parse_registers(&text).map_err(|source| LiveError::Registers { name: name.into(), source })
+}
+
+/// A guest that stands still. Dropping it lets the guest go on, if it ran before.
+#[must_use = "the guest goes on when this is dropped"]
+pub struct Paused<'a> {
+    guest: &'a LiveGuest,
+    /// Since when it has stood still for us.
+    since: Option<Instant>,
+}
+
+impl Paused<'_> {
+    /// Whether it ran before.
+    #[must_use]
+    pub fn was_running(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// How long it has stood still so far; zero for one that did so already.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Lets it go on, and says how long it stood still.
+    pub fn resume(mut self) -> Result<Duration, LiveError> {
+        let Some(since) = self.since.take() else { return Ok(Duration::ZERO) };
+        self.guest.go_on()?;
+        Ok(since.elapsed())
+    }
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        if self.since.is_some() {
+            // QEMU may have ended meanwhile; then nothing can go on.
+            let _ = self.guest.go_on();
+        }
+    }
+}
+
+impl LiveGuest {
+    fn go_on(&self) -> Result<(), LiveError> {
+        let mut qmp = self.control()?;
+        let Some(qmp) = qmp.as_mut() else { return Ok(()) };
+        qmp.cont(LIMIT).map_err(|source| LiveError::Control { name: self.entry.name.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests;
