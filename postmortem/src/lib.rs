@@ -8,22 +8,29 @@
 //! - [`export`]: all of it as an ordinary ELF core, for other debuggers.
 //! - [`flight`]: what the rings still hold, as a recording.
 //! - [`stacks`]: the stacks of all vCPUs and threads, and which of them are alike.
+//! - [`verdict`]: what killed the guest; [`locks`]: who waits for whom; [`disassembly`]: what code it was.
+//! - [`report`]: all of that in one document.
 //!
 //! Analysis is apart from printing: everything here returns values, and the command line and the live view draw them.
 //!
 //! It parses no dump format (a dump is one more [`GuestMemory`](uniprof_collector::memory::GuestMemory)), and it needs no
 //! probes in the guest, no frame pointers and no debug information: with less there, it says less, and says what was missing.
 
+mod describe;
+pub mod disassembly;
 pub mod export;
 pub mod flight;
 #[cfg(test)]
 mod lab;
+pub mod locks;
 pub mod memory;
 pub mod owner;
 mod program;
 mod region;
+pub mod report;
 pub mod stacks;
 mod subject;
+pub mod verdict;
 
 pub use program::{LoadedImage, Place, Program};
 pub use region::Region;

@@ -33,7 +33,7 @@ pub(crate) struct Entry {
     name: u32,
     /// Lower is better among symbols of one address.
     rank: u8,
-    code: bool,
+    pub(crate) code: bool,
 }
 
 /// The defined symbols of an image.

@@ -9,7 +9,7 @@ mod group;
 mod start;
 
 use serde::Serialize;
-use uniprof_symbolizer::UnwoundFrame;
+use uniprof_symbolizer::DetailedFrame;
 use uniprof_wire::tables::{Slot, ThreadEntry, ThreadState};
 
 pub use frame::StackFrame;
@@ -49,6 +49,8 @@ pub struct Stack {
     pub state: Option<ThreadState>,
     /// Where it begins.
     pub start: Start,
+    /// The frames as the machine has them, innermost first, each with the registers that it had: [`StackFrame::depth`] counts these.
+    pub unwound: Vec<DetailedFrame>,
     /// The innermost function first; inlined functions are frames of their own.
     pub frames: Vec<StackFrame>,
     /// Why it ends where it does, or why there is none, in words.
@@ -61,12 +63,17 @@ impl Stack {
     /// The thread's name, or what else to call it.
     #[must_use]
     pub fn title(&self) -> String {
-        match (self.owner, self.name.as_str()) {
-            (Owner::Vcpu(vcpu), _) => format!("vCPU {vcpu}"),
-            (Owner::Thread(id), "") => format!("thread {id}"),
-            (Owner::Thread(id), name) => format!("thread {id} ({name})"),
+        match self.owner {
+            Owner::Vcpu(vcpu) => format!("vCPU {vcpu}"),
+            Owner::Thread(id) => thread_title(id, &self.name),
         }
     }
+}
+
+/// What to call a thread: its name and its number.
+#[must_use]
+pub fn thread_title(id: u32, name: &str) -> String {
+    if name.is_empty() { format!("thread {id}") } else { format!("{name} (thread {id})") }
 }
 
 /// The stacks of all vCPUs, by number, and after them those of all threads, by number.
@@ -100,7 +107,7 @@ fn of_vcpu(subject: &mut Subject, vcpu: u32) -> Stack {
 /// caller that both must have.
 fn leads_through(now: &Walked, crash: &Walked) -> bool {
     let Some(sought) = crash.unwound.get(1).or_else(|| crash.unwound.first()) else { return true };
-    now.unwound.iter().any(|frame| frame.address == sought.address)
+    now.unwound.iter().any(|frame| frame.frame.address == sought.frame.address)
 }
 
 fn of_threads(subject: &mut Subject, vcpus: &[Stack]) -> Vec<Stack> {
@@ -134,8 +141,8 @@ fn of_thread(subject: &mut Subject, thread: &ThreadEntry, vcpus: &[Stack]) -> St
     match (running, thread.state) {
         (_, ThreadState::Exited) => Stack { end: "it has ended".into(), ..blank },
         (Some(vcpu), _) => {
-            let Stack { vcpu, start, frames, end, complete, .. } = vcpu.clone();
-            Stack { vcpu, start, frames, end, complete, ..blank }
+            let Stack { vcpu, start, unwound, frames, end, complete, .. } = vcpu.clone();
+            Stack { vcpu, start, unwound, frames, end, complete, ..blank }
         }
         (None, ThreadState::Running) => {
             let end = format!("it ran on vCPU {}, whose registers are not known", thread.vcpu);
@@ -154,7 +161,7 @@ fn of_thread(subject: &mut Subject, thread: &ThreadEntry, vcpus: &[Stack]) -> St
 /// What following a stack came to.
 struct Walked {
     start: Start,
-    unwound: Vec<UnwoundFrame>,
+    unwound: Vec<DetailedFrame>,
     frames: Vec<StackFrame>,
     end: String,
     complete: bool,
@@ -172,18 +179,18 @@ impl Walked {
     }
 
     fn into_stack(self, blank: Stack) -> Stack {
-        let Self { start, frames, end, complete, .. } = self;
-        Stack { start, frames, end, complete, ..blank }
+        let Self { start, unwound, frames, end, complete } = self;
+        Stack { start, unwound, frames, end, complete, ..blank }
     }
 }
 
 fn walk(subject: &mut Subject, beginning: &Beginning) -> Walked {
     let Subject { space, program, .. } = subject;
     let mut unwound = Vec::new();
-    let end = program.unwinder().unwind(&beginning.registers, |at| space.word(at), &mut unwound);
+    let end = program.unwinder().unwind_with(&beginning.registers, |at| space.word(at), &mut unwound);
     let mut frames = Vec::new();
     for (depth, one) in unwound.iter().enumerate() {
-        frame::push(program, depth, one, &mut frames);
+        frame::push(program, depth, &one.frame, &mut frames);
     }
     Walked { start: beginning.start, unwound, frames, end: end.to_string(), complete: end.is_complete() }
 }
@@ -197,6 +204,7 @@ impl Stack {
             name: String::new(),
             state: None,
             start: Start::Unknown,
+            unwound: Vec::new(),
             frames: Vec::new(),
             end: String::new(),
             complete: false,
@@ -227,6 +235,10 @@ pub(crate) fn entry(subject: &Subject, id: u32) -> Option<ThreadEntry> {
 /// A thread's name, which the guest chose.
 pub(crate) fn name_of(thread: &ThreadEntry) -> String {
     String::from_utf8_lossy(thread.name.bytes()).into_owned()
+}
+
+pub(crate) fn title_of(thread: &ThreadEntry) -> String {
+    thread_title(thread.id, &name_of(thread))
 }
 
 /// The thread that a vCPU ran: as its crash record says, or its table.

@@ -10,7 +10,7 @@ fn a_thread_that_runs_has_its_vcpus_stack_and_the_group_is_the_threads() {
     let stacks = of(&mut guest.subject());
     assert_eq!(stacks.len(), 2);
     assert_eq!((stacks[0].owner, stacks[0].thread), (Owner::Vcpu(0), Some(7)));
-    assert_eq!(stacks[1].title(), "thread 7 (worker)");
+    assert_eq!(stacks[1].title(), "worker (thread 7)");
     assert_eq!(stacks[1].frames, stacks[0].frames);
     assert_eq!(stacks[1].frames[0].address.0, 0x1234);
     assert_eq!(stacks[1].frames[0].name(), "[unknown: no image]");

@@ -1,0 +1,225 @@
+//! Verdicts on a guest that says, or shows, that it crashed.
+
+use uniprof_collector::cpu::CpuState;
+use uniprof_wire::address::GuestVirtual;
+use uniprof_wire::tables::{CrashReason, CrashRecord, Slot};
+
+use crate::describe::NULL_BYTES;
+use crate::stacks::{self, Stack};
+use crate::subject::of_crash_record;
+
+use super::fault::{Fault, Target};
+use super::{Case, Confidence, Finding, Kind, blame};
+
+/// Stack pointers this close to the end of a stack have run out of it.
+const BRINK: u64 = 512;
+/// A double fault within this much of a page fault's address is its consequence.
+const NEAR: u64 = 64 << 10;
+
+/// By the guest's own crash record: of several, the first in time.
+pub(super) fn by_record(case: &Case<'_>) -> Option<Finding> {
+    let region = case.subject.region.as_ref().ok()?;
+    let slots = (0..).zip(&region.tables.crashes);
+    let whole = slots.filter_map(|(vcpu, slot)| match slot {
+        Slot::Whole(record) => Some((vcpu, record)),
+        // Claimed, and perhaps not filled in.
+        Slot::Torn(record) if record.rip != 0 => Some((vcpu, record)),
+        _ => None,
+    });
+    let (vcpu, record) = whole.min_by_key(|(_, record)| record.tsc)?;
+    let mut finding = match record.reason {
+        CrashReason::Exception => exception(case, vcpu, record),
+        CrashReason::OutOfMemory => {
+            let reason = format!("the kernel had no memory left: {}", message(record));
+            case.on(stack_of(case, vcpu, record), Kind::OutOfMemory, reason, Confidence::Certain)
+        }
+        CrashReason::Panic => panic(case, vcpu, record),
+    };
+    finding.verdict.vcpu = Some(vcpu);
+    finding.message = Some(message(record)).filter(|message| !message.is_empty());
+    if matches!(region.tables.crashes.get(vcpu as usize), Some(Slot::Torn(_))) {
+        finding.verdict.reason.push_str("; the crash record was not finished, so it may be in part wrong");
+        finding.verdict.confidence = Confidence::Likely;
+    }
+    Some(finding)
+}
+
+fn message(record: &CrashRecord) -> String {
+    String::from_utf8_lossy(record.message.bytes()).trim().to_owned()
+}
+
+fn stack_of(case: &Case<'_>, vcpu: u32, record: &CrashRecord) -> Option<usize> {
+    case.stack_of_vcpu(vcpu).or_else(|| case.stack_of_thread(record.thread))
+}
+
+fn panic(case: &Case<'_>, vcpu: u32, record: &CrashRecord) -> Finding {
+    let message = message(record);
+    let stack = stack_of(case, vcpu, record);
+    let lower = message.to_lowercase();
+    let (kind, why) = match () {
+        () if lower.contains("memory allocation of") || lower.contains("out of memory") => {
+            (Kind::OutOfMemory, "the kernel had no memory left")
+        }
+        () if lower.contains("ran over the end of its stack") || lower.contains("stack overflow") => {
+            (Kind::StackOverflow, "the kernel noticed that a stack had run over its end")
+        }
+        () if says_corrupt(&lower) => (Kind::HeapCorruption, "the kernel found its heap damaged"),
+        () if in_allocator(case, stack) => {
+            (Kind::HeapCorruption, "the allocator panicked over its own data: the heap was damaged before")
+        }
+        () => (Kind::Panic, "the kernel panicked"),
+    };
+    let reason = if message.is_empty() { why.to_owned() } else { format!("{why}: {message}") };
+    case.on(stack, kind, reason, Confidence::Certain)
+}
+
+fn says_corrupt(message: &str) -> bool {
+    let heap = ["heap", "alloc", "free list", "chunk", "canary", "red zone"];
+    let damage = ["corrupt", "damaged", "overwritten", "double free", "smashed", "overrun"];
+    heap.iter().any(|word| message.contains(word)) && damage.iter().any(|word| message.contains(word))
+}
+
+/// Whether what failed is the allocator itself: its code is the innermost that is not the panic's.
+fn in_allocator(case: &Case<'_>, stack: Option<usize>) -> bool {
+    let frame = stack.and_then(|index| blame::frame(case.stacks.get(index)?, Kind::Panic));
+    frame.is_some_and(|frame| blame::is_allocator(frame.name()))
+}
+
+fn exception(case: &Case<'_>, vcpu: u32, record: &CrashRecord) -> Finding {
+    let subject = case.subject;
+    let cpu = of_crash_record(vcpu, record);
+    let thread = stacks::entry(subject, record.thread);
+    let stack = stack_of(case, vcpu, record);
+    let fault = match record.vector {
+        14 => Fault::page(subject, cpu, record.cr2, Some(record.error_code), thread.as_ref()),
+        vector => Fault::other(subject, cpu, vector),
+    };
+    let at = place(case, record.rip);
+    let (kind, reason) = match record.vector {
+        14 => page_fault(case, &fault, stack, &at),
+        8 => (Kind::DoubleFault, double_fault(case, record)),
+        13 | 12 => {
+            let what = match fault.address {
+                Some(_) => fault.sentence(subject),
+                None => format!("error code {:#x}", record.error_code),
+            };
+            (Kind::GeneralProtection, format!("the processor refused {at}: {what}"))
+        }
+        6 => (Kind::InvalidOpcode, format!("the bytes at {at} are no instruction that the processor knows")),
+        vector => (Kind::Exception, format!("exception {vector} ({}) at {at}", name(vector))),
+    };
+    let mut finding = case.on(stack, kind, reason, Confidence::Certain);
+    finding.fault = Some(fault);
+    finding
+}
+
+fn page_fault(case: &Case<'_>, fault: &Fault, stack: Option<usize>, at: &str) -> (Kind, String) {
+    let sentence = fault.sentence(case.subject);
+    if matches!(fault.target, Some(Target::StackGuard { .. })) {
+        return (Kind::StackOverflow, format!("{sentence}: the stack ran over its end at {at}"));
+    }
+    if in_allocator(case, stack) {
+        let reason = format!(
+            "the allocator made {sentence}, at {at}: its own data were damaged before, by something else"
+        );
+        return (Kind::HeapCorruption, reason);
+    }
+    (Kind::PageFault, format!("{sentence}, by {at}"))
+}
+
+fn double_fault(case: &Case<'_>, record: &CrashRecord) -> String {
+    let rsp = record.registers[7];
+    let thread = stacks::entry(case.subject, record.thread);
+    let low = thread.map(|thread| thread.stack.0.0).filter(|low| *low != 0);
+    let mapped = case.subject.space.translate(GuestVirtual(rsp.wrapping_sub(8))).is_ok();
+    let why = match low {
+        Some(low) if rsp < low.saturating_add(BRINK) && rsp > low.saturating_sub(NEAR) => {
+            format!(
+                "the stack pointer {rsp:#x} was at the end of the thread's stack, which begins at {low:#x}: it ran over"
+            )
+        }
+        _ if !mapped => format!("the stack pointer was {rsp:#x}, where nothing can be pushed"),
+        _ if record.cr2 < NULL_BYTES => "an exception came while another one was being delivered".into(),
+        _ => format!(
+            "an exception came while another one was being delivered; the last page fault was at {:#x}",
+            record.cr2
+        ),
+    };
+    format!("{why}, at {}", place(case, record.rip))
+}
+
+/// A code address as people write it: the function where there is one.
+pub(super) fn place(case: &Case<'_>, address: u64) -> String {
+    match case.subject.program.symbol(GuestVirtual(address)) {
+        Some(symbol) => format!("{symbol} ({address:#x})"),
+        None => format!("the code at {address:#x}"),
+    }
+}
+
+fn name(vector: u8) -> &'static str {
+    match vector {
+        0 => "divide error",
+        1 => "debug",
+        2 => "non-maskable interrupt",
+        3 => "breakpoint",
+        4 => "overflow",
+        5 => "bound range exceeded",
+        7 => "device not available",
+        10 => "invalid task state",
+        11 => "segment not present",
+        16 => "floating-point error",
+        17 => "alignment check",
+        18 => "machine check",
+        19 => "SIMD floating-point error",
+        21 => "control protection",
+        _ => "reserved",
+    }
+}
+
+/// By what the hypervisor saw: the processor gave up.
+pub(super) fn by_hypervisor(case: &Case<'_>) -> Option<Finding> {
+    let facts = case.subject.facts.as_ref()?;
+    let told = facts.ending.as_deref().unwrap_or_default().to_lowercase();
+    if facts.why != "triple-fault" && !told.contains("triple fault") {
+        return None;
+    }
+    let cpu = case.subject.cpus.iter().find(|cpu| !is_reset(cpu) && cpu.halted != Some(true));
+    let Some(cpu) = cpu else {
+        let reason = "the processor gave up after a third exception in a row, and was reset: its registers are those of a reset";
+        return Some(case.on(None, Kind::TripleFault, reason.into(), Confidence::Certain));
+    };
+    let fault =
+        cpu.cr2.filter(|cr2| *cr2 != 0).map(|cr2| Fault::page(case.subject, cpu.clone(), cr2, None, None));
+    let what = match &fault {
+        Some(fault) => format!("; the last page fault was {}", fault.sentence(case.subject)),
+        None => String::new(),
+    };
+    let reason = format!(
+        "the processor gave up after a third exception in a row, none of which could be handled, at {}{what}",
+        place(case, cpu.rip)
+    );
+    let mut finding = case.on(case.stack_of_vcpu(cpu.vcpu), Kind::TripleFault, reason, Confidence::Certain);
+    finding.fault = fault;
+    Some(finding)
+}
+
+/// Whether these are the registers that a processor has after a reset.
+fn is_reset(cpu: &CpuState) -> bool {
+    cpu.rip == 0xfff0 && cpu.cr0.is_none_or(|cr0| cr0 & 1 == 0)
+}
+
+/// By names of functions, in guests that leave no record: a panic handler in a stack, or a trap handler.
+pub(super) fn by_names(case: &Case<'_>) -> Option<Finding> {
+    let dying = |stack: &Stack| stack.frames.iter().rposition(|frame| blame::is_panic(frame.name()));
+    let (index, frame) = case
+        .stacks
+        .iter()
+        .enumerate()
+        .find_map(|(index, stack)| Some((index, stack.frames.get(dying(stack)?)?)))?;
+    let reason = format!(
+        "{} is in the stack of {}; the guest left no crash record, so that is all there is to go by",
+        frame.name(),
+        case.stacks[index].title()
+    );
+    Some(case.on(Some(index), Kind::Panic, reason, Confidence::Likely))
+}
