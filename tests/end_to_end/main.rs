@@ -6,7 +6,6 @@ mod cost;
 mod demo;
 mod diff;
 mod exports;
-mod gdb;
 mod guests;
 mod html;
 mod loss;

@@ -16,7 +16,6 @@ mod profile_document;
 mod program;
 mod scene;
 mod schema;
-mod stopped;
 
 pub use binary::uniprof;
 pub use browser::Browser;
@@ -24,4 +23,3 @@ pub use profile_document::{Counts, ProfileDocument};
 pub use program::{Ended, Running};
 pub use scene::Scene;
 pub use schema::assert_matches_its_schema;
-pub use stopped::{Qmp, Stopped};

@@ -45,6 +45,40 @@ impl Write for Stdout {
     }
 }
 
+/// Emphasis for people: only on a terminal, and not where `NO_COLOR` is set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Paint {
+    is_on: bool,
+}
+
+impl Paint {
+    /// For standard output.
+    pub(crate) fn of_stdout() -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { is_on: !refused && io::stdout().is_terminal() }
+    }
+
+    /// None.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self { is_on: false }
+    }
+
+    /// What starts something.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    /// What is wrong.
+    pub(crate) fn alarm(self, text: &str) -> String {
+        self.with("1;31", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.is_on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
 /// Prints a JSON document for programs.
 pub(crate) fn json(document: &impl Serialize) -> anyhow::Result<()> {
     let mut out = stdout();

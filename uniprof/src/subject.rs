@@ -3,21 +3,32 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use uniprof_collector::dump::{self, Format, OpenOptions};
+use uniprof_collector::dump::{self, Facts, Format, OpenOptions};
+use uniprof_collector::live::LiveGuest;
 use uniprof_collector::paging::{AddressSpace, PageTables, VirtualError};
 use uniprof_postmortem::{Evidence, LoadedImage, Program, Subject};
 use uniprof_symbolizer::{IdentityError, Image, LoadBias, TextSamples, check_identity};
-use uniprof_wire::address::GuestVirtual;
+use uniprof_wire::address::{GuestPhysical, GuestVirtual};
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
 use crate::options;
 use crate::profile::finder::{self, Found, GuestImage, Looked, Places};
-use crate::{bundled, output};
+use crate::{bundled, output, profile};
 
-/// What is looked at, and how it came here.
+/// A guest whose memory can be looked at, with its images.
 pub(crate) struct Opened {
+    evidence: Evidence,
+    program: Program,
+    origin: Origin,
+    looked: Vec<Looked>,
+    /// It runs: it has to stand still to be looked at.
+    live: Option<LiveGuest>,
+}
+
+/// A guest that stands still.
+pub(crate) struct Seen {
     pub(crate) subject: Subject,
     pub(crate) origin: Origin,
     /// Where images were looked for.
@@ -28,6 +39,8 @@ pub(crate) struct Opened {
 pub(crate) enum Origin {
     /// A dump in a file.
     Dump { name: String, format: Format, vmcoreinfo: Option<String> },
+    /// A guest that runs.
+    Live { name: String },
 }
 
 impl Opened {
@@ -36,6 +49,7 @@ impl Opened {
         match input {
             Input::Core(path) => Self::of_dump(path, how),
             Input::File(path) if how.dump.is_raw() => Self::of_dump(path, how),
+            Input::Guest(name) => Self::of_guest(name, how),
             _ => Err(no_memory(input)),
         }
     }
@@ -49,19 +63,61 @@ impl Opened {
         };
         let evidence = Evidence::of_dump(dump);
         let (program, looked) = program(&evidence, &how.symbols)?;
-        Ok(Self { subject: Subject::new(evidence, program), origin, looked })
+        Ok(Self { evidence, program, origin, looked, live: None })
     }
 
-    /// Lets `look` see the guest while it stands still.
+    /// Images are found while the guest runs on: that takes longer than looking does.
+    fn of_guest(name: &str, how: &options::Memory) -> anyhow::Result<Self> {
+        let entry = profile::find_guest(name)?;
+        let live = LiveGuest::open(&entry)?;
+        let evidence = evidence_of(&live, None)?;
+        let (program, looked) = program(&evidence, &how.symbols)?;
+        Ok(Self { evidence, program, origin: Origin::Live { name: entry.name }, looked, live: Some(live) })
+    }
+
+    /// Lets `look` see the guest while it stands still. What it cost a guest that runs is told.
     pub(crate) fn look<T>(
-        mut self,
-        look: impl FnOnce(&mut Self) -> anyhow::Result<T>,
-    ) -> anyhow::Result<(Self, T)> {
-        let seen = look(&mut self)?;
-        Ok((self, seen))
+        self,
+        look: impl FnOnce(&mut Seen) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(Seen, T)> {
+        let Self { mut evidence, program, origin, looked, live } = self;
+        let Some(live) = live else {
+            let mut seen = Seen { subject: Subject::new(evidence, program), origin, looked };
+            let result = look(&mut seen)?;
+            return Ok((seen, result));
+        };
+        let paused = live.pause()?;
+        let region_at = evidence.region.as_ref().ok().map(|region| region.found.at);
+        evidence = evidence_of(&live, region_at)?;
+        let mut seen = Seen { subject: Subject::new(evidence, program), origin, looked };
+        let result = look(&mut seen);
+        let was_running = paused.was_running();
+        let pause = paused.resume()?;
+        if was_running {
+            let name = &live.entry().name;
+            output::say(format_args!("uniprof: {name} stood still for {:.1} ms", pause.as_secs_f64() * 1e3));
+        }
+        Ok((seen, result?))
     }
+}
 
-    /// Tells on stderr what is missing in what was opened.
+/// What a guest that runs shows at this moment.
+fn evidence_of(live: &LiveGuest, region_at: Option<GuestPhysical>) -> anyhow::Result<Evidence> {
+    let mut evidence = Evidence::new(live.memory(), live.registers()?, region_at);
+    let entry = live.entry();
+    let kernel = entry.kernel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    evidence.facts = Some(Facts {
+        guest: entry.name.clone(),
+        kernel,
+        hypervisor: format!("QEMU {} ({})", entry.qemu_version, entry.accelerator.name),
+        vcpus: entry.vcpus,
+        ..Facts::default()
+    });
+    Ok(evidence)
+}
+
+impl Seen {
+    /// Tells on stderr what is missing in what was seen.
     pub(crate) fn tell_remarks(&self) {
         for remark in &self.subject.remarks {
             output::say(format_args!("uniprof: {remark}"));

@@ -4,5 +4,3 @@ mod bytes;
 mod elf;
 mod kdump;
 mod kdump_writer;
-mod raw;
-mod xen;

@@ -15,12 +15,15 @@ use std::io::Write as _;
 use uniprof_wire::record::Record;
 
 use crate::config::Config;
+use crate::input::Input;
 use crate::profile::walk::{Visitor, walk};
-use crate::profile::{self, Source};
+use crate::profile::{self, Figures, Source};
 use crate::{options, output};
 
-use event::{Event, Line};
-use sites::Sites;
+use event::Event;
+
+pub(crate) use event::Line;
+pub(crate) use sites::Sites;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,7 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let input = profile::choose(args.input.as_deref())?;
     let head = profile::head(&input)?;
     let images = profile::find_images(&head, &args.symbols, &Config::load()?)?;
-    let sites = Sites::of(&images);
+    let sites = Sites::of(images.symbolizers().map(|(_, symbolizer)| &**symbolizer.image()));
     let mut events = Events::new(args.last);
     let figures = walk(Source::open(&input)?, head.session, &mut events)?;
     let (events, passed) = events.finish();
@@ -78,6 +81,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         output::say(format_args!("uniprof: {note}"));
     }
     Ok(())
+}
+
+/// The last `most` events of `input`, and what became of all others.
+pub(crate) fn tail(input: &Input, sites: &Sites, most: usize) -> anyhow::Result<(Vec<Line>, Figures)> {
+    let mut events = Events::new(Some(most));
+    let figures = walk(Source::open(input)?, profile::head(input)?.session, &mut events)?;
+    let (events, _) = events.finish();
+    Ok((events.iter().map(|event| Line::new(event, sites, &figures)).collect(), figures))
 }
 
 /// The events of a walk, or the last of them.

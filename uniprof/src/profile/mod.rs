@@ -26,7 +26,7 @@ use crate::exit::{Exit, Failure};
 pub(crate) use figures::Figures;
 pub(crate) use load::Times;
 pub(crate) use open::{Source, find_images, head, read};
-pub(crate) use recover::{choose, recover};
+pub(crate) use recover::{choose, find_guest};
 pub(crate) use title::title;
 
 /// A recording with names.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use uniprof_collector::dump::{self, OpenOptions};
-use uniprof_collector::guests::Registry;
+use uniprof_collector::guests::{GuestEntry, Registry};
 use uniprof_postmortem::{Evidence, Region, flight};
 use uniprof_wire::ring::Source;
 
@@ -44,12 +44,16 @@ pub(crate) fn of_evidence(evidence: &Evidence) -> anyhow::Result<Vec<u8>> {
 
 /// A running guest's rings are read while it runs: that costs it nothing.
 fn of_guest(name: &str) -> anyhow::Result<Vec<u8>> {
-    let found = Registry::open()?.find(name);
-    let found = found.map_err(guest::target_failure);
-    let entry = found.with_context(|| format!("there is no recording or dump {name}"))?;
+    let entry = find_guest(name)?;
     let memory = Arc::from(entry.open_memory()?);
     let region = Region::find(&*memory, None).map_err(|why| no_records(&why))?;
     Ok(flight::recording(&memory, &region, None, Source::Live)?)
+}
+
+/// The running guest of that name, which is the name of no file.
+pub(crate) fn find_guest(name: &str) -> anyhow::Result<GuestEntry> {
+    let found = Registry::open()?.find(name).map_err(guest::target_failure);
+    found.with_context(|| format!("there is no recording or dump {name}"))
 }
 
 fn no_records(why: &str) -> anyhow::Error {

@@ -19,7 +19,7 @@ use uniprof_postmortem::Subject;
 use super::regs;
 use crate::command::symbols::Looked;
 use crate::input::Input;
-use crate::subject::{Opened, Origin};
+use crate::subject::{Opened, Origin, Seen};
 use crate::{options, output};
 
 const EXAMPLES: &str = "\
@@ -116,13 +116,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.json { output::json(&document) } else { print(&document) }
 }
 
-fn document(seen: &Opened) -> anyhow::Result<Document> {
+fn document(seen: &Seen) -> anyhow::Result<Document> {
     let subject = &seen.subject;
     let ranges = subject.memory.ranges()?;
     let (name, format, vmcoreinfo) = match &seen.origin {
         Origin::Dump { name, format, vmcoreinfo } => {
             (name.clone(), Some(format_name(*format)), vmcoreinfo.is_some())
         }
+        Origin::Live { name } => (name.clone(), None, false),
     };
     Ok(Document {
         schema: "uniprof.info/1",
@@ -190,7 +191,7 @@ fn images(subject: &Subject) -> Vec<Image> {
 }
 
 /// What is missing, and what that costs or how to mend it.
-fn lacks(seen: &Opened) -> Vec<String> {
+fn lacks(seen: &Seen) -> Vec<String> {
     let subject = &seen.subject;
     let mut lacks = subject.remarks.clone();
     if let Err(why) = &subject.region {
@@ -234,7 +235,7 @@ fn print(document: &Document) -> anyhow::Result<()> {
     let mut row = |what: &str, text: String| rows.push([what.to_owned(), text]);
     let format = document.format.unwrap_or("a running guest");
     row("dump", format!("{}: {format}", document.name));
-    if let Some(facts) = &document.facts {
+    if let Some(facts) = document.facts.as_ref().filter(|_| document.format.is_some()) {
         row("taken", taken(facts));
     }
     let last = document.memory.ranges.last().map_or("0x0", |range| &range.end);

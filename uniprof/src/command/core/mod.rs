@@ -4,10 +4,13 @@
 mod address;
 mod export;
 pub(crate) mod find;
+mod fit;
 pub(crate) mod info;
 pub(crate) mod mem;
 pub(crate) mod ps;
 pub(crate) mod regs;
+pub(crate) mod report;
+mod report_text;
 mod stack_text;
 pub(crate) mod stacks;
 
@@ -17,23 +20,30 @@ use crate::command::{flame, logs, symbols, trace};
 
 const EXAMPLES: &str = "\
 Examples:
+  uniprof core kv.core                          what killed it: one screen
+  uniprof core kv.core --kernel bundled --json | jq .verdict
   uniprof core info kv.core                     what the dump is, and what it lacks
   uniprof core ps kv.core
   uniprof core mem kv.core rsp --kernel bundled
   uniprof core flame kv.core -o last.svg        where its last seconds went
   uniprof core export kv.core -o x.elf          a core with all threads, for gdb
 
-`uniprof ps`, `regs`, `mem`, `find`, `trace`, `logs` and `flame` without `core` do the same, and take a running guest, too.";
+Without a verb it is `report`. A file that is called like a verb is ./VERB. `uniprof stacks`, `ps`, `regs`, `mem`, `find`, `trace`, `logs`
+and `flame` without `core` do the same, and take a running guest, too.";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_value_name = "VERB")]
 pub(crate) struct Args {
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
+    #[command(flatten)]
+    report: report::Optional,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// What killed it, or what it is at: one screen
+    Report(report::Args),
     /// What the dump is, and what it lacks
     Info(info::Args),
     /// What every thread and vCPU was doing
@@ -60,7 +70,9 @@ enum Verb {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    match &args.verb {
+    let Some(verb) = &args.verb else { return report::run_optional(&args.report) };
+    match verb {
+        Verb::Report(args) => report::run(args),
         Verb::Info(args) => info::run(args),
         Verb::Stacks(args) => stacks::run(args),
         Verb::Ps(args) => ps::run(args),

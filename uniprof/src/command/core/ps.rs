@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use uniprof_collector::dump::{self, OpenOptions};
-use uniprof_collector::guests::Registry;
 use uniprof_collector::recording::{Body, Item};
 use uniprof_collector::tables::Tables;
 use uniprof_postmortem::{Evidence, Region};
@@ -20,8 +19,8 @@ use uniprof_wire::tables::{Slot, ThreadEntry, ThreadState};
 
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
-use crate::profile::Source;
-use crate::{guest, output};
+use crate::output;
+use crate::profile::{self, Source};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,7 +82,7 @@ fn tables(input: &Input) -> anyhow::Result<Tables> {
     match input {
         Input::Core(path) => of_region(Evidence::of_dump(dump::open(path, &OpenOptions::default())?).region),
         Input::Guest(name) => {
-            let entry = Registry::open()?.find(name).map_err(guest::target_failure)?;
+            let entry = profile::find_guest(name)?;
             let memory: Arc<dyn uniprof_collector::memory::GuestMemory> = Arc::from(entry.open_memory()?);
             of_region(Region::find(&*memory, None))
         }

@@ -4,10 +4,24 @@ use std::io::{self, Write};
 
 use uniprof_postmortem::stacks::{Stack, StackFrame};
 
+use super::fit;
 use crate::output;
+
+/// Fewer characters tell nothing of a function.
+const LEAST_NAME: usize = 24;
 
 /// Writes frames, the innermost first.
 pub(super) fn write(out: &mut impl Write, frames: &[StackFrame], indent: &str) -> io::Result<()> {
+    write_fitted(out, frames, indent, fit::width())
+}
+
+/// As [`write`], in lines of at most `width` characters: names give way, places don't.
+pub(super) fn write_fitted(
+    out: &mut impl Write,
+    frames: &[StackFrame],
+    indent: &str,
+    width: usize,
+) -> io::Result<()> {
     let widest = |of: fn(&StackFrame) -> usize| frames.iter().map(of).max().unwrap_or(0);
     let tags = widest(|frame| tag(frame).len());
     let addresses = widest(|frame| format!("{:#x}", frame.address.0).len());
@@ -18,11 +32,10 @@ pub(super) fn write(out: &mut impl Write, frames: &[StackFrame], indent: &str) -
         let address = if frame.inlined { String::new() } else { format!("{:#x}", frame.address.0) };
         let place = frame.place().map(|place| format!("  {}", short(&place))).unwrap_or_default();
         let interrupted = if frame.is_interrupted() && !frame.inlined { "  <- interrupted here" } else { "" };
-        let line = format!(
-            "{indent}{number:<numbers$}  {:<tags$}  {address:<addresses$}  {}{place}{interrupted}",
-            tag(frame),
-            frame.name(),
-        );
+        let start = format!("{indent}{number:<numbers$}  {:<tags$}  {address:<addresses$}  ", tag(frame));
+        let taken = [&*start, &*place, interrupted].iter().map(|part| part.chars().count()).sum();
+        let name = fit::name(frame.name(), width.saturating_sub(taken).max(LEAST_NAME));
+        let line = format!("{start}{name}{place}{interrupted}");
         writeln!(out, "{}", output::printable(line.trim_end()))?;
     }
     Ok(())

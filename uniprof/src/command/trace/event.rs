@@ -66,7 +66,7 @@ impl Event {
 
 /// An event as it is shown.
 #[derive(Serialize)]
-pub(super) struct Line {
+pub(crate) struct Line {
     schema: &'static str,
     /// Since the guest's boot.
     seconds: f64,

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
+use uniprof_symbolizer::Image;
 use uniprof_wire::site::{self, MAX_SECTION_BYTES};
-
-use crate::profile::images::Images;
 
 /// An event site.
 pub(super) struct Site {
@@ -15,17 +14,17 @@ pub(super) struct Site {
 }
 
 /// All sites, by the number that records carry.
-pub(super) struct Sites(HashMap<u32, Site>);
+pub(crate) struct Sites(HashMap<u32, Site>);
 
 impl Sites {
     /// Those of the first image that has any: the one that the probes are linked into.
-    pub(super) fn of(images: &Images) -> Self {
-        let sections = images.symbolizers().filter_map(|(_, symbolizer)| {
-            let section = symbolizer.image().section(site::SECTION).ok()??;
+    pub(crate) fn of<'a>(images: impl Iterator<Item = &'a Image>) -> Self {
+        let sections = images.filter_map(|image| {
+            let section = image.section(site::SECTION).ok()??;
             (section.len() <= MAX_SECTION_BYTES).then_some(section)
         });
-        let found = sections.map(|section| site::sites(&section).map(Site::new).collect());
-        Self(found.into_iter().find(|sites: &HashMap<_, _>| !sites.is_empty()).unwrap_or_default())
+        let mut found = sections.map(|section| site::sites(&section).map(Site::new).collect());
+        Self(found.find(|sites: &HashMap<_, _>| !sites.is_empty()).unwrap_or_default())
     }
 
     /// Whether none is known.
