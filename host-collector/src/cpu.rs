@@ -56,6 +56,8 @@ pub struct CpuState {
     pub cr3: Option<GuestPhysical>,
     /// Bit 12: five levels of page tables.
     pub cr4: Option<u64>,
+    /// Interrupt descriptor table: base and limit, the offset of its last byte.
+    pub idt: Option<(u64, u32)>,
     /// Whether it waited in `hlt`.
     pub halted: Option<bool>,
     /// Where all this is from.
@@ -78,6 +80,7 @@ impl CpuState {
             cr2: None,
             cr3: None,
             cr4: None,
+            idt: None,
             halted: None,
             source,
         }

@@ -136,6 +136,7 @@ impl Wait {
     pub fn what(&self) -> String {
         let kind = match self.kind {
             WaitKind::Lock => "the lock",
+            WaitKind::Join if self.holder.is_some() => return format!("the end of {}", self.holder_title),
             WaitKind::Join => return "the end of a thread".into(),
             WaitKind::Event => "an event at",
             _ => "something at",
@@ -150,7 +151,7 @@ impl Wait {
     fn held(&self) -> String {
         match (self.kind, self.holder) {
             (_, None) => String::new(),
-            (WaitKind::Join, Some(_)) => format!(" ({})", self.holder_title),
+            (WaitKind::Join, Some(_)) => String::new(),
             (_, Some(_)) => format!(", held by {}", self.holder_title),
         }
     }

@@ -180,6 +180,7 @@ fn qemu_state(body: &[u8]) -> Option<CpuState> {
     let base = |index: usize| u64_at(body, SEGMENTS + SEGMENT * index + 16);
     state.fs_base = base(3);
     state.gs_base = base(4);
+    state.idt = base(9).zip(u32_at(body, SEGMENTS + SEGMENT * 9 + 4));
     let control = |index: usize| u64_at(body, CONTROL + 8 * index);
     state.cr0 = control(0);
     state.cr2 = control(2);

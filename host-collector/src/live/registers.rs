@@ -78,8 +78,17 @@ fn one(vcpu: u32, text: &str) -> Result<CpuState, RegistersError> {
     cpu.cr2 = Some(get("CR2")?);
     cpu.cr3 = Some(page_table_root(get("CR3")?));
     cpu.cr4 = Some(get("CR4")?);
+    cpu.idt = descriptor_table(text, "IDT");
     cpu.halted = Some(get("HLT")? != 0);
     Ok(cpu)
+}
+
+/// Base and limit: `IDT=     0000000000118000 00000fff`.
+fn descriptor_table(text: &str, name: &str) -> Option<(u64, u32)> {
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix('='))?;
+    let mut words = line.split_whitespace();
+    let base = u64::from_str_radix(words.next()?, 16).ok()?;
+    Some((base, u32::from_str_radix(words.next()?, 16).ok()?))
 }
 
 /// Every `NAME=value`, the first of each name. Names may be padded with a blank: `R8 =0000…`, `CS =0008 …`.
@@ -120,6 +129,8 @@ mod tests {
         CS =0008 0000000000000000 ffffffff 00af9b00\r\n\
         FS =0000 0000000000abc000 00000000 00000000\r\n\
         GS =0000 0000000000114c80 00000000 00000000\r\n\
+        GDT=     0000000000117000 00000037\r\n\
+        IDT=     0000000000118000 00000fff\r\n\
         CR0=80010033 CR2=0000000000000018 CR3=0000000000106007 CR4=00000620\r\n\
         EFER=0000000000000d00\r\n\
         FCW=037f FSW=0000 [ST=0] FTW=00 MXCSR=00001f80\r\n";
@@ -140,6 +151,7 @@ mod tests {
         expected.cr2 = Some(0x18);
         expected.cr3 = Some(GuestPhysical(0x10_6000));
         expected.cr4 = Some(0x620);
+        expected.idt = Some((0x11_8000, 0xfff));
         expected.halted = Some(true);
         assert_eq!(cpus[0], expected);
         assert_eq!((cpus[1].vcpu, cpus[1].halted), (1, Some(false)));

@@ -122,6 +122,8 @@ pub(super) fn registers(cpu: &CpuState) -> BTreeMap<String, String> {
         ("cr2", cpu.cr2),
         ("cr3", cpu.cr3.map(|cr3| cr3.0)),
         ("cr4", cpu.cr4),
+        ("idt_base", cpu.idt.map(|(base, _)| base)),
+        ("idt_limit", cpu.idt.map(|(_, limit)| limit.into())),
     ];
     let known = general.chain(others).filter_map(|(name, value)| Some((name, value?)));
     known.map(|(name, value)| (name.to_owned(), format!("{value:#x}"))).collect()

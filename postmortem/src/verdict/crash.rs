@@ -1,6 +1,5 @@
 //! Verdicts on a guest that says, or shows, that it crashed.
 
-use uniprof_collector::cpu::CpuState;
 use uniprof_wire::address::GuestVirtual;
 use uniprof_wire::tables::{CrashReason, CrashRecord, Slot};
 
@@ -174,38 +173,6 @@ fn name(vector: u8) -> &'static str {
         21 => "control protection",
         _ => "reserved",
     }
-}
-
-/// By what the hypervisor saw: the processor gave up.
-pub(super) fn by_hypervisor(case: &Case<'_>) -> Option<Finding> {
-    let facts = case.subject.facts.as_ref()?;
-    let told = facts.ending.as_deref().unwrap_or_default().to_lowercase();
-    if facts.why != "triple-fault" && !told.contains("triple fault") {
-        return None;
-    }
-    let cpu = case.subject.cpus.iter().find(|cpu| !is_reset(cpu) && cpu.halted != Some(true));
-    let Some(cpu) = cpu else {
-        let reason = "the processor gave up after a third exception in a row, and was reset: its registers are those of a reset";
-        return Some(case.on(None, Kind::TripleFault, reason.into(), Confidence::Certain));
-    };
-    let fault =
-        cpu.cr2.filter(|cr2| *cr2 != 0).map(|cr2| Fault::page(case.subject, cpu.clone(), cr2, None, None));
-    let what = match &fault {
-        Some(fault) => format!("; the last page fault was {}", fault.sentence(case.subject)),
-        None => String::new(),
-    };
-    let reason = format!(
-        "the processor gave up after a third exception in a row, none of which could be handled, at {}{what}",
-        place(case, cpu.rip)
-    );
-    let mut finding = case.on(case.stack_of_vcpu(cpu.vcpu), Kind::TripleFault, reason, Confidence::Certain);
-    finding.fault = fault;
-    Some(finding)
-}
-
-/// Whether these are the registers that a processor has after a reset.
-fn is_reset(cpu: &CpuState) -> bool {
-    cpu.rip == 0xfff0 && cpu.cr0.is_none_or(|cr0| cr0 & 1 == 0)
 }
 
 /// By names of functions, in guests that leave no record: a panic handler in a stack, or a trap handler.

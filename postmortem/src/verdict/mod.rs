@@ -9,6 +9,7 @@ mod crash;
 mod fault;
 mod hang;
 mod still;
+mod triple;
 mod vcpu;
 
 use serde::Serialize;
@@ -153,7 +154,7 @@ pub(crate) struct Case<'a> {
 #[must_use]
 pub fn of(subject: &Subject, stacks: &[Stack], locks: &Locks) -> Finding {
     let case = Case { subject, stacks, locks };
-    let finding = crash::by_record(&case).or_else(|| crash::by_hypervisor(&case));
+    let finding = crash::by_record(&case).or_else(|| triple::of(&case));
     let finding = finding.or_else(|| hang::deadlock(&case)).or_else(|| hang::silent_vcpu(&case));
     let finding = finding.or_else(|| crash::by_names(&case)).or_else(|| hang::overslept(&case));
     let finding = finding.or_else(|| hang::lost_wakeup(&case));

@@ -114,12 +114,31 @@ fn a_panic_about_memory_or_the_heap_is_of_that_kind() {
 #[test]
 fn a_triple_fault_is_told_from_registers_alone() {
     let mut guest = Guest::bare();
-    let cpu = guest.cpu(0x1234, TOP - 64);
-    cpu.cr2 = Some(0x14);
+    // `mov eax, [rax+0x14]` on the second vCPU, whose table is empty; the first one does no harm.
+    guest.memory.write(0x1234, &[0x8b, 0x40, 0x14]);
+    guest.memory.write(0x1334, &[0x90]);
+    guest.cpu(0x1334, TOP - 64).idt = Some((0x3000, 0xfff));
+    guest.cpu(0x1234, TOP - 64).idt = Some((0, 0));
     guest.with_paging(&[0]);
-    let finding = judge(guest, taken("triple-fault"));
-    assert_eq!(finding.verdict.kind, Kind::TripleFault);
-    assert!(finding.verdict.reason.contains("0x14, a null pointer + 0x14"), "{}", finding.verdict.reason);
+    let finding = judge(guest, None);
+    assert_eq!((finding.verdict.kind, finding.verdict.vcpu), (Kind::TripleFault, Some(1)));
+    let reason = finding.verdict.reason;
+    assert!(reason.contains("0x14, a null pointer + 0x14") && reason.contains("has 0 bytes"), "{reason}");
+    assert_eq!(finding.verdict.confidence, Confidence::Likely);
+}
+
+#[test]
+fn a_fault_that_can_be_handled_is_no_triple_fault() {
+    let with_table = |why: &str| {
+        let mut guest = Guest::bare();
+        guest.memory.write(0x1234, &[0x8b, 0x40, 0x14]);
+        guest.cpu(0x1234, TOP - 64).idt = Some((0x3000, 0xfff));
+        guest.with_paging(&[0]);
+        judge(guest, taken(why)).verdict.kind
+    };
+    assert_eq!(with_table("asked"), Kind::Healthy);
+    assert_eq!(with_table("triple-fault"), Kind::TripleFault);
+    assert_eq!(with_table("reset"), Kind::TripleFault);
 }
 
 #[test]
