@@ -12,6 +12,7 @@ mod notes;
 mod raw;
 mod runs;
 mod source;
+mod write;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use source::FileSource;
 pub use facts::{FACTS_NOTE, Facts};
 pub(crate) use notes::page_table_root;
 pub use source::ReadAt;
+pub use write::{WriteError, Written, write};
 
 /// The kinds of dump that can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
