@@ -80,6 +80,11 @@ pub enum LayoutError {
         /// Bytes of one sub-buffer.
         sub_buffer_bytes: u32,
     },
+    /// Slots of a heap table: not a power of two, or too few or many.
+    Heap {
+        /// What the region says.
+        found: u32,
+    },
     /// The stated size is smaller than what the geometry needs.
     TooSmall {
         /// Bytes that the geometry needs.
@@ -106,6 +111,12 @@ impl core::fmt::Display for LayoutError {
                 "rings of {ring_bytes} bytes with sub-buffers of {sub_buffer_bytes}: both must be powers of \
                  two, at least four sub-buffers to a ring"
             ),
+            Self::Heap { found } => write!(
+                f,
+                "a heap table of {found} slots; a power of two from {} to {} is possible",
+                tables::MIN_HEAP_SLOTS,
+                tables::MAX_HEAP_SLOTS
+            ),
             Self::TooSmall { needed, available } => {
                 write!(f, "the region needs {needed} bytes and has {available}")
             }
@@ -121,6 +132,7 @@ pub struct Geometry {
     vcpus: u32,
     ring_bytes: u32,
     sub_buffer_bytes: u32,
+    heap_slots: u32,
 }
 
 const fn align_up(value: usize, to: usize) -> usize {
@@ -147,7 +159,7 @@ impl Geometry {
         if !sizes_ok {
             return Err(LayoutError::Rings { ring_bytes, sub_buffer_bytes });
         }
-        Ok(Self { vcpus, ring_bytes, sub_buffer_bytes })
+        Ok(Self { vcpus, ring_bytes, sub_buffer_bytes, heap_slots: 0 })
     }
 
     /// The geometry with rings of `ring_bytes` and a sub-buffer size to go with them: an eighth of the ring,
@@ -170,6 +182,19 @@ impl Geometry {
             sub_buffer = MIN_SUB_BUFFER;
         }
         Self::new(vcpus, ring_bytes, sub_buffer)
+    }
+
+    /// The same with a heap table of `slots` slots behind the rings; 0 for none.
+    ///
+    /// # Errors
+    /// [`LayoutError::Heap`], with the number.
+    pub const fn with_heap_slots(self, slots: u32) -> Result<Self, LayoutError> {
+        let fine =
+            slots.is_power_of_two() && slots >= tables::MIN_HEAP_SLOTS && slots <= tables::MAX_HEAP_SLOTS;
+        if slots != 0 && !fine {
+            return Err(LayoutError::Heap { found: slots });
+        }
+        Ok(Self { heap_slots: slots, ..self })
     }
 
     /// Number of vCPUs that have rings.
@@ -239,10 +264,34 @@ impl Geometry {
         align_up(self.ring().total_words() * 8, PAGE)
     }
 
+    /// Slots of the heap table; 0 where there is none.
+    #[must_use]
+    pub const fn heap_slots(self) -> u32 {
+        self.heap_slots
+    }
+
+    /// Byte offset of the heap table's keys: the end of the rings.
+    #[must_use]
+    pub const fn heap_keys(self) -> usize {
+        self.tables_bytes() + self.vcpus as usize * 2 * self.ring_stride()
+    }
+
+    /// Byte offset of the heap table's entries.
+    #[must_use]
+    pub const fn heap_entries(self) -> usize {
+        self.heap_keys() + self.heap_slots as usize * 8
+    }
+
+    /// Bytes of the heap table.
+    #[must_use]
+    pub const fn heap_bytes(self) -> usize {
+        align_up(self.heap_slots as usize * (1 + tables::HEAP_WORDS) * 8, PAGE)
+    }
+
     /// Bytes of the whole region.
     #[must_use]
     pub const fn region_bytes(self) -> usize {
-        self.tables_bytes() + self.vcpus as usize * 2 * self.ring_stride()
+        self.heap_keys() + self.heap_bytes()
     }
 }
 
@@ -322,6 +371,7 @@ impl RegionHeader {
         words[10] = self.boot_wall_ns;
         words[11] = self.sites.0.0;
         words[12] = self.sites.1.0;
+        words[13] = u64::from(self.geometry.heap_slots);
         words[16..24].copy_from_slice(&self.name.to_words());
         words[HEADER_WORDS - 1] = checksum(&words);
         words
@@ -349,6 +399,9 @@ impl RegionHeader {
             found => return Err(LayoutError::Architecture { found }),
         };
         let geometry = Geometry::new(words[6] as u32, (words[6] >> 32) as u32, words[7] as u32)?;
+        // A number beyond 32 bits is as wrong as any other beyond the maximum.
+        let heap_slots = u32::try_from(words[13]).unwrap_or(u32::MAX);
+        let geometry = geometry.with_heap_slots(heap_slots)?;
         let needed = geometry.region_bytes() as u64;
         let available = available.min(words[3]);
         if needed > available {
@@ -431,6 +484,22 @@ mod tests {
         assert!((0..MIN_RING).all(|bytes| Geometry::with_ring_bytes(1, bytes).is_err()));
         assert!(Geometry::with_ring_bytes(1, MIN_RING).is_ok());
         assert!(Geometry::with_ring_bytes(MAX_VCPUS, MAX_RING).is_ok());
+    }
+
+    #[test]
+    fn a_heap_table_lies_behind_the_rings_and_changes_nothing_before() {
+        let plain = Geometry::with_ring_bytes(3, 64 << 10).unwrap();
+        let with = plain.with_heap_slots(1024).unwrap();
+        assert_eq!((with.tables_bytes(), with.heap_keys()), (plain.tables_bytes(), plain.region_bytes()));
+        assert_eq!(with.heap_entries(), with.heap_keys() + 1024 * 8);
+        assert_eq!(with.region_bytes(), plain.region_bytes() + (1024 * 8 + 1024 * 256));
+        let header = RegionHeader { geometry: with, ..header() };
+        assert_eq!(RegionHeader::from_words(&header.to_words(), u64::MAX), Ok(header));
+        let little = plain.region_bytes() as u64;
+        assert!(RegionHeader::from_words(&header.to_words(), little).is_err(), "the table is part of it");
+        for found in [1, 32, 96, 1 << 17, u32::MAX] {
+            assert_eq!(plain.with_heap_slots(found), Err(LayoutError::Heap { found }));
+        }
     }
 
     #[test]

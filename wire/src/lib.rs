@@ -20,6 +20,8 @@
 //!         │ vCPU 0: events ring  │
 //!         │ vCPU 1: core ring    │
 //!         │ …                    │
+//!         ├──────────────────────┤
+//!         │ heap table           │            tables::HeapEntry × some; may be missing
 //!         └──────────────────────┘
 //! ```
 //!

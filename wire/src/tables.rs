@@ -10,14 +10,20 @@
 //!  ThreadEntry    32 words   written by the vCPU that runs or switches the thread
 //!  ImageEntry     32 words   written at init and when an image is loaded
 //!  ControlRequest 64 words   written by a host, checked by the guest
+//!  HeapEntry      32 words   written by the vCPU that allocates the block; lies after the rings
 //! ```
 
 use crate::address::{GuestPhysical, GuestVirtual};
 use crate::record::CLASSES;
 use crate::text::FixedText;
 
+mod heap;
 mod thread;
 
+pub use heap::{
+    HEAP_CLAIMED, HEAP_FRAMES, HEAP_FREE, HEAP_SLOTS, HEAP_WAYS, HEAP_WORDS, HeapEntry, MAX_HEAP_SLOTS,
+    MIN_HEAP_SLOTS, heap_buckets,
+};
 pub use thread::{ThreadEntry, ThreadState, WaitKind, thread_field};
 
 /// Words of one [`VcpuStats`].
@@ -96,6 +102,22 @@ pub enum VcpuField {
     IdleSince = 11,
     /// Bytes of stack that a sample takes along at most, as of the latest tick; 0 where the guest walks frame pointers itself.
     SnapshotBytes = 12,
+    /// Bytes that were allocated, since init.
+    AllocatedBytes = 13,
+    /// Blocks that were allocated, since init.
+    AllocatedBlocks = 14,
+    /// Bytes that were given back, since init, those among them that were allocated before or on another vCPU.
+    FreedBytes = 15,
+    /// Blocks that were given back, likewise.
+    FreedBlocks = 16,
+    /// Blocks that were sampled: put into the heap table, or dropped.
+    HeapSampled = 17,
+    /// Sampled blocks that the heap table had no slot for.
+    HeapDropped = 18,
+    /// Bytes that the dropped ones stand for.
+    HeapDroppedWeight = 19,
+    /// Mean of the bytes from one sample of the heap to the next; 0 while the heap is not watched.
+    HeapInterval = 20,
 }
 
 /// Running totals of one vCPU.
@@ -128,6 +150,30 @@ pub struct VcpuStats {
     /// Bytes of stack that a sample takes along at most, as of the latest tick; 0 where the guest walks frame pointers itself: because
     /// nobody asked for more, or because its kernel hands over too few registers.
     pub snapshot_bytes: u32,
+    /// What went through the heap.
+    pub heap: HeapStats,
+}
+
+/// Running totals of the heap, of one vCPU: only their sum over all vCPUs says what is allocated, because blocks are given back
+/// anywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeapStats {
+    /// Bytes that were allocated, since init.
+    pub allocated_bytes: u64,
+    /// Blocks that were allocated, since init.
+    pub allocated_blocks: u64,
+    /// Bytes that were given back, since init, also of blocks from before.
+    pub freed_bytes: u64,
+    /// Blocks that were given back, likewise.
+    pub freed_blocks: u64,
+    /// Blocks that were sampled: put into the heap table, or dropped.
+    pub sampled: u64,
+    /// Sampled blocks that the heap table had no slot for.
+    pub dropped: u64,
+    /// Bytes that the dropped ones stand for.
+    pub dropped_weight: u64,
+    /// Mean of the bytes from one sample to the next; 0 while the heap is not watched.
+    pub interval: u64,
 }
 
 impl VcpuStats {
@@ -149,6 +195,16 @@ impl VcpuStats {
             classes: field(VcpuField::Classes),
             idle_since: field(VcpuField::IdleSince),
             snapshot_bytes: field(VcpuField::SnapshotBytes) as u32,
+            heap: HeapStats {
+                allocated_bytes: field(VcpuField::AllocatedBytes),
+                allocated_blocks: field(VcpuField::AllocatedBlocks),
+                freed_bytes: field(VcpuField::FreedBytes),
+                freed_blocks: field(VcpuField::FreedBlocks),
+                sampled: field(VcpuField::HeapSampled),
+                dropped: field(VcpuField::HeapDropped),
+                dropped_weight: field(VcpuField::HeapDroppedWeight),
+                interval: field(VcpuField::HeapInterval),
+            },
         }
     }
 
