@@ -67,7 +67,9 @@ fn start_probes(options: &Options, region: &Region, vcpus: u32, memory_bytes: u6
         memory_bytes.next_multiple_of(1 << 20) >> 20,
         arch::hz() / 1_000_000
     );
-    if let Status::Off(_) = status {
+    if let Status::On = status {
+        region.publish();
+    } else {
         print_line!("uniprof-sample-kernel: probes {status}");
     }
     probes::set_interrupt_cost(arch::interrupt_cost());

@@ -1,6 +1,8 @@
 //! Where the observation region lies: in memory that the host shares as a PCI device, or in the kernel's own.
 
 use core::fmt;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::arch::{self, pci};
 use crate::probes::{Memory, static_region};
@@ -32,10 +34,46 @@ impl Placement {
     }
 }
 
+/// The region's first word, once the probes use it.
+static WORDS: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+
+/// The region as words, past the probes.
+pub(crate) struct RegionWords(*const AtomicU64);
+
+/// The region that the probes use.
+pub(crate) fn words() -> Option<RegionWords> {
+    let words = WORDS.load(Ordering::Acquire);
+    (!words.is_null()).then_some(RegionWords(words))
+}
+
+impl RegionWords {
+    /// Word `index`, which must lie inside.
+    fn word(&self, index: usize) -> &'static AtomicU64 {
+        // SAFETY: the region stays for ever, and is made of words that are only accessed as atomics. Its users take indexes from its own
+        // geometry.
+        unsafe { &*self.0.add(index) }
+    }
+
+    pub(crate) fn load(&self, index: usize) -> u64 {
+        self.word(index).load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn store(&self, index: usize, value: u64) {
+        self.word(index).store(value, Ordering::Relaxed);
+    }
+}
+
 /// Where it is.
 pub(crate) struct Region {
     pub(crate) place: &'static str,
     pub(crate) memory: Memory,
+}
+
+impl Region {
+    /// From now on [`words`] gives it.
+    pub(crate) fn publish(&self) {
+        WORDS.store(self.memory.base.cast(), Ordering::Release);
+    }
 }
 
 impl fmt::Display for Region {

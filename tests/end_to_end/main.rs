@@ -6,6 +6,7 @@ mod cost;
 mod demo;
 mod diff;
 mod exports;
+mod gdb;
 mod guests;
 mod html;
 mod loss;

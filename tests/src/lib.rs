@@ -16,6 +16,7 @@ mod profile_document;
 mod program;
 mod scene;
 mod schema;
+mod stopped;
 
 pub use binary::uniprof;
 pub use browser::Browser;
@@ -23,3 +24,4 @@ pub use profile_document::{Counts, ProfileDocument};
 pub use program::{Ended, Running};
 pub use scene::Scene;
 pub use schema::assert_matches_its_schema;
+pub use stopped::{Qmp, Stopped};

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -60,6 +61,17 @@ impl Running {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(pid(&self.child), signal).unwrap_or_else(|error| panic!("{}: {error}", self.what));
+    }
+
+    /// What it has printed and said so far.
+    #[must_use]
+    pub fn so_far(&self) -> String {
+        let whole = |file: &File| {
+            let mut bytes = vec![0; file.metadata().map_or(0, |meta| meta.len()) as usize];
+            let read = file.read_at(&mut bytes, 0).unwrap_or(0);
+            String::from_utf8_lossy(&bytes[..read]).into_owned()
+        };
+        whole(&self.stdout) + &whole(&self.stderr)
     }
 
     /// Whether it has ended.

@@ -23,6 +23,9 @@ const PT_NOTE: u32 = 4;
 const PN_XNUM: u16 = 0xffff;
 /// Program headers that are looked at; `paging=true` makes one for each run of mapped pages.
 const MOST_SEGMENTS: u32 = 1 << 20;
+/// Xen's cores have eight.
+const MOST_SECTIONS: usize = 256;
+const MOST_NAMES: u64 = 64 << 10;
 /// A file offset of QEMU's that means "not in this file".
 const NOWHERE: u64 = u64::MAX;
 
@@ -36,6 +39,16 @@ pub(super) struct Header {
     segments: u32,
     sections_at: u64,
     sections: u16,
+    section_bytes: u16,
+    names: u16,
+}
+
+/// A section: its name, and where its bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Section {
+    pub(super) name: String,
+    pub(super) offset: u64,
+    pub(super) size: u64,
 }
 
 /// A program header.
@@ -71,7 +84,7 @@ impl Header {
             _ => return Err(unknown("it is an ELF file, but no core: pass it with --kernel instead")),
         }
         let wide = class == 2;
-        let at = if wide { [32, 40, 54, 56, 60] } else { [28, 32, 42, 44, 48] };
+        let at = if wide { [32, 40, 54, 56, 60, 58, 62] } else { [28, 32, 42, 44, 48, 46, 50] };
         let offset = |at| if wide { u64_at(&bytes, at) } else { u32_at(&bytes, at).map(u64::from) };
         let short = |at| u16_at(&bytes, at).ok_or_else(cut);
         let mut header = Self {
@@ -82,6 +95,8 @@ impl Header {
             segment_bytes: short(at[2])?,
             segments: u32::from(short(at[3])?),
             sections: short(at[4])?,
+            section_bytes: short(at[5])?,
+            names: short(at[6])?,
         };
         if header.segments == u32::from(PN_XNUM) && header.sections_at != 0 {
             let first = read_up_to(source, header.sections_at, 64)?;
@@ -128,6 +143,27 @@ impl Header {
             }
         }
         Ok(found)
+    }
+
+    /// The sections of a 64-bit core, as far as they and their names are there.
+    pub(super) fn sections(&self, source: &dyn ReadAt) -> io::Result<Vec<Section>> {
+        let stride = usize::from(self.section_bytes);
+        if !self.wide || stride < 64 {
+            return Ok(Vec::new());
+        }
+        let bytes =
+            read_up_to(source, self.sections_at, stride * usize::from(self.sections).min(MOST_SECTIONS))?;
+        // Name, offset, size.
+        let fields = |bytes: &[u8]| Some((u32_at(bytes, 0)?, u64_at(bytes, 24)?, u64_at(bytes, 32)?));
+        let all: Vec<_> = bytes.chunks_exact(stride).filter_map(fields).collect();
+        let Some(&(_, at, size)) = all.get(usize::from(self.names)) else { return Ok(Vec::new()) };
+        let names = read_up_to(source, at, size.min(MOST_NAMES) as usize)?;
+        let named = |&(name, offset, size): &(u32, u64, u64)| Section {
+            name: notes::text(names.get(name as usize..).unwrap_or_default()),
+            offset,
+            size,
+        };
+        Ok(all.iter().map(named).collect())
     }
 
     fn segment(&self, bytes: &[u8]) -> Option<Segment> {
@@ -277,7 +313,7 @@ fn unplaced(pieces: &[Piece], size: u64) -> Option<String> {
 }
 
 /// Memory can't be larger than the file that holds it: else it would take longer to scan than its size tells.
-fn check(pieces: &[Piece], size: u64) -> Result<(), Fault> {
+pub(super) fn check(pieces: &[Piece], size: u64) -> Result<(), Fault> {
     let stored = pieces
         .iter()
         .filter(|piece| matches!(piece.place, Place::Stored(_)))

@@ -13,6 +13,7 @@ mod raw;
 mod runs;
 mod source;
 mod write;
+mod xen;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -156,7 +157,7 @@ fn open_as(source: Arc<dyn ReadAt>, path: &Path, format: Format) -> Result<Opene
         }
         Format::Raw => raw::open(&source, path),
         Format::Region => raw::open_region(&source, path),
-        Format::XenElf => Err(Fault::Unknown("this format is not read yet".into())),
+        Format::XenElf => xen::open(&source, path),
     }
 }
 

@@ -4,3 +4,5 @@ mod bytes;
 mod elf;
 mod kdump;
 mod kdump_writer;
+mod raw;
+mod xen;

@@ -44,6 +44,12 @@ impl WaitQueue {
         }
     }
 
+    /// Blocks until somebody wakes this thread, whatever for. Who was woken before is not remembered.
+    pub(crate) fn wait(&self, wait: impl Fn() -> Wait) {
+        let mut woken = false;
+        self.wait_until(wait, || core::mem::replace(&mut woken, true));
+    }
+
     /// Waiting in this queue until a word is no longer 0.
     pub(crate) fn event(&self, word: &AtomicU32) -> Wait {
         Wait {

@@ -28,7 +28,7 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const NAMES: &str = "ratio, kv, deep, burst, idle, nofp, crash-null, crash-panic, crash-triple, crash-deadlock, crash-spin";
+    pub(crate) const NAMES: &str = "ratio, kv, deep, burst, idle, nofp, or crash- and one of null, wild, gp, stack, double, triple, panic, oom, deadlock, spin, lostwake, heap, scribble";
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {

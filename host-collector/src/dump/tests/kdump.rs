@@ -97,11 +97,9 @@ fn notes_and_vmcoreinfo_are_found() {
 
 #[test]
 fn a_page_that_unpacks_into_more_or_less_than_a_page_is_refused() {
-    let bomb = vec![0x55; 64 << 20];
+    let bomb = vec![0x55; 4 << 20];
     for how in COMPRESSED {
-        for wrong in
-            [&bomb[..if how == How::Lzo { 1 << 20 } else { bomb.len() }], &bomb[..4095], &bomb[..4097]]
-        {
+        for wrong in [&bomb[..], &bomb[..4095], &bomb[..4097]] {
             let mut packed = stored(1, how, wrong);
             packed.1.as_mut().unwrap().1.truncate(8192);
             let pages = vec![stored(0, how, &page(1)), packed, stored(2, how, &page(2))];

@@ -137,6 +137,19 @@ pub(super) unsafe fn fill_gates() {
     }
 }
 
+/// Lets page faults of all vCPUs use the stack of whoever faults.
+///
+/// # Safety
+/// Page faults then write over the red zone of whoever faults, and one whose stack pointer leads nowhere ends in a double fault.
+pub(crate) unsafe fn take_stack_from_page_faults() {
+    const PAGE_FAULT: usize = 14;
+    // SAFETY: as the caller wishes; one word, which the processor reads whole.
+    unsafe {
+        let gate = &raw mut GATES.0[PAGE_FAULT][0];
+        gate.write_volatile(gate.read_volatile() & !(7 << 32));
+    }
+}
+
 /// Gives this vCPU an interrupt descriptor table without a single gate.
 ///
 /// # Safety

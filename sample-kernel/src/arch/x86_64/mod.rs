@@ -34,7 +34,7 @@ pub(crate) use cpu::{
     set_cpu_local, wait,
 };
 pub(crate) use debug_exit::exit;
-pub(crate) use descriptors::unload_interrupt_table;
+pub(crate) use descriptors::{take_stack_from_page_faults, unload_interrupt_table};
 pub(crate) use fw_cfg::vcpu_count;
 pub(crate) use image::image;
 pub(crate) use interrupts::{interrupt_cost, start_interrupts};

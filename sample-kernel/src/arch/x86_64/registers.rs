@@ -14,7 +14,7 @@ pub(crate) struct Registers {
     pub(crate) rflags: u64,
     pub(crate) cr2: u64,
     pub(crate) cr3: u64,
-    /// All of `general` was saved by an exception, not only the two that a panic knows.
+    /// All of `general` was saved by an exception, not only those that a panic knows.
     complete: bool,
     /// Exception vector and error code; 0 for a panic.
     pub(crate) vector: u8,
@@ -47,14 +47,19 @@ impl Registers {
         }
     }
 
-    /// Those of the caller: where it is and where its stack is; the others have no meaning in compiled code.
+    /// Those of the caller: where it is, where its stack is, and what its own callers want back, so that it can be unwound. The others
+    /// have no meaning in compiled code.
     #[inline(always)]
     pub(crate) fn here() -> Self {
         let mut general = [0; 16];
         let (rip, rflags): (u64, u64);
-        // SAFETY: reads registers, and the flags through the stack.
+        // SAFETY: stores six registers to the array, which has room for them, and reads the flags through the stack.
         unsafe {
-            asm!("mov {}, rsp", "mov {}, rbp", out(reg) general[RSP], out(reg) general[RBP], options(nomem, preserves_flags));
+            asm!(
+                "mov [{0} + 8], rbx", "mov [{0} + 48], rbp", "mov [{0} + 56], rsp",
+                "mov [{0} + 96], r12", "mov [{0} + 104], r13", "mov [{0} + 112], r14", "mov [{0} + 120], r15",
+                in(reg) general.as_mut_ptr(), options(nostack, preserves_flags)
+            );
             asm!("lea {}, [rip]", "pushfq", "pop {}", out(reg) rip, out(reg) rflags, options(preserves_flags));
         }
         let (cr2, cr3) = control_registers();

@@ -4,12 +4,19 @@
 
 mod background;
 mod deadlock;
+mod double;
 mod frontend;
+mod heap;
+mod lostwake;
 mod null;
+mod oom;
 mod panic;
+mod scribble;
 mod server;
 mod spin;
+mod stack;
 mod triple;
+mod wild;
 
 use crate::console::print_line;
 use crate::time::Deadline;
@@ -18,10 +25,18 @@ use crate::time::Deadline;
 #[derive(Clone, Copy)]
 pub(crate) enum Crash {
     Null,
+    Wild,
+    GeneralProtection,
+    Stack,
+    Double,
     Triple,
     Panic,
+    OutOfMemory,
     Deadlock,
     Spin,
+    LostWake,
+    Heap,
+    Scribble,
 }
 
 impl Crash {
@@ -29,10 +44,18 @@ impl Crash {
     pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "null" => Self::Null,
+            "wild" => Self::Wild,
+            "gp" => Self::GeneralProtection,
+            "stack" => Self::Stack,
+            "double" => Self::Double,
             "triple" => Self::Triple,
             "panic" => Self::Panic,
+            "oom" => Self::OutOfMemory,
             "deadlock" => Self::Deadlock,
             "spin" => Self::Spin,
+            "lostwake" => Self::LostWake,
+            "heap" => Self::Heap,
+            "scribble" => Self::Scribble,
             _ => return None,
         })
     }
@@ -47,10 +70,18 @@ pub(super) fn run(crash: Crash, vcpus: u32, end: Deadline) {
     server::start();
     match crash {
         Crash::Null => frontend::run(vcpus, null::authorize),
+        Crash::Wild => frontend::run(vcpus, wild::send_reply),
+        Crash::GeneralProtection => frontend::run(vcpus, wild::send_late_reply),
+        Crash::Stack => frontend::run(vcpus, stack::parse_document),
+        Crash::Double => frontend::run(vcpus, double::count_files),
         Crash::Triple => frontend::run(vcpus, triple::attach_device),
         Crash::Panic => frontend::run(vcpus, panic::apply_transaction),
+        Crash::OutOfMemory => frontend::run(vcpus, oom::fill_cache),
+        Crash::Heap => frontend::run(vcpus, heap::parse_headers),
+        Crash::Scribble => frontend::run(vcpus, scribble::flush_statistics),
         Crash::Deadlock => deadlock::run(vcpus, end),
         Crash::Spin => spin::run(vcpus, end),
+        Crash::LostWake => lostwake::run(vcpus, end),
     }
 }
 

@@ -1,0 +1,122 @@
+//! Guests that stand still, for dumps: driven over QMP.
+
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::program::Running;
+use crate::scene::Scene;
+
+/// How long a workload may take to come to its end.
+const LIMIT: Duration = Duration::from_secs(60);
+/// What a workload prints that never ends, once nothing changes any more.
+const READY: &str = ": ready";
+
+/// QMP, the wire that QEMU is controlled by.
+#[derive(Debug)]
+pub struct Qmp {
+    socket: UnixStream,
+    lines: Lines<BufReader<UnixStream>>,
+}
+
+impl Qmp {
+    /// Connects to a QEMU.
+    #[must_use]
+    pub fn connect(path: &Path) -> Self {
+        let socket = UnixStream::connect(path).expect("QMP answers");
+        let mut qmp = Self { lines: BufReader::new(socket.try_clone().expect("a socket")).lines(), socket };
+        qmp.ask("qmp_capabilities", json!({}));
+        qmp
+    }
+
+    /// What a command returns.
+    pub fn ask(&mut self, command: &str, arguments: Value) -> Value {
+        writeln!(self.socket, "{}", json!({"execute": command, "arguments": arguments}))
+            .expect("QMP listens");
+        loop {
+            let line = self.lines.next().expect("QMP answers").expect("QMP answers");
+            let mut answer: Value = serde_json::from_str(&line).expect("QMP speaks JSON");
+            assert!(answer.get("error").is_none(), "{command}: {answer}");
+            if let Some(answer) = answer.get_mut("return") {
+                return answer.take();
+            }
+        }
+    }
+}
+
+/// A guest of the bundled kernel that has been stopped: by its own panic, or because nothing changes any more.
+#[derive(Debug)]
+pub struct Stopped<'a> {
+    scene: &'a Scene,
+    guest: Option<Running>,
+    /// Its QEMU.
+    pub qmp: Qmp,
+}
+
+impl<'a> Stopped<'a> {
+    /// Runs a workload until it is there. `words` are options of `uniprof run` and come before the kernel; a workload that neither
+    /// panics nor says that it is ready is stopped after a second.
+    #[must_use]
+    pub fn run(scene: &'a Scene, workload: &str, words: &[&str]) -> Self {
+        let pvpanic = [
+            "--qemu-arg=-device",
+            "--qemu-arg=pvpanic",
+            "--qemu-arg=-action",
+            "--qemu-arg=panic=pause,shutdown=pause",
+        ];
+        let workload_word = format!("workload={workload}");
+        let line =
+            [&["run", "--name", "g"], &pvpanic[..], words, &["bundled", "--", &workload_word]].concat();
+        let guest = scene.start(&line);
+        let path = scene.path("../run/uniprof/g/qmp");
+        let begun = Instant::now();
+        while !path.exists() || UnixStream::connect(&path).is_err() {
+            assert!(begun.elapsed() < LIMIT, "{workload}: QEMU does not start: {}", guest.so_far());
+            sleep(Duration::from_millis(50));
+        }
+        let mut stopped = Self { scene, guest: Some(guest), qmp: Qmp::connect(&path) };
+        stopped.wait(workload);
+        stopped.qmp.ask("stop", json!({}));
+        stopped
+    }
+
+    fn wait(&mut self, workload: &str) {
+        let begun = Instant::now();
+        let ends = workload.starts_with("crash-");
+        loop {
+            let state = self.qmp.ask("query-status", json!({}));
+            let said = self.guest.as_ref().map(Running::so_far).unwrap_or_default();
+            if state["status"] == "guest-panicked" || state["status"] == "shutdown" || said.contains(READY) {
+                return;
+            }
+            if !ends && begun.elapsed() > Duration::from_secs(1) && said.contains("region") {
+                return;
+            }
+            assert!(begun.elapsed() < LIMIT, "{workload}: {state}, and it said {said}");
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Has QEMU write a dump: `elf`, `kdump-zlib`, `kdump-lzo` or `kdump-snappy`.
+    pub fn dump(&mut self, file: &str, format: &str, paging: bool) {
+        let path = format!("file:{}", self.scene.path(file).display());
+        let mut arguments = json!({"paging": paging, "protocol": path});
+        if format != "elf" {
+            arguments["format"] = format.into();
+        }
+        self.qmp.ask("dump-guest-memory", arguments);
+    }
+
+    /// Ends it.
+    pub fn end(mut self) {
+        // Its answer may come, or the end of the connection.
+        let _ = writeln!(self.qmp.socket, "{}", json!({"execute": "quit"}));
+        if let Some(guest) = self.guest.take() {
+            guest.wait(Duration::from_secs(20));
+        }
+    }
+}
