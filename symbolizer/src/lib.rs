@@ -8,6 +8,7 @@
 //! - [`Unwinder`]: the frames of a stack from registers and memory, with or without frame pointers.
 //! - [`Image::wanted`], [`Image::attach`]: debug information that lies in other files; [`Search`] says where they may be,
 //!   and [`complete`] opens them.
+//! - [`types`]: types, variables and where they lie, for whoever looks at values.
 //! - [`slim`]: a small file that names addresses as the image does, to travel with a recording.
 //!
 //! It reads no guest (callers hand in a closure), draws nothing, and opens no files but in `loader.rs` ([`load`],
@@ -63,6 +64,7 @@ mod symbolizer;
 mod symbols;
 mod table;
 mod text;
+pub mod types;
 mod unwind;
 
 pub use address::{AddressKind, LoadBias};

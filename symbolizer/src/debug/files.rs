@@ -26,6 +26,10 @@ fn used(name: &str) -> Option<&str> {
     (!UNUSED.contains(&name)).then_some(name)
 }
 
+fn all(name: &str) -> Option<&str> {
+    Some(name)
+}
+
 /// The sections of an image and of what was attached to it, held in some way.
 pub(crate) struct Sections<T> {
     main: DwarfSections<T>,
@@ -39,6 +43,7 @@ pub(crate) struct Sections<T> {
 impl<T> Sections<T> {
     fn load<'i>(
         image: &'i Image,
+        wanted: fn(&str) -> Option<&str>,
         hold: impl Fn(Option<SectionPlace<'i>>) -> Result<T, String>,
         len: impl Fn(&T) -> usize,
     ) -> Result<Self, String> {
@@ -49,9 +54,9 @@ impl<T> Sections<T> {
             size += len(&held);
             Ok::<T, String>(held)
         };
-        let main = DwarfSections::load(|id| section(image, used(id.name())))?;
+        let main = DwarfSections::load(|id| section(image, wanted(id.name())))?;
         let supplement = image.parts.supplement.as_deref();
-        let supplement = supplement.map(|file| DwarfSections::load(|id| section(file, used(id.name()))));
+        let supplement = supplement.map(|file| DwarfSections::load(|id| section(file, wanted(id.name()))));
         let package = image.parts.package.as_deref();
         let package = package.map(|file| {
             // All of them, since an index has places in each. One that cannot be unpacked makes lookups fail.
@@ -98,7 +103,7 @@ impl<'i> Sections<Cow<'i, [u8]>> {
             Some(SectionPlace::Memory(content)) => Ok(Cow::Owned(content.to_vec())),
             None => Ok(Cow::Borrowed(&[][..])),
         };
-        Self::load(image, hold, |bytes| bytes.len())
+        Self::load(image, used, hold, |bytes| bytes.len())
     }
 
     pub(crate) fn as_files(&self) -> Files<EndianSlice<'_, LittleEndian>> {
@@ -130,6 +135,15 @@ impl<R: Reader> Files<R> {
 impl Files<LazyReader> {
     /// Finds out where the sections are, and unpacks those that are packed; the rest is read as it is needed.
     pub(crate) fn open(image: &Image) -> Result<Self, String> {
+        Self::open_sections(image, used)
+    }
+
+    /// The same with the sections that tell of variables, too.
+    pub(crate) fn open_all(image: &Image) -> Result<Self, String> {
+        Self::open_sections(image, all)
+    }
+
+    fn open_sections(image: &Image, wanted: fn(&str) -> Option<&str>) -> Result<Self, String> {
         let hold = |place| {
             Ok(match place {
                 Some(SectionPlace::File(file, range)) => LazyReader::paged(file.clone(), range),
@@ -137,7 +151,7 @@ impl Files<LazyReader> {
                 None => LazyReader::whole(Vec::new().into()),
             })
         };
-        let sections = Sections::load(image, hold, |reader: &LazyReader| reader.len())?;
+        let sections = Sections::load(image, wanted, hold, |reader: &LazyReader| reader.len())?;
         Ok(sections.files(LazyReader::clone, LazyReader::whole(Vec::new().into())))
     }
 }

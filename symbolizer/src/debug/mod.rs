@@ -13,7 +13,7 @@ mod names;
 mod tree;
 mod unit;
 
-pub(crate) use budget::{Budget, Fault};
+pub(crate) use budget::{Budget, Fault, Purse};
 pub(crate) use files::{Files, Sections};
 pub(crate) use index::{UnitIndex, UnitRange};
 pub(crate) use lazy::LazyReader;
