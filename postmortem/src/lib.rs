@@ -9,6 +9,7 @@
 //! - [`flight`]: what the rings still hold, as a recording.
 //! - [`stacks`]: the stacks of all vCPUs and threads, and which of them are alike.
 //! - [`verdict`]: what killed the guest; [`locks`]: who waits for whom; [`disassembly`]: what code it was.
+//! - [`print`]: what variables held: expressions, arguments and locals of frames.
 //! - [`report`]: all of that in one document.
 //!
 //! Analysis is apart from printing: everything here returns values, and the command line and the live view draw them.
@@ -25,6 +26,7 @@ mod lab;
 pub mod locks;
 pub mod memory;
 pub mod owner;
+pub mod print;
 mod program;
 mod region;
 pub mod report;

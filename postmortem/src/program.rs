@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use uniprof_symbolizer::types::{Types as DataTypes, TypesError};
 use uniprof_symbolizer::{AddressKind, Image, LoadBias, Resolution, Symbolizer, Tables, Unwinder};
 use uniprof_wire::address::{GuestVirtual, LinkAddress};
 
@@ -30,7 +31,12 @@ pub struct Program {
     images: Vec<LoadedImage>,
     symbolizers: Vec<Symbolizer>,
     unwinder: Unwinder,
+    /// Those of each image, once somebody asked.
+    types: Vec<Option<Result<DataTypes, TypesError>>>,
 }
+
+/// What looking at values of an image's types takes.
+type Parts<'p> = (&'p mut DataTypes, &'p mut [Symbolizer], &'p LoadedImage);
 
 impl Program {
     /// From images that were found; `tables` may hold names for them already.
@@ -43,7 +49,7 @@ impl Program {
             let image = Arc::clone(&loaded.image);
             symbolizers.push(Symbolizer::with_tables(image, loaded.bias, tables.clone()));
         }
-        Self { images, symbolizers, unwinder }
+        Self { images, symbolizers, unwinder, types: Vec::new() }
     }
 
     /// The images.
@@ -74,6 +80,17 @@ impl Program {
             segments.iter().any(|segment| {
                 place.link.offset_from(segment.address).is_some_and(|offset| offset < segment.size)
             })
+        })
+    }
+
+    /// The types of an image, which are found when they are first asked for. `None` where there is no such image.
+    pub(crate) fn types(&mut self, image: usize) -> Option<Result<Parts<'_>, TypesError>> {
+        let loaded = self.images.get(image)?;
+        self.types.resize_with(self.images.len(), || None);
+        let types = self.types.get_mut(image)?.get_or_insert_with(|| DataTypes::open(&loaded.image));
+        Some(match types {
+            Ok(types) => Ok((types, &mut self.symbolizers, loaded)),
+            Err(error) => Err(error.clone()),
         })
     }
 

@@ -13,6 +13,8 @@ use super::{MAX_DEPTH, Types, TypesError};
 
 /// Candidates that are looked at for one name.
 const MAX_CANDIDATES: usize = 10_000;
+/// Names of types that are kept.
+const MAX_NAMES: usize = 10_000;
 
 impl Types {
     /// The variables that a name means: those of exactly this path, or else those whose path ends with it.
@@ -114,10 +116,17 @@ impl Types {
 
     /// A type's full name, as gdb has it: with its module, `*const T` as the language writes it.
     pub fn name(&mut self, id: TypeId) -> Option<Arc<str>> {
+        if let Some(known) = self.names.get(&id) {
+            return known.clone();
+        }
         let budget = Arc::clone(&self.budget);
         let mut name = String::new();
         self.write_name(id, 0, &mut name, &mut budget.purse());
-        (!name.is_empty()).then(|| name.into())
+        let name = (!name.is_empty()).then(|| Arc::from(name));
+        if self.names.len() < MAX_NAMES {
+            self.names.insert(id, name.clone());
+        }
+        name
     }
 
     fn write_name(&mut self, id: TypeId, depth: u32, out: &mut String, purse: &mut Purse<'_>) {

@@ -45,6 +45,7 @@ pub struct Types {
     bytes: usize,
     outlines: FxHashMap<u32, Result<Arc<Outline>, Fault>>,
     types: FxHashMap<TypeId, Result<Arc<Type>, Fault>>,
+    names: FxHashMap<TypeId, Option<Arc<str>>>,
     derived: derived::Derived,
     vtables: Option<FxHashMap<u64, TypeId>>,
 }
@@ -64,6 +65,7 @@ impl Types {
             bytes,
             outlines: FxHashMap::default(),
             types: FxHashMap::default(),
+            names: FxHashMap::default(),
             derived: derived::Derived::default(),
             vtables: None,
         })

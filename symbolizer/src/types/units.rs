@@ -40,6 +40,9 @@ pub(super) struct Open {
     split: Option<Arc<Dwarf<LazyReader>>>,
 }
 
+/// A unit, and what it was split off to.
+type Opened = (Unit<LazyReader>, Option<Arc<Dwarf<LazyReader>>>);
+
 /// All units of an image.
 pub(super) struct Units {
     files: Arc<Files<LazyReader>>,
@@ -98,10 +101,7 @@ impl Units {
     pub(super) fn main(&mut self, number: usize, purse: &mut Purse<'_>) -> Result<u32, Fault> {
         self.keep(Key::Main(number), purse, |units, purse| {
             let unit = units.index.unit(&units.files.main, number)?;
-            Ok(match split(&units.files, &unit, purse)? {
-                Some((dwarf, unit)) => (unit, Some(dwarf)),
-                None => (unit, None),
-            })
+            Ok(split(&units.files, &unit, purse)?.unwrap_or((unit, None)))
         })
     }
 
@@ -298,7 +298,7 @@ fn split(
     files: &Files<LazyReader>,
     unit: &Unit<LazyReader>,
     purse: &mut Purse<'_>,
-) -> Result<Option<(Arc<Dwarf<LazyReader>>, Unit<LazyReader>)>, Fault> {
+) -> Result<Option<Opened>, Fault> {
     let Some(dwarf) = unit.dwo_id.and_then(|id| files.split(id)) else { return Ok(None) };
     let mut units = dwarf.units();
     while let Some(header) = units.next()? {
@@ -311,7 +311,7 @@ fn split(
             continue;
         }
         split.copy_relocated_attributes(unit);
-        return Ok(Some((dwarf, split)));
+        return Ok(Some((split, Some(dwarf))));
     }
     Ok(None)
 }
