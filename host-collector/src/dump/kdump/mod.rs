@@ -52,13 +52,11 @@ struct Kdump {
 /// Opens a kdump, also one inside of a flattened file.
 pub(super) fn open(source: &Arc<dyn ReadAt>, path: &Path) -> Result<Opened, Fault> {
     let layout = Layout::read(&**source)?;
-    let bitmap = |at| bitmap(&**source, &layout, at);
-    let dumped = bitmap(layout.dumped_bits_at)?;
-    let memory = bitmap(if layout.dumped_bits_at == layout.memory_bits_at {
-        layout.dumped_bits_at
-    } else {
-        layout.memory_bits_at
-    })?;
+    let dumped = bits(&**source, &layout, layout.dumped_bits_at)?;
+    let mut memory = bits(&**source, &layout, layout.memory_bits_at)?;
+    // What is in the dump was memory, whatever the other list says.
+    memory.iter_mut().zip(&dumped).for_each(|(memory, dumped)| *memory |= dumped);
+    let (memory, dumped) = (Bitmap::new(&memory, layout.pages), Bitmap::new(&dumped, layout.pages));
     let mut told = notes::read(&stored(&**source, layout.notes)?);
     let vmcoreinfo = stored(&**source, layout.vmcoreinfo)?;
     if told.vmcoreinfo.is_none() && !vmcoreinfo.is_empty() {
@@ -97,7 +95,7 @@ pub(super) fn open(source: &Arc<dyn ReadAt>, path: &Path) -> Result<Opened, Faul
     })
 }
 
-fn bitmap(source: &dyn ReadAt, layout: &Layout, at: u64) -> Result<Bitmap, Fault> {
+fn bits(source: &dyn ReadAt, layout: &Layout, at: u64) -> Result<Vec<u8>, Fault> {
     let len = layout.pages.div_ceil(8);
     if len > MOST_BITMAP {
         return Err(Fault::Damaged(format!("it claims {} pages", layout.pages)));
@@ -106,7 +104,7 @@ fn bitmap(source: &dyn ReadAt, layout: &Layout, at: u64) -> Result<Bitmap, Fault
     if (bytes.len() as u64) < len {
         return Err(Fault::Damaged("it ends within the list of its pages".into()));
     }
-    Ok(Bitmap::new(&bytes, layout.pages))
+    Ok(bytes)
 }
 
 /// Bytes that a header points to, as far as they are there.
@@ -176,6 +174,9 @@ impl GuestMemory for Kdump {
         // The end of the last range, while only zeros lie behind it.
         let mut zeros_from = None;
         for page in self.dumped.runs().flatten() {
+            if page == 0 || !self.dumped.has(page - 1) {
+                zeros_from = None;
+            }
             let descriptor = all.next().transpose().map_err(|source| MemoryError::Io {
                 doing: "read",
                 path: self.path.clone(),

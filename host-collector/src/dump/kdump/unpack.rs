@@ -1,11 +1,13 @@
 //! One page, unpacked into exactly as many bytes as a page has.
 
+use std::io::Read;
+
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::{
     TINFL_FLAG_PARSE_ZLIB_HEADER, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
 };
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress as inflate};
-use ruzstd::decoding::FrameDecoder;
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 const ZLIB: u32 = 0x1;
 const LZO: u32 = 0x2;
@@ -13,6 +15,8 @@ const SNAPPY: u32 = 0x4;
 const ZSTD: u32 = 0x20;
 /// A zstd frame that asks for a larger window is no page: it bounds what a frame can make a decoder hold.
 const ZSTD_WINDOW: u64 = 2 << 20;
+/// Blocks of a zstd frame, each of at most 128 KiB: a page is one, and some writers add an empty one.
+const ZSTD_BLOCKS: usize = 3;
 
 /// The decompressors' memory, kept from page to page.
 pub(super) struct Unpacker {
@@ -42,7 +46,7 @@ impl Unpacker {
             ZLIB => ("zlib", self.inflate(packed, into)),
             LZO => ("lzo", lzokay::decompress::decompress(packed, into).map_err(|e| e.to_string())),
             SNAPPY => ("snappy", self.snap(packed, into)),
-            ZSTD => ("zstd", self.zstd.decode_all(packed, into).map_err(|error| error.to_string())),
+            ZSTD => ("zstd", self.unzstd(packed, into)),
             _ => return Err(format!("its flags {flags:#x} name no one compression")),
         };
         match got {
@@ -66,5 +70,18 @@ impl Unpacker {
     fn snap(&mut self, packed: &[u8], into: &mut [u8]) -> Result<usize, String> {
         // The decoder itself refuses what is longer than its buffer.
         self.snappy.decompress(packed, into).map_err(|error| error.to_string())
+    }
+
+    fn unzstd(&mut self, mut packed: &[u8], into: &mut [u8]) -> Result<usize, String> {
+        let told = |error: ruzstd::decoding::errors::FrameDecoderError| error.to_string();
+        self.zstd.reset(&mut packed).map_err(told)?;
+        while !self.zstd.is_finished() {
+            if self.zstd.blocks_decoded() == ZSTD_BLOCKS {
+                return Err("there would be more".into());
+            }
+            self.zstd.decode_blocks(&mut packed, BlockDecodingStrategy::UptoBlocks(1)).map_err(told)?;
+        }
+        let got = self.zstd.read(into).map_err(|error| error.to_string())?;
+        Ok(got + self.zstd.can_collect())
     }
 }

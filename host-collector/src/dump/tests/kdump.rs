@@ -191,6 +191,16 @@ fn a_flattened_elf_core_is_read_too() {
 }
 
 #[test]
+fn zeros_between_two_pages_are_read_along_and_gaps_in_memory_are_not() {
+    let data = |number| stored(number, How::Zlib, &page(number));
+    let pages = vec![data(0), (1, None), data(2), (3, None), (5, None), data(6), (7, None), data(30)];
+    let dump = open_bytes(Spec { pages, ..Spec::default() }.file()).unwrap();
+    let range = |pages: Range<u64>| GuestPhysical(pages.start * 4096)..GuestPhysical(pages.end * 4096);
+    assert_eq!(dump.memory.resident().unwrap(), [range(0..3), range(6..7), range(30..31)]);
+    assert_eq!(dump.memory.ranges().unwrap(), [range(0..4), range(5..8), range(30..31)]);
+}
+
+#[test]
 fn headers_that_cannot_be_are_told() {
     let with = |spec: Spec| open_bytes(spec.file()).err().map(|error| error.to_string());
     assert!(with(Spec { split: 1, ..spec(How::Zlib) }).unwrap().contains("--reassemble"));
