@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use uniprof_tests::{Running, Scene, assert_matches_its_schema};
 
 /// Every verb that looks at memory, with what it takes besides the file.
-const MEMORY: [&[&str]; 5] = [&["info"], &["stacks"], &["regs"], &["mem", "rsp"], &["find", "kv.miss"]];
+const MEMORY: [&[&str]; 7] =
+    [&["info"], &["stacks"], &["locks"], &["regs"], &["mem", "rsp"], &["find", "kv.miss"], &["dis", "rip"]];
+/// Those that are no commands of their own.
+const OF_CORE: [&str; 2] = ["info", "dis"];
 
 /// Starts the bundled kernel, and waits until its probes are there.
 fn start(scene: &Scene) -> Running {
@@ -75,11 +78,18 @@ fn every_verb_reads_a_dump() {
         let document = scene.run(&[&words[..], &["--json"]].concat()).ok().json();
         assert_matches_its_schema(&document);
         // The same without `core`, where that is a command.
-        if verb[0] != "info" {
+        if !OF_CORE.contains(&verb[0]) {
             assert_eq!(scene.run(&words[1..]).ok().stdout, text.stdout);
         }
     }
     threads_are_listed(&scene, "kv.core");
+    let threads = scene.run(&["ps", "kv.core", "--json"]).ok().json();
+    assert!(
+        threads["threads"][0]["function"].as_str().is_some_and(|name| name.ends_with("join_all")),
+        "{threads}"
+    );
+    assert_eq!(threads["threads"][0]["held_by"], 2);
+    it_is_well(&scene, "kv.core");
     rings_are_read(&scene, "kv.core");
 }
 
@@ -96,6 +106,23 @@ fn threads_are_listed(scene: &Scene, input: &str) {
     assert_eq!(names, ["main", "kv-0", "kv-1"]);
     let text = scene.run(&["core", "threads", input]).ok().stdout;
     assert!(text.contains("kv-0") && text.starts_with("ID "), "{text}");
+}
+
+/// The report on a guest that nothing is wrong with.
+fn it_is_well(scene: &Scene, input: &str) {
+    let report = scene.run(&["core", input, "--kernel", "bundled", "--json"]).ok().json();
+    assert_eq!(report["schema"], "uniprof.core/1");
+    // One look at code with interrupts off can be no more than a guess.
+    let verdict = &report["verdict"];
+    assert!(verdict["kind"] == "healthy" || verdict["confidence"] == "guess", "{verdict}");
+    assert_eq!(report["events"].as_array().map(Vec::len), Some(20));
+    assert_eq!(report["vcpus"].as_array().map(Vec::len), Some(2));
+    assert!(report["loss"]["recovered"].as_u64() > Some(20));
+    let text = scene.run(&["core", "report", input]).ok();
+    let screen = &text.stdout;
+    assert!(screen.contains("\n  why  ") && screen.contains("\nlast events\n"), "{screen}");
+    assert!(screen.lines().all(|line| line.chars().count() <= 100), "{screen}");
+    assert!(!screen.contains('\u{1b}'), "colour is for terminals");
 }
 
 /// What the commands that read records make of it.
@@ -130,6 +157,21 @@ fn a_running_guest_and_a_recording_are_read_alike() {
     let guest = start(&scene);
     threads_are_listed(&scene, "kv");
     rings_are_read(&scene, "kv");
+    it_is_well(&scene, "kv");
+    for verb in MEMORY {
+        let words = [&["core", verb[0], "kv"], &verb[1..]].concat();
+        let text = scene.run(&words).ok();
+        assert!(
+            !text.stdout.is_empty() && text.stderr.contains("kv stood still for "),
+            "{words:?}: {text:?}"
+        );
+        assert_matches_its_schema(&scene.run(&[&words[..], &["--json"]].concat()).ok().json());
+    }
+    // It still runs.
+    let before = scene.run(&["ps", "kv", "--json"]).ok().json();
+    let after = scene.run(&["ps", "kv", "--json"]).ok();
+    assert!(!after.stderr.contains("stood still"), "{after:?}");
+    assert!(after.json()["up_seconds"].as_f64() > before["up_seconds"].as_f64());
     scene.run(&["record", "kv", "-d", "1", "-F", "199", "-o", "kv.uniprof"]).ok();
     stop(&scene, guest);
     threads_are_listed(&scene, "kv.uniprof");

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use uniprof_collector::cpu::CpuState;
 use uniprof_collector::dump::{self, Facts, Format, OpenOptions};
 use uniprof_collector::live::LiveGuest;
 use uniprof_collector::paging::{AddressSpace, PageTables, VirtualError};
@@ -70,9 +71,16 @@ impl Opened {
     fn of_guest(name: &str, how: &options::Memory) -> anyhow::Result<Self> {
         let entry = profile::find_guest(name)?;
         let live = LiveGuest::open(&entry)?;
-        let evidence = evidence_of(&live, None)?;
+        // What is wrong with the control socket is told when the guest has to stand still.
+        let evidence = evidence_of(&live, live.registers().unwrap_or_default(), None);
         let (program, looked) = program(&evidence, &how.symbols)?;
         Ok(Self { evidence, program, origin: Origin::Live { name: entry.name }, looked, live: Some(live) })
+    }
+
+    /// Sees the guest as it is, even while it runs: what is seen then is of slightly different moments.
+    pub(crate) fn glance(self) -> Seen {
+        let Self { evidence, program, origin, looked, .. } = self;
+        Seen { subject: Subject::new(evidence, program), origin, looked }
     }
 
     /// Lets `look` see the guest while it stands still. What it cost a guest that runs is told.
@@ -82,13 +90,13 @@ impl Opened {
     ) -> anyhow::Result<(Seen, T)> {
         let Self { mut evidence, program, origin, looked, live } = self;
         let Some(live) = live else {
-            let mut seen = Seen { subject: Subject::new(evidence, program), origin, looked };
+            let mut seen = Self { evidence, program, origin, looked, live }.glance();
             let result = look(&mut seen)?;
             return Ok((seen, result));
         };
         let paused = live.pause()?;
         let region_at = evidence.region.as_ref().ok().map(|region| region.found.at);
-        evidence = evidence_of(&live, region_at)?;
+        evidence = evidence_of(&live, live.registers()?, region_at);
         let mut seen = Seen { subject: Subject::new(evidence, program), origin, looked };
         let result = look(&mut seen);
         let was_running = paused.was_running();
@@ -102,8 +110,8 @@ impl Opened {
 }
 
 /// What a guest that runs shows at this moment.
-fn evidence_of(live: &LiveGuest, region_at: Option<GuestPhysical>) -> anyhow::Result<Evidence> {
-    let mut evidence = Evidence::new(live.memory(), live.registers()?, region_at);
+fn evidence_of(live: &LiveGuest, cpus: Vec<CpuState>, region_at: Option<GuestPhysical>) -> Evidence {
+    let mut evidence = Evidence::new(live.memory(), cpus, region_at);
     let entry = live.entry();
     let kernel = entry.kernel.file_name().unwrap_or_default().to_string_lossy().into_owned();
     evidence.facts = Some(Facts {
@@ -113,7 +121,7 @@ fn evidence_of(live: &LiveGuest, region_at: Option<GuestPhysical>) -> anyhow::Re
         vcpus: entry.vcpus,
         ..Facts::default()
     });
-    Ok(evidence)
+    evidence
 }
 
 impl Seen {

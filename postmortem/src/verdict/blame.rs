@@ -28,7 +28,8 @@ pub(super) fn frame(stack: &Stack, kind: Kind) -> Option<&StackFrame> {
 }
 
 /// The innermost frame of a thread that waits which is not the scheduler's or a lock's own.
-pub(crate) fn waiting_frame(stack: &Stack) -> Option<&StackFrame> {
+#[must_use]
+pub fn waiting_frame(stack: &Stack) -> Option<&StackFrame> {
     let named = || stack.frames.iter().filter(|frame| frame.function.is_some());
     named().find(|frame| !is_library(frame.name()) && !is_waiting(frame.name())).or_else(|| named().next())
 }

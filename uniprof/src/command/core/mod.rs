@@ -2,10 +2,12 @@
 //! too, that take a running guest as well.
 
 mod address;
+mod dis;
 mod export;
 pub(crate) mod find;
 mod fit;
 pub(crate) mod info;
+pub(crate) mod locks;
 pub(crate) mod mem;
 pub(crate) mod ps;
 pub(crate) mod regs;
@@ -28,7 +30,7 @@ Examples:
   uniprof core flame kv.core -o last.svg        where its last seconds went
   uniprof core export kv.core -o x.elf          a core with all threads, for gdb
 
-Without a verb it is `report`. A file that is called like a verb is ./VERB. `uniprof stacks`, `ps`, `regs`, `mem`, `find`, `trace`, `logs`
+Without a verb it is `report`. A file that is called like a verb is ./VERB. `uniprof stacks`, `ps`, `locks`, `regs`, `mem`, `find`, `trace`, `logs`
 and `flame` without `core` do the same, and take a running guest, too.";
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +53,8 @@ enum Verb {
     /// Threads: state, vCPU, CPU time
     #[command(visible_alias = "threads")]
     Ps(ps::Args),
+    /// Who waits for whom, and deadlocks
+    Locks(locks::Args),
     /// Registers of every vCPU
     Regs(regs::Args),
     /// The last events
@@ -61,6 +65,8 @@ enum Verb {
     Flame(flame::Args),
     /// Memory, with names for what it points to
     Mem(mem::Args),
+    /// Machine code, as it lay in memory
+    Dis(dis::Args),
     /// Where a value lies in memory
     Find(find::Args),
     /// An ordinary ELF core with all threads, for gdb
@@ -76,6 +82,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Verb::Info(args) => info::run(args),
         Verb::Stacks(args) => stacks::run(args),
         Verb::Ps(args) => ps::run(args),
+        Verb::Locks(args) => locks::run(args),
+        Verb::Dis(args) => dis::run(args),
         Verb::Regs(args) => regs::run(args),
         Verb::Trace(args) => trace::run(args),
         Verb::Logs(args) => logs::run(args),

@@ -2,25 +2,26 @@
 //!
 //! ```text
 //! $ uniprof ps kv.core
-//! ID  STATE    VCPU  CPU TIME  SHARE   SINCE  WAITS FOR  NAME
-//! 1   blocked  0     0.004 s   0.1 %   2.1 s             main
-//! 2   running  0     1.902 s   48.9 %  0.0 s             kv-0
+//! ID  NAME  STATE    VCPU  CPU TIME  SHARE   SINCE    WAITS FOR                       IN
+//! 1   main  blocked  0     0.006 s   0.2 %   2.922 s  the end of a thread (thread 2)  uniprof_sample_kernel::workload::kv::run
+//! 2   kv-0  running  0     2.454 s   83.9 %  0.004 s                                  uniprof_sample_kernel::sched::run::make_runnable
 //! ```
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::sync::Arc;
 
 use serde::Serialize;
-use uniprof_collector::dump::{self, OpenOptions};
 use uniprof_collector::recording::{Body, Item};
 use uniprof_collector::tables::Tables;
-use uniprof_postmortem::{Evidence, Region};
+use uniprof_postmortem::stacks::{self, Owner};
+use uniprof_postmortem::{locks, verdict};
 use uniprof_wire::tables::{Slot, ThreadEntry, ThreadState};
 
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
-use crate::output;
-use crate::profile::{self, Source};
+use crate::profile::Source;
+use crate::subject::Opened;
+use crate::{options, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +41,8 @@ pub(crate) struct Args {
     /// Print a JSON document (schema uniprof.ps/1)
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    memory: options::Memory,
 }
 
 #[derive(Serialize)]
@@ -61,33 +64,53 @@ struct Thread {
     cpu_seconds: Option<f64>,
     /// Of the time since boot, 0 to 1.
     cpu_share: Option<f64>,
+    /// What it waits for, and who holds that; null where it does not wait or that is not known.
+    waits_for: Option<String>,
+    held_by: Option<u32>,
+    /// The innermost function that is not the scheduler's; null where only tables are known.
+    function: Option<String>,
     /// How long it has been in this state.
     since_seconds: Option<f64>,
     /// Whether the guest was writing the entry when it was read.
     torn: bool,
 }
 
+/// What memory tells of a thread, besides its table.
+struct Doing {
+    waits_for: Option<(String, Option<u32>)>,
+    function: Option<String>,
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let tables = tables(&Input::choose(Some(&args.input))?)?;
-    let document = document(&tables, args.all);
+    let input = Input::choose(Some(&args.input))?;
+    let (tables, doing) = match &input {
+        Input::Core(_) | Input::Guest(_) => of_memory(&input, args)?,
+        Input::File(_) if args.memory.dump.is_raw() => of_memory(&input, args)?,
+        _ => (last_of_recording(Source::open(&input)?)?, BTreeMap::new()),
+    };
+    let document = document(&tables, &doing, args.all);
     if args.json { output::json(&document) } else { print(&document) }
 }
 
-/// The tables of the region, wherever it is. Nothing but them is needed, so a running guest runs on.
-fn tables(input: &Input) -> anyhow::Result<Tables> {
-    let of_region = |region: Result<Region, String>| {
-        let no_threads = |why| Failure::error(Exit::Failed, format!("no threads are known: {why}"));
-        region.map(|region| region.tables).map_err(no_threads)
+/// A running guest runs on: of threads that don't run the stacks are still, and those that do are where they are.
+fn of_memory(input: &Input, args: &Args) -> anyhow::Result<(Tables, BTreeMap<u32, Doing>)> {
+    let mut seen = Opened::open(input, &args.memory)?.glance();
+    let tables = match &seen.subject.region {
+        Ok(region) => region.tables.clone(),
+        Err(why) => return Err(Failure::error(Exit::Failed, format!("no threads are known: {why}"))),
     };
-    match input {
-        Input::Core(path) => of_region(Evidence::of_dump(dump::open(path, &OpenOptions::default())?).region),
-        Input::Guest(name) => {
-            let entry = profile::find_guest(name)?;
-            let memory: Arc<dyn uniprof_collector::memory::GuestMemory> = Arc::from(entry.open_memory()?);
-            of_region(Region::find(&*memory, None))
-        }
-        _ => last_of_recording(Source::open(input)?),
-    }
+    let stacks = stacks::of(&mut seen.subject);
+    let locks = locks::of(&seen.subject, &stacks);
+    let doing = stacks.iter().filter_map(|stack| {
+        let Owner::Thread(id) = stack.owner else { return None };
+        let wait = locks.waits.iter().find(|wait| wait.thread == id);
+        let running = stack.state == Some(ThreadState::Running);
+        let innermost = || stack.frames.iter().find(|frame| frame.function.is_some());
+        let frame = if running { innermost() } else { verdict::waiting_frame(stack) };
+        let function = frame.and_then(|frame| frame.function.as_deref()).map(str::to_owned);
+        Some((id, Doing { waits_for: wait.map(|wait| (wait.what(), wait.holder)), function }))
+    });
+    Ok((tables, doing.collect()))
 }
 
 fn last_of_recording(mut source: Source) -> anyhow::Result<Tables> {
@@ -102,7 +125,7 @@ fn last_of_recording(mut source: Source) -> anyhow::Result<Tables> {
     last.ok_or_else(|| Failure::error(Exit::Failed, "the recording holds no copy of the guest's tables"))
 }
 
-fn document(tables: &Tables, all: bool) -> Document {
+fn document(tables: &Tables, doing: &BTreeMap<u32, Doing>, all: bool) -> Document {
     let header = &tables.header;
     let now = tables.vcpus.iter().map(|vcpu| vcpu.heartbeat).max().unwrap_or(0);
     let seconds = |ticks: u64| (header.tsc_hz > 0).then(|| ticks as f64 / header.tsc_hz as f64);
@@ -116,6 +139,8 @@ fn document(tables: &Tables, all: bool) -> Document {
             // What it has run since it was last switched in is not in its account yet.
             let ran = if entry.state == ThreadState::Running { in_state } else { 0 };
             let cpu = seconds(entry.cpu_time.saturating_add(ran));
+            let doing = doing.get(&entry.id);
+            let (waits_for, held_by) = doing.and_then(|doing| doing.waits_for.clone()).unzip();
             Thread {
                 id: entry.id,
                 name: String::from_utf8_lossy(entry.name.bytes()).into_owned(),
@@ -123,6 +148,9 @@ fn document(tables: &Tables, all: bool) -> Document {
                 vcpu: entry.vcpu,
                 cpu_seconds: cpu,
                 cpu_share: cpu.zip(up).filter(|(_, up)| *up > 0.0).map(|(cpu, up)| (cpu / up).min(1.0)),
+                waits_for,
+                held_by: held_by.flatten(),
+                function: doing.and_then(|doing| doing.function.clone()),
                 since_seconds: seconds(in_state),
                 torn,
             }
@@ -146,19 +174,32 @@ pub(super) fn state_name(state: ThreadState) -> &'static str {
 
 fn print(document: &Document) -> anyhow::Result<()> {
     let mut out = output::stdout();
-    let mut rows = vec![["ID", "STATE", "VCPU", "CPU TIME", "SHARE", "SINCE", "NAME"].map(str::to_owned)];
+    let mut rows = vec![
+        ["ID", "NAME", "STATE", "VCPU", "CPU TIME", "SHARE", "SINCE", "WAITS FOR", "IN"].map(str::to_owned),
+    ];
     let seconds = |value: Option<f64>| value.map_or_else(|| "?".into(), |value| format!("{value:.3} s"));
     for thread in &document.threads {
         rows.push([
             thread.id.to_string(),
+            thread.name.clone(),
             format!("{}{}", thread.state, if thread.torn { " (torn)" } else { "" }),
             thread.vcpu.to_string(),
             seconds(thread.cpu_seconds),
             thread.cpu_share.map_or_else(|| "?".into(), |share| format!("{:.1} %", share * 100.0)),
             seconds(thread.since_seconds),
-            thread.name.clone(),
+            waits_for(thread),
+            thread.function.clone().unwrap_or_default(),
         ]);
     }
     output::table(&mut out, &rows)?;
     Ok(out.flush()?)
+}
+
+fn waits_for(thread: &Thread) -> String {
+    let what = thread.waits_for.clone().unwrap_or_default();
+    // Whose end is waited for says so itself.
+    match thread.held_by.map(|id| format!("thread {id}")) {
+        Some(holder) if !what.contains(&holder) => format!("{what}, held by {holder}"),
+        _ => what,
+    }
 }
