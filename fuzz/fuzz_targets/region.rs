@@ -8,7 +8,7 @@ use uniprof_collector::accounting::{RingAccount, RingBlock};
 use uniprof_wire::layout::{HEADER_WORDS, RegionHeader};
 use uniprof_wire::record::{CLASSES, Records};
 use uniprof_wire::ring::{self, Block, RingGeometry, Source, read_block, read_counters};
-use uniprof_wire::tables::{ControlRequest, CrashRecord, ImageEntry, ThreadEntry, VcpuStats};
+use uniprof_wire::tables::{ControlRequest, CrashRecord, HeapEntry, ImageEntry, ThreadEntry, VcpuStats};
 use uniprof_wire::{site, tables};
 
 fn words<const N: usize>(bytes: &[u8]) -> [u64; N] {
@@ -35,6 +35,8 @@ fn tables(bytes: &[u8]) {
     let _ = ImageEntry::from_words(&words::<{ tables::IMAGE_WORDS }>(bytes))
         .entry()
         .map(|i| i.build_id().is_some());
+    let block: [u64; tables::HEAP_WORDS] = words(bytes);
+    let _ = HeapEntry::from_words(block[0], &block).entry().map(|b| b.callers.addresses().len());
     let _ = ControlRequest::from_words(&words(bytes));
     for site in site::sites(bytes) {
         let _ = (site.name.len(), site.args().count());

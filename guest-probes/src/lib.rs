@@ -3,7 +3,7 @@
 //!
 //! A kernel implements [`Platform`] (six short functions), gives the probes some memory (the *observation region*,
 //! see `uniprof_wire`), and calls [`tick`] from its timer. Everything else is optional: events, spans,
-//! counters, log lines, thread hooks, a crash record. The probes allocate nothing, lock nothing, never wait
+//! counters, log lines, thread and heap hooks, a crash record. The probes allocate nothing, lock nothing, never wait
 //! for a reader and never panic; without a region, and before [`init`], every call is a no-op.
 //!
 //! They know no kernel, no device and no transport: a host reads the region from outside.
@@ -56,13 +56,14 @@
 //!
 //! # Calling contexts
 //!
-//! Everything may be called from threads and from interrupt handlers, and everything but [`init`] and the
-//! thread hooks from NMIs. What the platform must promise for that stands at [`Platform`].
+//! Everything may be called from threads and from interrupt handlers, and everything but [`init`], the thread hooks and
+//! the heap hooks from NMIs. What the platform must promise for that stands at [`Platform`].
 
 mod arch;
 mod control;
 mod crash;
 mod event;
+mod heap;
 mod log;
 mod platform;
 mod region;
@@ -75,6 +76,7 @@ mod wait;
 
 pub use crash::{Crash, crash};
 pub use event::{Arg, Span};
+pub use heap::{allocated, freed};
 pub use log::log_line;
 pub use platform::{Platform, ThreadId};
 pub use region::{Config, Image, Memory, Status, init, set_interrupt_cost};

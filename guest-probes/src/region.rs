@@ -7,10 +7,10 @@ use uniprof_wire::address::{GuestPhysical, GuestVirtual};
 use uniprof_wire::layout::{self, Geometry, LayoutError, RegionHeader, RingKind};
 use uniprof_wire::record::CLASSES;
 use uniprof_wire::ring::{RingGeometry, Writer, WriterWords};
-use uniprof_wire::tables::{IMAGE_WORDS, ImageEntry};
+use uniprof_wire::tables::{HEAP_SLOTS, IMAGE_WORDS, ImageEntry, MIN_HEAP_SLOTS};
 use uniprof_wire::text::FixedText;
 
-use crate::{arch, control, platform, sites};
+use crate::{arch, control, heap, platform, sites};
 
 /// vCPUs that the probes serve; others run unobserved.
 pub(crate) const MAX_VCPUS: usize = 64;
@@ -60,6 +60,9 @@ pub struct Config<'a> {
     /// tables, without frame pointers. 0: return addresses, found here by frame pointers. At most 32 KiB and what a
     /// sub-buffer takes; needs [`tick_with_registers`](crate::tick_with_registers).
     pub snapshot_bytes: u32,
+    /// Mean of the allocated bytes from one sample of the heap to the next; 0: the heap is not watched. Takes effect if the kernel tells of
+    /// its heap ([`allocated`](crate::allocated), [`freed`](crate::freed)). The samples lie behind the rings, where there is room left.
+    pub heap_interval: u64,
     /// Wall clock in nanoseconds since the Unix epoch; 0 where the kernel has none.
     pub wall_ns: u64,
     /// The kernel's image.
@@ -67,7 +70,7 @@ pub struct Config<'a> {
 }
 
 impl Config<'_> {
-    /// One vCPU, rings of 1 MiB (or what fits), 10 Hz, every class on, stacks by frame pointers.
+    /// One vCPU, rings of 1 MiB (or what fits), 10 Hz, every class on, stacks by frame pointers, a sample of the heap every 512 KiB.
     #[must_use]
     pub const fn new(memory: Memory) -> Self {
         Self {
@@ -79,6 +82,7 @@ impl Config<'_> {
             sample_hz: 10,
             classes: (1 << CLASSES) - 1,
             snapshot_bytes: 0,
+            heap_interval: 512 << 10,
             wall_ns: 0,
             image: Image { build_id: &[], start: 0, end: 0, bias: 0 },
         }
@@ -304,7 +308,7 @@ fn claim(config: &Config<'_>) -> Result<Geometry, Why> {
     let geometry = loop {
         let geometry = Geometry::with_ring_bytes(config.vcpus, ring_bytes).map_err(Why::Layout)?;
         if geometry.region_bytes() <= bytes {
-            break geometry;
+            break if config.heap_interval == 0 { geometry } else { with_heap_table(geometry, bytes) };
         }
         if ring_bytes == layout::MIN_RING {
             let (needed, available) = (geometry.region_bytes() as u64, bytes as u64);
@@ -318,6 +322,18 @@ fn claim(config: &Config<'_>) -> Result<Geometry, Why> {
     Ok(geometry)
 }
 
+/// The geometry with the largest heap table that what the rings leave has room for; rings come first.
+fn with_heap_table(geometry: Geometry, bytes: usize) -> Geometry {
+    let mut slots = HEAP_SLOTS;
+    while slots >= MIN_HEAP_SLOTS {
+        match geometry.with_heap_slots(slots) {
+            Ok(with) if with.region_bytes() <= bytes => return with,
+            _ => slots /= 2,
+        }
+    }
+    geometry
+}
+
 fn publish(config: &Config<'_>, geometry: Geometry) {
     let words = Words(config.memory.base.cast());
     words.store(0, 0);
@@ -325,6 +341,8 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
     for word in 1..geometry.tables_bytes() / 8 {
         words.store(word, 0);
     }
+    let keys = words.at_byte(geometry.heap_keys());
+    (0..geometry.heap_slots() as usize).for_each(|slot| keys.store(slot, 0));
     let now = platform::now();
     let header = RegionHeader {
         architecture: arch::ARCHITECTURE,
@@ -366,6 +384,7 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
     SERVED.store(geometry.vcpus(), Ordering::Release);
     if let Some(region) = region() {
         control::check(region, now);
+        heap::start(region, config.heap_interval, header[2]);
     }
 }
 

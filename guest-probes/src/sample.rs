@@ -221,6 +221,32 @@ unsafe fn walk<'a>(
     (unsafe { frames[..depth].assume_init_ref() }, end)
 }
 
+/// The callers of a function.
+pub(crate) struct Callers {
+    frames: [MaybeUninit<u64>; MAX_FRAMES],
+    depth: usize,
+}
+
+impl Callers {
+    /// Those of the function whose frame and stack pointer these are.
+    ///
+    /// # Safety
+    /// `stack` can be read.
+    #[inline]
+    pub(crate) unsafe fn walk(frame: usize, stack_pointer: usize, stack: &Range<usize>) -> Self {
+        let mut frames = [MaybeUninit::uninit(); MAX_FRAMES];
+        // SAFETY: the same contract.
+        let depth = unsafe { walk(frame, stack_pointer, stack, &mut frames) }.0.len();
+        Self { frames, depth }
+    }
+
+    /// Return addresses, the innermost first.
+    pub(crate) fn addresses(&self) -> &[u64] {
+        // SAFETY: the first `depth` were written.
+        unsafe { self.frames[..self.depth].assume_init_ref() }
+    }
+}
+
 /// What ended a walk at a frame pointer that can not be followed.
 #[cold]
 fn why_not(frame: usize, stack: &Range<usize>) -> WalkEnd {

@@ -27,7 +27,7 @@ pub(crate) enum UsageError<'a> {
     BadValue { key: &'a str, value: &'a str, valid: &'static str },
 }
 
-pub(crate) const WORDS: &str = "workload=, requests=, shares=, seconds=, uniprof.hz=, uniprof.classes=, uniprof.ring=, uniprof.stack=, uniprof.placement=, uniprof.wall=";
+pub(crate) const WORDS: &str = "workload=, requests=, shares=, seconds=, uniprof.hz=, uniprof.classes=, uniprof.ring=, uniprof.stack=, uniprof.heap=, uniprof.placement=, uniprof.wall=";
 
 /// Every class that something records.
 const ALL_CLASSES: u64 = Class::Other.bit() - 1;
@@ -63,6 +63,7 @@ impl<'a> Options {
                 sample_hz: 99,
                 classes: ALL_CLASSES,
                 snapshot_bytes: 0,
+                heap_interval: 512 << 10,
                 wall_ns: 0,
             },
         };
@@ -95,6 +96,11 @@ impl<'a> Options {
                 let bytes = value.parse().ok().filter(|&bytes| bytes <= 32 << 10);
                 self.probes.snapshot_bytes =
                     bytes.ok_or(bad("bytes of stack with each sample, 0 to 32768"))?;
+            }
+            "uniprof.heap" => {
+                let bytes = bytes(value).filter(|&bytes| bytes <= 1 << 30);
+                self.probes.heap_interval =
+                    bytes.ok_or(bad("bytes from one sample of the heap to the next, 0 to 1024M"))?.into();
             }
             "uniprof.placement" => self.placement = Placement::named(value).ok_or(bad(Placement::NAMES))?,
             "uniprof.wall" => {
@@ -131,11 +137,15 @@ fn classes(text: &str) -> Option<u64> {
 }
 
 fn ring_bytes(text: &str) -> Option<u32> {
+    bytes(text).filter(|bytes| bytes.is_power_of_two() && (16 << 10..=64 << 20).contains(bytes))
+}
+
+/// A number, perhaps of kibibytes or mebibytes.
+fn bytes(text: &str) -> Option<u32> {
     let (digits, unit) = match text.as_bytes().last()? {
         b'K' | b'k' => (&text[..text.len() - 1], 1 << 10),
         b'M' | b'm' => (&text[..text.len() - 1], 1 << 20),
         _ => (text, 1),
     };
-    let bytes = digits.parse::<u32>().ok()?.checked_mul(unit)?;
-    (bytes.is_power_of_two() && (16 << 10..=64 << 20).contains(&bytes)).then_some(bytes)
+    digits.parse::<u32>().ok()?.checked_mul(unit)
 }

@@ -7,6 +7,7 @@ use talc::source::Manual;
 
 use crate::arch::{BootInfo, MemoryRange};
 use crate::crash::out_of_memory;
+use crate::probes;
 use crate::sync::RawSpinLock;
 
 /// What boot maps. Memory above is not used.
@@ -22,14 +23,16 @@ struct Heap;
 #[global_allocator]
 static GLOBAL: Heap = Heap;
 
+/// A new block, or the end.
 fn or_end(memory: *mut u8, bytes: usize, align: usize) -> *mut u8 {
     if memory.is_null() {
         out_of_memory(bytes, align);
     }
+    probes::allocated(memory.addr(), bytes);
     memory
 }
 
-// SAFETY: `TalcLock` keeps the contract; what is added does not return, and unwinds nothing.
+// SAFETY: `TalcLock` keeps the contract; what is added does not return, or only counts.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promises.
@@ -41,12 +44,15 @@ unsafe impl GlobalAlloc for Heap {
         or_end(unsafe { HEAP.alloc_zeroed(layout) }, layout.size(), layout.align())
     }
 
+    /// Counts as giving back and allocating anew, wherever the block ends up.
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        probes::freed(memory.addr(), layout.size());
         // SAFETY: as the caller promises.
         or_end(unsafe { HEAP.realloc(memory, layout, bytes) }, bytes, layout.align())
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        probes::freed(memory.addr(), layout.size());
         // SAFETY: as the caller promises.
         unsafe { HEAP.dealloc(memory, layout) }
     }
@@ -58,7 +64,11 @@ unsafe impl GlobalAlloc for Heap {
 /// The layout must not be empty.
 pub(crate) unsafe fn try_alloc(layout: Layout) -> *mut u8 {
     // SAFETY: as the caller promises.
-    unsafe { HEAP.alloc(layout) }
+    let memory = unsafe { HEAP.alloc(layout) };
+    if !memory.is_null() {
+        probes::allocated(memory.addr(), layout.size());
+    }
+    memory
 }
 
 unsafe extern "C" {

@@ -5,9 +5,9 @@ use core::ops::Range;
 
 use uniprof_probes as probe;
 pub(crate) use uniprof_probes::{
-    Class, CrashReason, Memory, Registers, SavedRegisters, Status, SwitchReason, Wait, WaitKind, counter,
-    event, idle_enter, idle_exit, log_line, next_tick, poll, saved, set_interrupt_cost, span, switch,
-    thread_exit, thread_start, tick_with_registers, vcpu_online, wait_begin, wait_end, woken,
+    Class, CrashReason, Memory, Registers, SavedRegisters, Status, SwitchReason, Wait, WaitKind, allocated,
+    counter, event, freed, idle_enter, idle_exit, log_line, next_tick, poll, saved, set_interrupt_cost, span,
+    switch, thread_exit, thread_start, tick_with_registers, vcpu_online, wait_begin, wait_end, woken,
 };
 
 use crate::percpu::PerCpu;
@@ -70,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) classes: u64,
     /// 0: stacks are found by frame pointers, in the kernel.
     pub(crate) snapshot_bytes: u32,
+    /// Mean bytes from one sample of the heap to the next; 0: none.
+    pub(crate) heap_interval: u64,
     pub(crate) wall_ns: u64,
 }
 
@@ -87,6 +89,7 @@ pub(crate) unsafe fn init(memory: Memory, vcpus: u32, settings: &Settings) -> St
         sample_hz: settings.sample_hz,
         classes: settings.classes,
         snapshot_bytes: settings.snapshot_bytes,
+        heap_interval: settings.heap_interval,
         wall_ns: settings.wall_ns,
         image: probe::Image { build_id: image.build_id, start: image.start, end: image.end, bias: 0 },
         ..probe::Config::new(memory)

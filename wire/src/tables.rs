@@ -21,8 +21,8 @@ mod heap;
 mod thread;
 
 pub use heap::{
-    HEAP_CLAIMED, HEAP_FRAMES, HEAP_FREE, HEAP_SLOTS, HEAP_WAYS, HEAP_WORDS, HeapEntry, MAX_HEAP_SLOTS,
-    MIN_HEAP_SLOTS, heap_buckets,
+    HEAP_CLAIMED, HEAP_FRAMES, HEAP_FREE, HEAP_SLOTS, HEAP_WAYS, HEAP_WORDS, HeapCallers, HeapEntry,
+    MAX_HEAP_SLOTS, MIN_HEAP_SLOTS, heap_buckets,
 };
 pub use thread::{ThreadEntry, ThreadState, WaitKind, thread_field};
 

@@ -24,3 +24,8 @@ pub(crate) unsafe fn local_compare_exchange(word: *mut u64, old: u64, new: u64) 
     let word = unsafe { AtomicU64::from_ptr(word) };
     word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
+
+/// Frame pointer and stack pointer of the caller; not known here.
+pub(crate) fn frame() -> (usize, usize) {
+    (0, 0)
+}

@@ -38,3 +38,14 @@ pub(crate) unsafe fn local_compare_exchange(word: *mut u64, old: u64, new: u64) 
     }
     found == old
 }
+
+/// Frame pointer and stack pointer of the caller.
+#[inline(always)]
+pub(crate) fn frame() -> (usize, usize) {
+    let (frame, stack_pointer);
+    // SAFETY: reads two registers.
+    unsafe {
+        asm!("mov {}, rbp", "mov {}, rsp", out(reg) frame, out(reg) stack_pointer, options(nomem, nostack, preserves_flags));
+    }
+    (frame, stack_pointer)
+}

@@ -52,26 +52,35 @@ pub struct HeapEntry {
     pub tsc: u64,
     /// On which thread.
     pub thread: u32,
+    /// By whom.
+    pub callers: HeapCallers,
+}
+
+/// Return addresses of the call that allocated a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeapCallers {
     depth: u32,
     frames: [u64; HEAP_FRAMES],
 }
 
-impl HeapEntry {
-    /// With the return addresses of the call, the innermost first; those beyond [`HEAP_FRAMES`] are left out.
+impl HeapCallers {
+    /// From return addresses, the innermost first; those beyond [`HEAP_FRAMES`] are left out.
     #[must_use]
-    pub fn with_frames(self, frames: &[u64]) -> Self {
+    pub fn new(frames: &[u64]) -> Self {
         let depth = frames.len().min(HEAP_FRAMES);
         let mut kept = [0; HEAP_FRAMES];
         kept[..depth].copy_from_slice(&frames[..depth]);
-        Self { depth: depth as u32, frames: kept, ..self }
+        Self { depth: depth as u32, frames: kept }
     }
 
     /// Return addresses, the innermost first.
     #[must_use]
-    pub fn frames(&self) -> &[u64] {
+    pub fn addresses(&self) -> &[u64] {
         self.frames.get(..self.depth as usize).unwrap_or(&self.frames)
     }
+}
 
+impl HeapEntry {
     /// The slot's words.
     #[must_use]
     pub fn to_words(&self) -> [u64; HEAP_WORDS] {
@@ -80,8 +89,8 @@ impl HeapEntry {
         words[1] = self.bytes;
         words[2] = self.weight;
         words[3] = self.tsc;
-        words[4] = u64::from(self.thread) | u64::from(self.depth) << 32;
-        words[FIRST_FRAME..].copy_from_slice(&self.frames);
+        words[4] = u64::from(self.thread) | u64::from(self.callers.depth) << 32;
+        words[FIRST_FRAME..].copy_from_slice(&self.callers.frames);
         words
     }
 
@@ -98,8 +107,10 @@ impl HeapEntry {
             weight: words[2],
             tsc: words[3],
             thread: words[4] as u32,
-            depth: depth.min(HEAP_FRAMES as u32),
-            frames: core::array::from_fn(|i| words[FIRST_FRAME + i]),
+            callers: HeapCallers {
+                depth: depth.min(HEAP_FRAMES as u32),
+                frames: core::array::from_fn(|i| words[FIRST_FRAME + i]),
+            },
         };
         let fits = key == words[0] && depth as usize <= HEAP_FRAMES && entry.weight >= entry.bytes;
         if fits { Slot::Whole(entry) } else { Slot::Torn(entry) }
@@ -111,27 +122,26 @@ mod tests {
     use super::*;
 
     fn entry() -> HeapEntry {
-        let plain = HeapEntry {
+        HeapEntry {
             address: GuestVirtual(0x7000),
             bytes: 48,
             weight: 524_312,
             tsc: 9,
             thread: 3,
-            ..HeapEntry::default()
-        };
-        plain.with_frames(&[1, 2, 3])
+            callers: HeapCallers::new(&[1, 2, 3]),
+        }
     }
 
     #[test]
     fn entries_round_trip_with_any_number_of_frames() {
         for depth in 0..=HEAP_FRAMES {
             let frames: [u64; HEAP_FRAMES] = core::array::from_fn(|i| 0x1000 + i as u64);
-            let entry = entry().with_frames(&frames[..depth]);
+            let entry = HeapEntry { callers: HeapCallers::new(&frames[..depth]), ..entry() };
             assert_eq!(HeapEntry::from_words(0x7000, &entry.to_words()), Slot::Whole(entry));
-            assert_eq!(entry.frames(), &frames[..depth]);
+            assert_eq!(entry.callers.addresses(), &frames[..depth]);
         }
         let many = [7; HEAP_FRAMES + 1];
-        assert_eq!(entry().with_frames(&many).frames(), &many[..HEAP_FRAMES]);
+        assert_eq!(HeapCallers::new(&many).addresses(), &many[..HEAP_FRAMES]);
     }
 
     #[test]
@@ -143,7 +153,7 @@ mod tests {
         let mut forged = words;
         forged[4] |= 0xffff << 32;
         let Slot::Torn(torn) = HeapEntry::from_words(0x7000, &forged) else { panic!("so many frames?") };
-        assert_eq!(torn.frames().len(), HEAP_FRAMES);
+        assert_eq!(torn.callers.addresses().len(), HEAP_FRAMES);
     }
 
     #[test]

@@ -1,0 +1,201 @@
+//! The heap hooks as an allocator calls them, from several threads as vCPUs; the table is read back as a host would.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use uniprof_probes as probe;
+use uniprof_wire::layout::{HEADER_WORDS, RegionHeader};
+use uniprof_wire::tables::{HEAP_WORDS, HeapEntry, HeapStats, Slot, VCPU_WORDS, VcpuStats};
+
+const REGION_BYTES: usize = 4 << 20;
+const VCPUS: u32 = 4;
+const INTERVAL: u64 = 16 << 10;
+
+probe::region!(bytes = REGION_BYTES);
+
+static NOW: AtomicU64 = AtomicU64::new(1);
+thread_local! {
+    static VCPU: Cell<u32> = const { Cell::new(0) };
+    static STACK_END: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Process;
+// SAFETY: atomics and thread locals without destructors; each thread is a vCPU.
+unsafe impl probe::Platform for Process {
+    fn now() -> u64 {
+        NOW.fetch_add(1, Ordering::Relaxed)
+    }
+    fn vcpu() -> u32 {
+        VCPU.get()
+    }
+    fn pin() {}
+    fn unpin() {}
+    fn stack() -> Range<usize> {
+        // Up to the caller's frame: what lies between is this thread's own stack.
+        let here = 0_u8;
+        (&raw const here).addr()..STACK_END.get()
+    }
+    fn thread() -> probe::ThreadId {
+        100 + VCPU.get()
+    }
+}
+probe::platform!(Process);
+
+fn word(byte: usize) -> u64 {
+    // SAFETY: inside the static region, which is only accessed as atomic words.
+    unsafe { AtomicU64::from_ptr(region_memory().base.cast::<u64>().add(byte / 8)) }.load(Ordering::Acquire)
+}
+
+fn words<const N: usize>(byte: usize) -> [u64; N] {
+    std::array::from_fn(|i| word(byte + 8 * i))
+}
+
+fn header() -> RegionHeader {
+    RegionHeader::from_words(&words::<HEADER_WORDS>(0), REGION_BYTES as u64).expect("a region")
+}
+
+fn stats() -> Vec<HeapStats> {
+    let table = header().geometry.vcpu_table();
+    let of = |vcpu| VcpuStats::from_words(&words(table + vcpu as usize * VCPU_WORDS * 8)).heap;
+    (0..VCPUS).map(of).collect()
+}
+
+fn live() -> Vec<HeapEntry> {
+    let geometry = header().geometry;
+    let slot = |slot: usize| {
+        let key = word(geometry.heap_keys() + slot * 8);
+        match HeapEntry::from_words(key, &words(geometry.heap_entries() + slot * HEAP_WORDS * 8)) {
+            Slot::Empty => None,
+            Slot::Whole(entry) => Some(entry),
+            Slot::Torn(entry) => panic!("nobody writes now: {entry:?}"),
+        }
+    };
+    (0..geometry.heap_slots() as usize).filter_map(slot).collect()
+}
+
+/// A "heap" whose blocks are numbers.
+#[inline(never)]
+fn allocate(address: usize, bytes: usize) {
+    probe::allocated(address, bytes);
+    std::hint::black_box(());
+}
+
+#[test]
+fn a_heaps_life() {
+    nothing_is_counted_before_init();
+    init();
+    totals_are_exact_and_the_table_holds_what_lives();
+    a_full_table_is_counted_as_such();
+}
+
+fn nothing_is_counted_before_init() {
+    probe::allocated(0x1000, 1 << 30);
+    probe::freed(0x1000, 1 << 30);
+    assert_eq!(word(0), 0);
+}
+
+fn init() {
+    let config = probe::Config {
+        name: "heap",
+        tsc_hz: 1_000_000,
+        vcpus: VCPUS,
+        ring_bytes: 64 << 10,
+        heap_interval: INTERVAL,
+        ..probe::Config::new(region_memory())
+    };
+    // SAFETY: the static region.
+    assert_eq!(unsafe { probe::init(config) }, probe::Status::On);
+    assert_eq!(header().geometry.heap_slots(), 1024);
+    assert!(live().is_empty());
+}
+
+/// Every vCPU allocates 20,000 blocks of 64 to 2,047 bytes and gives all but every hundredth back, half of them on another vCPU.
+fn totals_are_exact_and_the_table_holds_what_lives() {
+    const BLOCKS: usize = 20_000;
+    let bytes = |n: usize| 64 + n * 37 % 1984;
+    let address = |vcpu: usize, n: usize| (vcpu << 40) + 0x10_0000 + n * 2048;
+    let run = |vcpu: u32, work: &(dyn Fn(usize) + Sync)| {
+        VCPU.set(vcpu);
+        let top = 0_u8;
+        STACK_END.set((&raw const top).addr() + 64);
+        work(vcpu as usize);
+    };
+    std::thread::scope(|scope| {
+        for vcpu in 0..VCPUS {
+            scope.spawn(move || {
+                run(vcpu, &|vcpu| {
+                    for n in 0..BLOCKS {
+                        allocate(address(vcpu, n), bytes(n));
+                        if n % 2 == 0 && n % 100 != 0 {
+                            probe::freed(address(vcpu, n), bytes(n));
+                        }
+                    }
+                });
+            });
+        }
+    });
+    let before = live();
+    std::thread::scope(|scope| {
+        for vcpu in 0..VCPUS {
+            scope.spawn(move || {
+                run(vcpu, &|vcpu| {
+                    let other = (vcpu + 1) % VCPUS as usize;
+                    (1..BLOCKS).step_by(2).for_each(|n| probe::freed(address(other, n), bytes(n)));
+                });
+            });
+        }
+    });
+    let all: u64 = (0..BLOCKS).map(|n| bytes(n) as u64).sum();
+    let kept: Vec<usize> = (0..BLOCKS).step_by(100).collect();
+    let kept_bytes: u64 = kept.iter().map(|&n| bytes(n) as u64).sum();
+    for vcpu in stats() {
+        assert_eq!((vcpu.allocated_bytes, vcpu.allocated_blocks), (all, BLOCKS as u64));
+        assert_eq!((vcpu.freed_bytes, vcpu.freed_blocks), (all - kept_bytes, (BLOCKS - kept.len()) as u64));
+        assert_eq!(vcpu.interval, INTERVAL);
+    }
+    let sum = |of: fn(&HeapStats) -> u64| stats().iter().map(of).sum::<u64>();
+    // One sample in 16 KiB, of 80 MB.
+    let expected = (4 * all / INTERVAL) as f64;
+    let sampled = sum(|vcpu| vcpu.sampled) as f64;
+    assert!((sampled - expected).abs() < 5.0 * expected.sqrt(), "{sampled} samples, not {expected}");
+
+    let mut known = BTreeMap::new();
+    for entry in before.iter().chain(&live()) {
+        let (vcpu, n) = ((entry.address.0 >> 40) as usize, (entry.address.0 & 0xff_ffff_ffff) as usize);
+        assert_eq!(entry.bytes, bytes((n - 0x10_0000) / 2048) as u64, "{entry:?}");
+        assert_eq!(entry.thread, 100 + vcpu as u32);
+        assert!(entry.weight > INTERVAL && entry.weight < 2 * INTERVAL, "small against the interval");
+        known.insert(entry.address, *entry);
+    }
+    assert!(known.len() > 500, "half of the blocks lived then: {}", known.len());
+    let live = live();
+    assert!(
+        live.iter()
+            .all(|entry| (entry.address.0 & 0xff_ffff_ffff) % (100 * 2048) == 0x10_0000 % (100 * 2048))
+    );
+    let estimate: u64 = live.iter().map(|entry| entry.weight).sum();
+    let (estimate, truth) = (estimate as f64, (4 * kept_bytes) as f64);
+    let bound = 5.0 * (truth * INTERVAL as f64 * 1.1).sqrt();
+    assert!((estimate - truth).abs() < bound, "{estimate} estimated, {truth} ± {bound} live");
+    // Stacks are not looked at: this process is compiled without frame pointers. The sample kernel has them.
+    live.iter().for_each(|entry| probe::freed(entry.address.0 as usize, entry.bytes as usize));
+}
+
+fn a_full_table_is_counted_as_such() {
+    assert!(live().is_empty(), "all given back");
+    VCPU.set(0);
+    let before = stats()[0];
+    // Each one is sampled: it is far longer than the interval.
+    const BYTES: u64 = 64 * INTERVAL;
+    for n in 0..3000_u64 {
+        allocate((0x5_0000_0000 + n * BYTES) as usize, BYTES as usize);
+    }
+    let after = stats()[0];
+    let (sampled, dropped) = (after.sampled - before.sampled, after.dropped - before.dropped);
+    assert_eq!(sampled, 3000);
+    assert_eq!(live().len() as u64 + dropped, 3000);
+    assert!(live().len() > 1000, "the table is used to the last slots: {}", live().len());
+    assert_eq!(after.dropped_weight - before.dropped_weight, dropped * BYTES);
+}
