@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::layers::{Layer, Piece, Place, seen};
+use super::layers::{self, Layer, Piece, Place, seen};
 use super::notes;
 use super::runs::Runs;
 use super::source::{ReadAt, read_up_to, u16_at, u32_at, u64_at};
@@ -201,7 +201,7 @@ pub(super) fn open(source: &Arc<dyn ReadAt>, path: &Path, format: Format) -> Res
         bridge(&mut pieces, notes_end);
         remarks.extend(unplaced(&pieces, source.size()));
     }
-    check(&pieces, source.size())?;
+    layers::check(&pieces, source.size())?;
     remarks.extend(missing(&pieces));
     if format == Format::Solo5Elf {
         remarks.push(
@@ -310,24 +310,6 @@ fn unplaced(pieces: &[Piece], size: u64) -> Option<String> {
             super::amount(behind)
         )
     })
-}
-
-/// Memory can't be larger than the file that holds it: else it would take longer to scan than its size tells.
-pub(super) fn check(pieces: &[Piece], size: u64) -> Result<(), Fault> {
-    let stored = pieces
-        .iter()
-        .filter(|piece| matches!(piece.place, Place::Stored(_)))
-        .map(|piece| u128::from(piece.end - piece.start))
-        .sum::<u128>();
-    if stored > u128::from(size) {
-        return Err(Fault::Damaged(format!(
-            "its segments claim {stored} bytes of memory, and it has {size}: they overlap in the file"
-        )));
-    }
-    if pieces.is_empty() {
-        return Err(Fault::Damaged("it describes no memory".into()));
-    }
-    Ok(())
 }
 
 /// What is lost, by reason.

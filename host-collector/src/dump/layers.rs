@@ -6,6 +6,11 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use super::Fault;
+
+/// Physical addresses of x86-64 have at most 52 bits.
+const MOST_MEMORY: u64 = 1 << 52;
+
 /// Where the bytes of a range are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -101,6 +106,29 @@ fn add(pieces: &mut Vec<Piece>, piece: Piece) {
         }
         _ => pieces.push(piece),
     }
+}
+
+/// Refuses memory that can't be: beyond what page tables can address, or larger than the file that holds it, which would take
+/// longer to scan than its size tells.
+pub(super) fn check(pieces: &[Piece], size: u64) -> Result<(), Fault> {
+    let Some(last) = pieces.last() else { return Err(Fault::Damaged("it describes no memory".into())) };
+    if last.end > MOST_MEMORY {
+        return Err(Fault::Damaged(format!(
+            "it claims memory up to {:#x}, where there can be none",
+            last.end
+        )));
+    }
+    let stored = pieces
+        .iter()
+        .filter(|piece| matches!(piece.place, Place::Stored(_)))
+        .map(|piece| u128::from(piece.end - piece.start))
+        .sum::<u128>();
+    if stored > u128::from(size) {
+        return Err(Fault::Damaged(format!(
+            "its segments claim {stored} bytes of memory, and it has {size}: they overlap in the file"
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -180,7 +180,8 @@ fn qemu_state(body: &[u8]) -> Option<CpuState> {
     let base = |index: usize| u64_at(body, SEGMENTS + SEGMENT * index + 16);
     state.fs_base = base(3);
     state.gs_base = base(4);
-    state.idt = base(9).zip(u32_at(body, SEGMENTS + SEGMENT * 9 + 4));
+    // Limits have 16 bits; one beyond is our own writer's word for "not known".
+    state.idt = base(9).zip(u32_at(body, SEGMENTS + SEGMENT * 9 + 4)).filter(|(_, limit)| *limit <= 0xffff);
     let control = |index: usize| u64_at(body, CONTROL + 8 * index);
     state.cr0 = control(0);
     state.cr2 = control(2);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uniprof_wire::layout::{HEADER_WORDS, RegionHeader};
 
-use super::layers::{Piece, Place};
+use super::layers::{self, Piece, Place};
 use super::runs::Runs;
 use super::source::ReadAt;
 use super::{Fault, Opened};
@@ -26,6 +26,7 @@ pub(super) fn open(source: &Arc<dyn ReadAt>, path: &Path) -> Result<Opened, Faul
         );
     }
     let pieces = vec![Piece { start: 0, end: size, place: Place::Stored(0) }];
+    layers::check(&pieces, size)?;
     Ok(opened(Runs::new(Arc::clone(source), path.into(), pieces), remarks))
 }
 
@@ -49,6 +50,7 @@ pub(super) fn open_region(source: &Arc<dyn ReadAt>, path: &Path) -> Result<Opene
         pieces.push(Piece { start: end, end: whole, place });
         remarks.push(format!("It is cut off: {} of the region are missing.", super::amount(whole - end)));
     }
+    layers::check(&pieces, size)?;
     Ok(opened(Runs::new(Arc::clone(source), path.into(), pieces).at_home(Home::Start), remarks))
 }
 

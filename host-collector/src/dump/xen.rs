@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::elf::{self, Section};
-use super::layers::{Layer, Piece, Place, seen};
+use super::layers::{self, Layer, Piece, Place, seen};
 use super::notes;
 use super::runs::Runs;
 use super::source::{ReadAt, read_up_to, u16_at, u64_at};
@@ -53,7 +53,7 @@ pub(super) fn open(source: &Arc<dyn ReadAt>, path: &Path) -> Result<Opened, Faul
         );
     }
     let pieces = seen(runs(&**source, list, stride, pages, page)?);
-    elf::check(&pieces, source.size())?;
+    layers::check(&pieces, source.size())?;
     let listed = list.size / stride;
     let held: u64 = pieces.iter().map(|piece| (piece.end - piece.start) / page).sum();
     if held < listed {

@@ -94,7 +94,7 @@ impl Search {
     ) -> Result<Option<FoundRegion>, MemoryError> {
         let page = PAGE as u64;
         let end = range.end.0 - range.end.0 % page;
-        let mut at = range.start.0.next_multiple_of(page);
+        let Some(mut at) = range.start.0.checked_next_multiple_of(page) else { return Ok(None) };
         let mut buffer = vec![0; SCAN_BYTES];
         while at < end {
             let bytes = &mut buffer[..SCAN_BYTES.min((end - at) as usize)];

@@ -60,7 +60,7 @@ pub(super) fn qemu_note(first: u64) -> Vec<u8> {
     }
     for segment in 0..10 {
         let value = first + 100 + segment;
-        body = body.u32(value as u32).u32(0xffff_ffff).u32(0xa09b00).u32(0).u64(value);
+        body = body.u32(value as u32).u32(0xfff).u32(0xa09b00).u32(0).u64(value);
     }
     for control in 0..5 {
         body = body.u64(first + 200 + control);

@@ -62,9 +62,9 @@ fn memory_and_registers_of_a_qemu_core_are_read() {
     assert_eq!((second.general[0], second.general[15]), (Some(0x2_0000), Some(0x2_000f)));
     assert_eq!(second.rflags, Some(0x2_0011));
     assert_eq!((second.cs, second.fs_base, second.gs_base), (Some(100), Some(0x2_0067), Some(0x2_0068)));
-    assert_eq!(second.idt, Some((0x2_006d, u32::MAX)));
     assert_eq!((second.cr0, second.cr2, second.cr4), (Some(0x2_00c8), Some(0x2_00ca), Some(0x2_00cc)));
     assert_eq!(second.cr3, Some(GuestPhysical(0x2_0000)));
+    assert_eq!(second.idt, Some((0x2_006d, 0xfff)));
     assert_eq!(dump.remarks, [""; 0]);
 }
 
@@ -183,6 +183,14 @@ fn segments_that_share_the_files_bytes_at_many_addresses_are_refused() {
     }
     let refused = open_bytes(bytes).err().unwrap().to_string();
     assert!(refused.contains("they overlap in the file"), "{refused}");
+}
+
+#[test]
+fn memory_where_no_address_can_be_is_refused() {
+    let bytes = core(0, &[], &[(0, 1 << 52, &[1])]);
+    let refused = open_bytes(bytes).err().unwrap().to_string();
+    assert!(refused.contains("up to 0x10000000001000"), "{refused}");
+    assert!(open_bytes(core(0, &[], &[(0, (1 << 52) - 4096, &[1])])).is_ok());
 }
 
 #[test]

@@ -17,6 +17,8 @@ const QEMU_ORDER: [usize; 16] = [0, 1, 2, 3, 4, 5, 7, 6, 8, 9, 10, 11, 12, 13, 1
 /// `QEMUCPUState` of version 1: two words of 32 bits, 18 registers, ten segments of 24 bytes, five control registers, the base that
 /// `swapgs` brings.
 const QEMU_BYTES: usize = 8 + 18 * 8 + 10 * 24 + 5 * 8 + 8;
+/// A limit that no table can have: it stands for one that is not known. Zeros would read as a table that is empty.
+const NO_TABLE: u32 = u32::MAX;
 
 /// All of them. What is not known of a vCPU is 0 there; QEMU's note, which has control registers, is only written where those are
 /// known of all vCPUs, because readers take all from one kind of note.
@@ -88,7 +90,12 @@ fn qemu_state(cpu: &CpuState) -> Vec<u8> {
         bytes.extend([0; 12]);
         word(&mut bytes, base);
     }
-    bytes.extend([0; 5 * 24]);
+    bytes.extend([0; 4 * 24]);
+    let (base, limit) = cpu.idt.unwrap_or((0, NO_TABLE));
+    bytes.extend([0; 4]);
+    bytes.extend(limit.to_le_bytes());
+    bytes.extend([0; 8]);
+    word(&mut bytes, Some(base));
     for control in [cpu.cr0, None, cpu.cr2, cpu.cr3.map(|at| at.0), cpu.cr4, None] {
         word(&mut bytes, control);
     }

@@ -39,6 +39,7 @@ fn cpus() -> Vec<CpuState> {
         (cpu.fs_base, cpu.gs_base) = (Some(0xf5), Some(0x65));
         (cpu.cr0, cpu.cr2, cpu.cr4) = (Some(0x8000_0011), Some(0x18), Some(0x620));
         cpu.cr3 = Some(GuestPhysical(0x10_6000));
+        cpu.idt = (vcpu == 0).then_some((0x11_8000, 0xfff));
         cpu
     };
     vec![cpu(0), cpu(1)]
