@@ -35,13 +35,13 @@ pub(super) fn weight(bytes: u64, mean: u64) -> u64 {
         halvings += 1;
     }
     // (1 - exp(-x)) / x = 1 - x/2 (1 - x/3 (1 - x/4 (…)))
-    let ratio = (2..=12).rev().fold(ONE, |inner, n| ONE - (x * inner / n >> 32));
+    let ratio = (2..=12).rev().fold(ONE, |inner, n| ONE - ((x * inner / n) >> 32));
     if halvings == 0 {
         return (mean * ONE / ratio).max(bytes) as u64;
     }
-    let mut miss = ONE - (x * ratio >> 32);
+    let mut miss = ONE - ((x * ratio) >> 32);
     for _ in 0..halvings {
-        miss = miss * miss >> 32;
+        miss = (miss * miss) >> 32;
     }
     (bytes * ONE / (ONE - miss)) as u64
 }
@@ -55,7 +55,7 @@ fn log2(number: u64) -> u128 {
     let mut mantissa = if whole > 31 { number >> (whole - 31) } else { number << (31 - whole) };
     let mut fraction = 0;
     for _ in 0..FRACTION {
-        mantissa = mantissa * mantissa >> 31;
+        mantissa = (mantissa * mantissa) >> 31;
         let bit = mantissa >> 32;
         mantissa >>= bit;
         fraction = fraction << 1 | bit;
