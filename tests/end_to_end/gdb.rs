@@ -39,13 +39,13 @@ struct Compared {
 
 #[test]
 fn gdb_has_the_same_stacks_of_a_busy_guest() {
-    let found = compare("kv", &["--vcpus", "2"]);
+    let found = compare("kv", &["-smp", "2"]);
     assert!(found.threads >= 3 && found.same >= 15 && found.inlined >= 2, "{found:?}");
 }
 
 #[test]
 fn gdb_has_the_same_stacks_of_a_guest_that_read_a_null_pointer() {
-    let found = compare("crash-null", &["--vcpus", "2"]);
+    let found = compare("crash-null", &["-smp", "2"]);
     assert!(found.threads >= 3 && found.same >= 15, "{found:?}");
 }
 
@@ -57,7 +57,7 @@ fn gdb_has_the_same_stacks_of_a_guest_that_panicked() {
 
 #[test]
 fn gdb_has_the_same_stacks_of_threads_in_a_deadlock() {
-    let found = compare("crash-deadlock", &["--vcpus", "2", "--placement", "ram"]);
+    let found = compare("crash-deadlock", &["-smp", "2"]);
     assert!(found.threads >= 3 && found.same >= 15, "{found:?}");
 }
 
@@ -66,7 +66,6 @@ fn compare(workload: &str, words: &[&str]) -> Compared {
     let mut guest = Stopped::run(&scene, workload, words);
     guest.dump("x.core", "elf", false);
     guest.end();
-    scene.run(&["kernel", "-o", "kernel.elf"]).ok();
     let export = ["core", "export", "x.core", "-o", "x.elf", "--kernel", "kernel.elf", "--json"];
     let told = scene.run(&export).ok().json();
     assert_matches_its_schema(&told);

@@ -5,6 +5,7 @@ mod cores;
 mod cost;
 mod demo;
 mod diff;
+mod dump_kinds;
 mod exports;
 mod gdb;
 mod guests;

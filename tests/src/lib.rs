@@ -11,6 +11,7 @@
 mod binary;
 mod browser;
 pub mod consumers;
+pub mod kdump;
 pub mod kernels;
 mod profile_document;
 mod program;

@@ -13,6 +13,8 @@ use crate::scene::Scene;
 
 /// How long a workload may take to come to its end.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long a workload works that does not end by itself.
+const SETTLED: Duration = Duration::from_secs(1);
 /// What a workload prints that never ends, once nothing changes any more.
 const READY: &str = ": ready";
 
@@ -58,45 +60,52 @@ pub struct Stopped<'a> {
 }
 
 impl<'a> Stopped<'a> {
-    /// Runs a workload until it is there. `words` are options of `uniprof run` and come before the kernel; a workload that neither
-    /// panics nor says that it is ready is stopped after a second.
+    /// Runs a workload of the bundled kernel, which is left as `kernel.elf`, until it is there. A workload that neither panics nor
+    /// says that it is ready is stopped after a second. `words` are options of QEMU.
     #[must_use]
     pub fn run(scene: &'a Scene, workload: &str, words: &[&str]) -> Self {
-        let pvpanic = [
-            "--qemu-arg=-device",
-            "--qemu-arg=pvpanic",
-            "--qemu-arg=-action",
-            "--qemu-arg=panic=pause,shutdown=pause",
-        ];
-        let workload_word = format!("workload={workload}");
-        let line =
-            [&["run", "--name", "g"], &pvpanic[..], words, &["bundled", "--", &workload_word]].concat();
-        let guest = scene.start(&line);
-        let path = scene.path("../run/uniprof/g/qmp");
+        scene.run(&["kernel", "-o", "kernel.elf"]).ok();
+        let awaited = if workload.starts_with("crash-") { READY } else { "region" };
+        let line = format!("workload={workload} uniprof.placement=ram");
+        Self::start(scene, "kernel.elf", &[&["-append", &line], words].concat(), awaited)
+    }
+
+    /// Runs a kernel that has no probes, until it has said `awaited`.
+    #[must_use]
+    pub fn kernel(scene: &'a Scene, file: &str, awaited: &str) -> Self {
+        Self::start(scene, file, &[], awaited)
+    }
+
+    /// QEMU without `uniprof`, so that nobody but the test does anything about a crash.
+    fn start(scene: &'a Scene, kernel: &str, words: &[&str], awaited: &str) -> Self {
+        let line = "-machine q35 -accel tcg,thread=multi -cpu max -m 128M -nodefaults -no-user-config -no-reboot -display none \
+                    -serial stdio -device isa-debug-exit,iobase=0x501,iosize=4 -device pvpanic -action panic=pause,shutdown=pause \
+                    -qmp unix:qmp,server=on,wait=off -kernel";
+        let line: Vec<&str> = line.split_whitespace().chain([kernel]).chain(words.iter().copied()).collect();
+        let guest = scene.start_command(&mut scene.program(Path::new("qemu-system-x86_64"), &line));
+        let path = scene.path("qmp");
         let begun = Instant::now();
-        while !path.exists() || UnixStream::connect(&path).is_err() {
-            assert!(begun.elapsed() < LIMIT, "{workload}: QEMU does not start: {}", guest.so_far());
+        while UnixStream::connect(&path).is_err() {
+            assert!(begun.elapsed() < LIMIT, "{words:?}: QEMU does not start: {}", guest.so_far());
             sleep(Duration::from_millis(50));
         }
         let mut stopped = Self { scene, guest: Some(guest), qmp: Qmp::connect(&path) };
-        stopped.wait(workload);
+        stopped.wait(awaited);
         stopped.qmp.ask("stop", json!({}));
         stopped
     }
 
-    fn wait(&mut self, workload: &str) {
+    fn wait(&mut self, awaited: &str) {
         let begun = Instant::now();
-        let ends = workload.starts_with("crash-");
         loop {
             let state = self.qmp.ask("query-status", json!({}));
             let said = self.guest.as_ref().map(Running::so_far).unwrap_or_default();
-            if state["status"] == "guest-panicked" || state["status"] == "shutdown" || said.contains(READY) {
+            // What a workload came to is printed by it; others shall have worked for a while.
+            let is_there = said.contains(awaited) && (awaited == READY || begun.elapsed() > SETTLED);
+            if is_there || ["guest-panicked", "shutdown"].iter().any(|end| state["status"] == *end) {
                 return;
             }
-            if !ends && begun.elapsed() > Duration::from_secs(1) && said.contains("region") {
-                return;
-            }
-            assert!(begun.elapsed() < LIMIT, "{workload}: {state}, and it said {said}");
+            assert!(begun.elapsed() < LIMIT, "{state}, and it said {said}");
             sleep(Duration::from_millis(50));
         }
     }

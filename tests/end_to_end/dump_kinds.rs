@@ -1,0 +1,227 @@
+//! One guest that read a null pointer, in every kind of dump: all of them tell the same. And with ever less to go by: cut off, without
+//! debug information, without symbols, without frame information, without probes, with another kernel's file.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use uniprof_tests::kdump::{self, Packing};
+use uniprof_tests::{Ended, Scene, Stopped, assert_matches_its_schema, kernels};
+
+const KERNEL: &[&str] = &["--kernel", "kernel.elf"];
+
+/// A scene with `elf.core` and `kernel.elf` of a guest that read a null pointer, which `more` may dump in other ways.
+fn with_core(more: impl FnOnce(&Scene, &mut Stopped<'_>)) -> Scene {
+    let scene = Scene::with_guest();
+    let mut guest = Stopped::run(&scene, "crash-null", &["-smp", "2"]);
+    guest.dump("elf.core", "elf", false);
+    more(&scene, &mut guest);
+    guest.end();
+    scene
+}
+
+fn stacks(scene: &Scene, file: &str, words: &[&str]) -> Value {
+    let document = scene.run(&[&["core", "stacks", file, "--json"], words].concat()).ok().json();
+    assert_matches_its_schema(&document);
+    document["stacks"].clone()
+}
+
+/// Functions of the stack of that which crashed.
+fn crashed(stacks: &Value) -> Vec<String> {
+    let group = stacks
+        .as_array()
+        .expect("stacks")
+        .iter()
+        .find(|group| {
+            let frames = group["frames"].as_array().expect("frames");
+            frames.iter().any(|frame| name(frame).contains("session_lookup"))
+        })
+        .unwrap_or_else(|| panic!("nobody looked up a session: {stacks:#}"));
+    group["frames"].as_array().expect("frames").iter().map(name).collect()
+}
+
+fn name(frame: &Value) -> String {
+    frame["function"].as_str().expect("a name").to_owned()
+}
+
+/// All addresses of all stacks.
+fn addresses(stacks: &Value) -> Vec<Vec<String>> {
+    let of = |group: &Value| -> Vec<String> {
+        let mut frames: Vec<String> = group["frames"]
+            .as_array()
+            .expect("frames")
+            .iter()
+            .map(|frame| frame["address"].as_str().expect("an address").to_owned())
+            .collect();
+        frames.dedup();
+        frames
+    };
+    let mut all: Vec<_> = stacks.as_array().expect("stacks").iter().map(of).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn every_kind_of_dump_tells_the_same() {
+    let scene = with_core(|scene, guest| {
+        guest.dump("paging.core", "elf", true);
+        guest.dump("flat.core", "kdump-zlib", false);
+        let known = guest.qmp.ask("query-dump-guest-memory-capability", json!({}));
+        for format in ["kdump-lzo", "kdump-snappy"] {
+            if known["formats"].as_array().is_some_and(|formats| formats.contains(&format.into())) {
+                guest.dump(&format!("{format}.core"), format, false);
+            }
+        }
+        let raw = scene.path("raw.img");
+        guest.qmp.ask("pmemsave", json!({"val": 0, "size": 128 << 20, "filename": raw.to_str()}));
+    });
+    let plain = kdump::reassembled(&fs::read(scene.path("flat.core")).expect("the dump"));
+    fs::write(scene.path("plain.core"), &plain).expect("a file");
+    for packing in [Packing::None, Packing::Zlib, Packing::Lzo, Packing::Snappy, Packing::Zstd] {
+        let bytes = kdump::repacked(&plain, packing);
+        fs::write(scene.path(&format!("{packing:?}.core")), bytes).expect("a file");
+    }
+    let wanted = stacks(&scene, "elf.core", KERNEL);
+    let names = crashed(&wanted);
+    assert!(names[0].ends_with("session_lookup") || names[0].contains("halt"), "{names:?}");
+    let files = scene.files();
+    let cores = files.iter().filter(|file| file.ends_with(".core") && *file != "elf.core");
+    assert!(cores.clone().count() >= 8, "{files:?}");
+    for file in cores {
+        assert_eq!(stacks(&scene, file, KERNEL), wanted, "{file}");
+    }
+    // Physical memory has no registers but those of the crash record, and no page tables but those that it names.
+    let raw = stacks(&scene, "raw.img", &[KERNEL, &["--raw"]].concat());
+    let from = crashed_from_fault(&names);
+    assert!(crashed(&raw).ends_with(&from), "{:?} {from:?}", crashed(&raw));
+}
+
+/// The names from the function that failed on.
+fn crashed_from_fault(names: &[String]) -> Vec<String> {
+    let at = names.iter().position(|name| name.contains("session_lookup")).expect("the function that failed");
+    names[at..].to_vec()
+}
+
+#[test]
+fn a_dump_that_is_cut_off_anywhere_says_so_and_tells_what_is_left() {
+    let scene = with_core(|_, guest| guest.dump("flat.core", "kdump-zlib", false));
+    let plain = kdump::reassembled(&fs::read(scene.path("flat.core")).expect("the dump"));
+    fs::write(scene.path("plain.core"), plain).expect("a file");
+    for file in ["elf.core", "flat.core", "plain.core"] {
+        let bytes = fs::read(scene.path(file)).expect("the dump");
+        let mut told = 0;
+        for share in [0, 1, 3, 20, 100, 500, 900, 999] {
+            let len = if share < 20 { share * 40 } else { bytes.len() * share / 1000 };
+            fs::write(scene.path("cut.core"), &bytes[..len]).expect("a file");
+            let ended = scene.run(&[&["core", "stacks", "cut.core"], KERNEL].concat());
+            assert!([0, 1].contains(&ended.code), "{file} of {len}: {}", ended.stderr);
+            if ended.code == 1 {
+                ended.says(&["cut.core"]);
+            } else {
+                told += 1;
+                assert_cut(&scene, file, len);
+            }
+        }
+        assert!(told >= 3, "{file}");
+    }
+}
+
+/// `info` knows that it is not all there.
+fn assert_cut(scene: &Scene, file: &str, len: usize) {
+    let info = scene.run(&[&["core", "info", "cut.core", "--json"], KERNEL].concat()).ok().json();
+    let lacks: Vec<&str> =
+        info["lacks"].as_array().expect("sentences").iter().flat_map(Value::as_str).collect();
+    assert!(!lacks.is_empty(), "{file} of {len}: {info}");
+}
+
+#[test]
+fn with_less_in_the_kernels_file_less_is_said_and_the_stacks_are_the_same() {
+    let scene = with_core(|_, _| {});
+    let whole = stacks(&scene, "elf.core", KERNEL);
+    let copies: [(&str, &[&str]); 3] = [
+        ("no-debug.elf", &["--strip-debug"]),
+        ("no-symbols.elf", &["--strip-all"]),
+        ("no-frames.elf", &["--strip-debug", "--remove-section=.eh_frame", "--remove-section=.eh_frame_hdr"]),
+    ];
+    for (file, words) in copies {
+        strip(&scene, words, file);
+        let told = stacks(&scene, "elf.core", &["--kernel", file]);
+        let groups = told.as_array().expect("stacks");
+        let frames = || groups.iter().flat_map(|group| group["frames"].as_array().expect("frames"));
+        match file {
+            // Without inlined functions; the functions themselves still have names.
+            "no-debug.elf" => {
+                assert_eq!(addresses(&told), addresses(&whole));
+                assert!(crashed(&told).iter().any(|name| name.ends_with("crash::null::authorize")));
+                assert!(frames().all(|frame| frame["line"].is_null() && frame["inlined"] == false));
+            }
+            "no-symbols.elf" => {
+                assert_eq!(addresses(&told), addresses(&whole));
+                assert!(frames().all(|frame| name(frame).starts_with("[unknown")), "{told:#}");
+            }
+            // By frame pointers and by what instructions tell.
+            _ => {
+                let wanted =
+                    crashed_from_fault(&crashed(&stacks(&scene, "elf.core", &["--kernel", "no-debug.elf"])));
+                assert!(crashed(&told).ends_with(&wanted), "{:?}, {wanted:?}", crashed(&told));
+            }
+        }
+    }
+}
+
+fn strip(scene: &Scene, words: &[&str], to: &str) {
+    let mut objcopy = Command::new("objcopy");
+    let output = objcopy.args(words).args([&scene.path("kernel.elf"), &scene.path(to)]).output();
+    let output =
+        output.unwrap_or_else(|error| panic!("objcopy: {error}; `cargo xtask test --yes` installs it"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn another_kernels_file_is_refused_unless_forced() {
+    let scene = with_core(|_, _| {});
+    let mut other = fs::read(scene.path("kernel.elf")).expect("the kernel");
+    let id = build_id(&scene.path("kernel.elf"));
+    let at = other.windows(id.len()).position(|window| window == id).expect("the build-id");
+    other[at] ^= 0xff;
+    fs::write(scene.path("other.elf"), other).expect("a file");
+    let words = ["core", "stacks", "elf.core", "--kernel", "other.elf"];
+    scene.run(&words).failed_with(4).says(&["other.elf", "--force"]);
+    let forced = stacks(&scene, "elf.core", &["--kernel", "other.elf", "--force"]);
+    assert_eq!(forced, stacks(&scene, "elf.core", KERNEL));
+}
+
+fn build_id(elf: &Path) -> Vec<u8> {
+    let output = Command::new("readelf").arg("--notes").arg(elf).output().expect("binutils");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let digits = text.split("Build ID: ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let digits = digits.expect("a build-id").as_bytes().chunks(2);
+    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+#[test]
+fn of_a_guest_without_probes_registers_and_the_stack_of_its_vcpu_are_told() {
+    let scene = Scene::with_guest();
+    fs::write(scene.path("bare.elf"), kernels::without_probes("up\n")).expect("a file");
+    let mut guest = Stopped::kernel(&scene, "bare.elf", "up");
+    guest.dump("bare.core", "elf", false);
+    guest.dump("flat.core", "kdump-zlib", false);
+    guest.end();
+    for file in ["bare.core", "flat.core"] {
+        let info = told(&scene, &["core", "info", file, "--kernel", "bare.elf", "--json"]).json();
+        assert!(info["region"].is_null());
+        let lacks = info["lacks"].to_string();
+        assert!(lacks.contains("no threads") && lacks.contains("no observation region"), "{lacks}");
+        let stacks = stacks(&scene, file, &["--kernel", "bare.elf"]);
+        assert_eq!(stacks[0]["owners"], json!([{"vcpu": 0}]));
+        assert_eq!(stacks[0]["frames"].as_array().map(Vec::len), Some(1), "{stacks}");
+        let regs = told(&scene, &["core", "regs", file, "--kernel", "bare.elf"]);
+        assert!(regs.stdout.contains("rip"), "{}", regs.stdout);
+        told(&scene, &["core", "export", file, "-o", "bare.x", "--kernel", "bare.elf"]);
+    }
+}
+
+fn told(scene: &Scene, words: &[&str]) -> Ended {
+    scene.run(words).ok()
+}
