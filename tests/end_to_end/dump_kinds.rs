@@ -37,8 +37,14 @@ fn crashed(stacks: &Value) -> Vec<String> {
             let frames = group["frames"].as_array().expect("frames");
             frames.iter().any(|frame| name(frame).contains("session_lookup"))
         })
-        .unwrap_or_else(|| panic!("nobody looked up a session: {stacks:#}"));
+        .unwrap_or_else(|| panic!("nobody looked up a session: {:?}", names(stacks)));
     group["frames"].as_array().expect("frames").iter().map(name).collect()
+}
+
+/// Functions of all stacks.
+fn names(stacks: &Value) -> Vec<Vec<String>> {
+    let names = |group: &Value| group["frames"].as_array().expect("frames").iter().map(name).collect();
+    stacks.as_array().expect("stacks").iter().map(names).collect()
 }
 
 fn name(frame: &Value) -> String {
@@ -84,7 +90,7 @@ fn every_kind_of_dump_tells_the_same() {
     }
     let wanted = stacks(&scene, "elf.core", KERNEL);
     let names = crashed(&wanted);
-    assert!(names[0].ends_with("session_lookup") || names[0].contains("halt"), "{names:?}");
+    assert!(names.iter().any(|name| name == "exception_common"), "{names:?}");
     let files = scene.files();
     let cores = files.iter().filter(|file| file.ends_with(".core") && *file != "elf.core");
     assert!(cores.clone().count() >= 8, "{files:?}");

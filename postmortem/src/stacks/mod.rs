@@ -10,7 +10,7 @@ mod start;
 
 use serde::Serialize;
 use uniprof_symbolizer::DetailedFrame;
-use uniprof_wire::tables::{Slot, ThreadEntry, ThreadState};
+use uniprof_wire::tables::{CrashReason, Slot, ThreadEntry, ThreadState};
 
 pub use frame::StackFrame;
 pub use group::{StackGroup, group};
@@ -93,7 +93,7 @@ fn of_vcpu(subject: &mut Subject, vcpu: u32) -> Stack {
     let now = Beginning::of_vcpu(subject, vcpu).map(|beginning| walk(subject, &beginning));
     let crash = Beginning::of_crash(subject, vcpu).map(|beginning| walk(subject, &beginning));
     let walked = match (now, crash) {
-        (Some(now), Some(crash)) if !leads_through(&now, &crash) => crash,
+        (Some(now), Some(crash)) if !leads_through(subject, vcpu, &now, &crash) => crash,
         (Some(now), _) => now,
         (None, Some(crash)) => crash,
         (None, None) => Walked::none("its registers are not known"),
@@ -104,9 +104,14 @@ fn of_vcpu(subject: &mut Subject, vcpu: u32) -> Stack {
 }
 
 /// Whether a stack leads through where the crash record's begins. The record of a panic is taken deep in its handler, so it is its
-/// caller that both must have.
-fn leads_through(now: &Walked, crash: &Walked) -> bool {
-    let Some(sought) = crash.unwound.get(1).or_else(|| crash.unwound.first()) else { return true };
+/// caller that both must have; that of an exception begins at the very frame that failed, which is missing in a stack that was
+/// followed through the handler without call-frame information.
+fn leads_through(subject: &Subject, vcpu: u32, now: &Walked, crash: &Walked) -> bool {
+    let tables = subject.region.as_ref().ok().map(|region| &region.tables);
+    let record = tables.and_then(|tables| tables.crashes.get(vcpu as usize)?.entry());
+    let is_exception = record.is_some_and(|record| record.reason == CrashReason::Exception);
+    let caller = crash.unwound.get(1).filter(|_| !is_exception);
+    let Some(sought) = caller.or_else(|| crash.unwound.first()) else { return true };
     now.unwound.iter().any(|frame| frame.frame.address == sought.frame.address)
 }
 
