@@ -53,6 +53,7 @@
 pub mod accounting;
 pub mod attach;
 pub mod cancel;
+pub mod capture;
 pub mod clock;
 pub mod console;
 pub mod control;

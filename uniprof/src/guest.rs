@@ -17,8 +17,7 @@ const USAGE: u32 = 0x12;
 
 /// Whether the guest's end, by itself, is a success; the sentence for a failure ends with what it said last.
 pub(crate) fn judge(name: &str, exit: GuestExit, last: &[Line]) -> anyhow::Result<()> {
-    let said = || last.iter().rev().map(Line::text).find(|line| !line.trim().is_empty());
-    let said = || said().map_or(String::new(), |line| format!("; it said last: {line}"));
+    let said = || said_last(last);
     match (exit.debug_exit(), exit) {
         (Some(CLEAN), _) | (None, GuestExit::Status(0)) => Ok(()),
         (Some(USAGE), _) => Err(Failure::error(
@@ -28,6 +27,14 @@ pub(crate) fn judge(name: &str, exit: GuestExit, last: &[Line]) -> anyhow::Resul
         (Some(PANICKED), _) => Err(Failure::error(Exit::Failed, format!("guest {name} panicked{}", said()))),
         _ => Err(Failure::error(Exit::Failed, format!("guest {name}: {exit}{}", said()))),
     }
+}
+
+/// The end of a sentence about a guest: its last line, if it said anything.
+pub(crate) fn said_last(last: &[Line]) -> String {
+    let lines: Vec<String> = last.iter().map(Line::text).filter(|line| !line.trim().is_empty()).collect();
+    // Lines that are indented belong to the one before them: a list of callers below a panic's message.
+    let said = lines.iter().rev().find(|line| !line.starts_with([' ', '\t'])).or(lines.last());
+    said.map_or_else(String::new, |line| format!("; it said last: {line}"))
 }
 
 /// Whether somebody ended it over QMP (`uniprof stop`): that is no failure of the guest.
@@ -73,7 +80,8 @@ mod tests {
 
     fn judged(status: i32) -> Result<(), (Exit, String)> {
         let line = |text: &str| Line { at: HostTime::default(), bytes: text.into(), continued: false };
-        judge("kv", GuestExit::Status(status), &[line("panic: out of heap"), line("")])
+        let lines = [line("ready"), line("panic: out of heap"), line("  called from 0x1"), line("")];
+        judge("kv", GuestExit::Status(status), &lines)
             .map_err(|error| (exit::code(&error), error.to_string()))
     }
 

@@ -23,6 +23,7 @@ mod profile;
 mod progress;
 mod recorder;
 mod subject;
+mod supervisor;
 mod values;
 
 use std::io::{self, Write as _};

@@ -23,6 +23,8 @@ const SHM: &str = "/dev/shm";
 /// The file with the region, and the one behind RAM where that is another one.
 const MEMORY: &str = "memory";
 const RAM: &str = "ram";
+/// Says that somebody wants the guest to end.
+const STOPPING: &str = "stopping";
 /// A memory file that nobody holds is swept when it is this old: between its creation and its lock it is not held either.
 const STALE: Duration = Duration::from_secs(60);
 /// Left free wherever a guest's memory is put.
@@ -208,6 +210,16 @@ impl Registry {
         }
     }
 
+    /// Tells a guest's owner that its end is wanted, or no longer. An owner that is gone needs no telling.
+    pub(super) fn tell_to_stop(&self, name: &str, stop: bool) {
+        let path = self.root.join(name).join(STOPPING);
+        let _ = if stop {
+            private().create(true).truncate(false).open(path).map(drop)
+        } else {
+            std::fs::remove_file(path)
+        };
+    }
+
     fn lock(&self) -> Result<File, GuestsError> {
         let path = self.root.join("lock");
         let file = private().create(true).truncate(false).open(&path).map_err(io("open", &path))?;
@@ -310,6 +322,11 @@ impl Reservation {
             std::fs::rename(&temporary, &path)
         };
         write().map_err(io("write", &path))
+    }
+
+    /// Whether somebody wants the guest to end: its owner must not start it anew.
+    pub(crate) fn is_told_to_stop(&self) -> bool {
+        self.dir.join(STOPPING).exists()
     }
 
     /// The lock's file, for a test that lets go of it as a killed process would.

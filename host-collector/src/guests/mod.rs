@@ -6,6 +6,7 @@
 //!    NAME/
 //!      alive                    locked by the process that started the guest, for as long as it lives
 //!      guest.json               [`GuestEntry`]
+//!      stopping                 somebody wants the guest to end: it is not started anew
 //!      owner.qmp, qmp           QEMU's control sockets
 //!      memory, ram              the shared files, where /dev/shm has no room for them
 //! ```

@@ -18,6 +18,15 @@ impl Registry {
     /// Ends the guest: asks QEMU over QMP, then SIGTERM, then SIGKILL. Returns when its process is gone.
     pub fn stop(&self, target: &str) -> Result<GuestEntry, GuestsError> {
         let entry = self.find(target)?;
+        self.tell_to_stop(&entry.name, true);
+        let ended = self.end(entry.clone());
+        if ended.is_err() {
+            self.tell_to_stop(&entry.name, false);
+        }
+        ended
+    }
+
+    fn end(&self, entry: GuestEntry) -> Result<GuestEntry, GuestsError> {
         let wont =
             |why: &str| GuestsError::WontStop { name: entry.name.clone(), pid: entry.pid, why: why.into() };
         let Some(pid) = i32::try_from(entry.pid).ok().and_then(Pid::from_raw) else {

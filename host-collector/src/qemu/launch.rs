@@ -92,7 +92,7 @@ pub struct Guest {
     stderr: Console,
     memory: Arc<dyn GuestMemory>,
     entry: GuestEntry,
-    _reservation: Reservation,
+    reservation: Reservation,
 }
 
 /// Starts a guest and enters it into `registry`.
@@ -147,7 +147,7 @@ pub fn launch(registry: &Registry, spec: &LaunchSpec, options: LaunchOptions) ->
         Ok(()) | Err(QmpError::Closed { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(Guest { qmp, process, console, stderr, memory, entry, _reservation: reservation })
+    Ok(Guest { qmp, process, console, stderr, memory, entry, reservation })
 }
 
 fn start(line: &[OsString], sinks: Sinks) -> Result<(Process, Console, Console), LaunchError> {
@@ -233,6 +233,21 @@ impl Guest {
     /// Pauses its vCPUs, so that nothing is written any more. Whether it worked: a guest that has ended is paused too.
     pub fn pause(&mut self) -> bool {
         self.exit().is_some() || self.qmp.stop(QUIT_LIMIT).is_ok()
+    }
+
+    /// Kills QEMU where it runs, waits for its end for so long at most, and until the console was read to its end.
+    pub fn kill(&self, limit: Duration) {
+        if self.exit().is_none() {
+            self.process.signal(rustix::process::Signal::KILL);
+            self.wait(limit, &Cancel::new());
+        }
+        self.console.wait_for_end(PIPE_LIMIT);
+    }
+
+    /// Whether `uniprof stop` was used on it, also while it did not run.
+    #[must_use]
+    pub fn is_told_to_stop(&self) -> bool {
+        self.reservation.is_told_to_stop()
     }
 
     /// Events that QEMU has reported so far, such as `SHUTDOWN` with its reason.

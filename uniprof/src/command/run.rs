@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use uniprof_collector::console::Sinks;
 use uniprof_collector::guests::Registry;
-use uniprof_collector::qemu::{self, Files, HostCpu, LaunchOptions, shell_quoted};
+use uniprof_collector::qemu::{self, Files, Guest, HostCpu, LaunchOptions, LaunchSpec, shell_quoted};
 
 use crate::config::Config;
+use crate::exit::{Exit, Failure};
 use crate::kernel::Kernel;
+use crate::supervisor::{Crashes, Supervisor};
 use crate::values::Hertz;
 use crate::{guest, interrupt, options, output};
 
@@ -23,18 +25,25 @@ const EXAMPLES: &str = "\
 Examples:
   uniprof run bundled -- workload=kv
   uniprof run unikernel.elf --name web --vcpus 2 --memory 512M
-  uniprof run bundled --machine microvm --print-command";
+  uniprof run bundled --machine microvm --print-command
+  uniprof run --on-crash dump=cores --restart on-crash -- bundled workload=kv
+  uniprof run --on-crash dump --no-restart -- bundled workload=crash-null    then: uniprof core FILE
+
+A crash is a panic, a triple fault or another reset, an end with an exit status that is not clean, and a vCPU without a
+sign of life (--watchdog). Cores are called NAME-TIME-BUILD.core and can be read by their owner only.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The kernel: a file that `qemu -kernel` takes, or `bundled`
-    kernel: String,
+    /// The kernel: a file that `qemu -kernel` takes, or `bundled`; may also be the first word after `--`
+    kernel: Option<String>,
     /// Words for the kernel's command line
     #[arg(last = true, value_name = "ARGS")]
     words: Vec<String>,
     #[command(flatten)]
     guest: options::Guest,
+    #[command(flatten)]
+    crashes: Crashes,
     /// Samples per second and vCPU [default: the kernel's own]
     #[arg(short = 'F', long, value_name = "HZ", env = "UNIPROF_FREQUENCY", hide_env = true)]
     frequency: Option<Hertz>,
@@ -43,20 +52,50 @@ pub(crate) struct Args {
     print_command: bool,
 }
 
+impl Args {
+    /// The kernel, and the words for it.
+    fn kernel(&self) -> anyhow::Result<(&str, &[String])> {
+        match (&self.kernel, self.words.split_first()) {
+            (Some(kernel), _) => Ok((kernel, &self.words)),
+            (None, Some((kernel, words))) => Ok((kernel, words)),
+            (None, None) => Err(Failure::error(
+                Exit::Usage,
+                "what is to be run? name a kernel's file, or `bundled`: `uniprof run bundled`",
+            )),
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let config = Config::load()?;
-    let kernel = Kernel::open(&args.kernel)?;
-    let mut spec = args.guest.spec(&config, &kernel, &args.words);
+    let (word, words) = args.kernel()?;
+    let kernel = Kernel::open(word)?;
+    let mut spec = args.guest.spec(&config, &kernel, words);
     let hz = args.frequency.or(config.frequency);
     spec.cmdline.extend(hz.map(|hz| format!("uniprof.hz={}", hz.0)));
+    spec.hold_crashed = args.crashes.are_watched();
     if args.print_command {
         return print(&spec);
     }
+    if spec.hold_crashed {
+        return Supervisor::new(&args.crashes, &spec, word)?.run();
+    }
     let cancel = interrupt::token()?;
+    let mut running = launch(&spec, &cancel)?;
+    while running.wait(Duration::from_secs(3600), &cancel).is_none() && !cancel.is_cancelled() {}
+    let stopped = running.exit().is_none();
+    let asked_by_others = guest::was_told_to_quit(&mut running);
+    let last = running.console().last_lines();
+    let exit = running.shutdown();
+    if stopped || asked_by_others { Ok(()) } else { guest::judge(&spec.name, exit, &last) }
+}
+
+/// Starts the guest with its console here, and says so.
+pub(crate) fn launch(spec: &LaunchSpec, cancel: &uniprof_collector::cancel::Cancel) -> anyhow::Result<Guest> {
     let console = Sinks { lines: None, copy: Some(Box::new(io::stdout())) };
     let options = LaunchOptions { console, cancel: cancel.clone() };
     let registry = Registry::open()?;
-    let mut running = qemu::launch(&registry, &spec, options).map_err(guest::launch_failure)?;
+    let running = qemu::launch(&registry, spec, options).map_err(guest::launch_failure)?;
     let accelerator = running.accelerator();
     let name = &spec.name;
     output::say(format_args!(
@@ -66,16 +105,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         accelerator.reason
     ));
     output::say(format_args!("uniprof: elsewhere: `uniprof record {name}`; here: Ctrl-C ends it"));
-    while running.wait(Duration::from_secs(3600), &cancel).is_none() && !cancel.is_cancelled() {}
-    let stopped = running.exit().is_none();
-    let asked_by_others = guest::was_told_to_quit(&mut running);
-    let last = running.console().last_lines();
-    let exit = running.shutdown();
-    if stopped || asked_by_others { Ok(()) } else { guest::judge(name, exit, &last) }
+    Ok(running)
 }
 
 /// The files are named as they would be, and none is made.
-fn print(spec: &qemu::LaunchSpec) -> anyhow::Result<()> {
+fn print(spec: &LaunchSpec) -> anyhow::Result<()> {
     use std::io::Write as _;
     spec.validate()?;
     let accelerator = HostCpu::probe().choose(spec.accelerator)?;

@@ -18,7 +18,7 @@ fn guest() -> (tempfile::NamedTempFile, RamFile) {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 56) as u8
     });
-    let noise: Vec<u8> = noise.take(9 * MIB as usize).collect();
+    let noise: Vec<u8> = noise.take(MIB as usize + 5000).collect();
     file.as_file().write_all_at(&noise, 4096 * 5).unwrap();
     file.as_file().write_all_at(&[0; 40960], 14 * MIB).unwrap();
     file.as_file().write_all_at(&b"text ".repeat(100_000), 17 * MIB + 100).unwrap();
@@ -63,7 +63,7 @@ fn what_is_written_reads_back() {
     assert_eq!(written.bytes, path.metadata().unwrap().len());
     assert_eq!((written.memory_bytes, written.remarks.len()), (24 * MIB - 4096, 0));
     // Noise is kept as it is, text shrinks, zeros take no room.
-    assert!((9 * MIB..10 * MIB).contains(&written.bytes), "{written:?}");
+    assert!((MIB..2 * MIB).contains(&written.bytes), "{written:?}");
     let dump = dump::open(&path, &dump::OpenOptions::default()).unwrap();
     assert_eq!((dump.format, dump.remarks.len()), (Format::Kdump, 0), "{:?}", dump.remarks);
     assert_eq!(dump.facts, Some(facts()));

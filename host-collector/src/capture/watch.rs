@@ -1,0 +1,236 @@
+//! Waiting for the end of a guest, whatever it is.
+
+use std::time::{Duration, Instant};
+
+use uniprof_wire::tables::{VCPU_WORDS, VcpuStats};
+
+use super::{
+    Cause, Watchdog,
+    watchdog::{Seen, Silence},
+};
+use crate::{
+    cancel::Cancel,
+    live::registers_over,
+    memory::{FoundRegion, GuestMemory, find_region},
+    qemu::{Guest, GuestExit},
+    qmp::{Event, QmpError},
+};
+
+/// How long one wait for an event of QEMU takes.
+const SLICE: Duration = Duration::from_millis(50);
+/// Between two looks of the watchdog.
+const STEP: Duration = Duration::from_millis(250);
+/// A region that is not there is looked for again after so many times as long as the last search took.
+const PATIENCE: u32 = 20;
+/// How long QEMU may take for an answer to the watchdog.
+const LIMIT: Duration = Duration::from_secs(2);
+/// How long the process of a QEMU that hung up may take to end.
+const END: Duration = Duration::from_secs(2);
+
+/// How to watch.
+pub struct WatchOptions<'a> {
+    /// Silence of a vCPU after which the guest counts as hung.
+    pub watchdog: Option<Duration>,
+    /// Whether an end of QEMU is a crash of the guest.
+    pub is_crash: &'a dyn Fn(GuestExit) -> bool,
+    /// Ends the watch.
+    pub cancel: Cancel,
+}
+
+/// What became of the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It crashed. If QEMU still runs, the guest stands still, but for one that the watchdog found.
+    Crashed(Cause),
+    /// It ended QEMU, well or as its caller calls well.
+    Ended(GuestExit),
+    /// It switched itself off. QEMU still runs.
+    Off,
+    /// Somebody ended it: `uniprof stop`, or a signal to QEMU.
+    Told,
+    /// The token was set. It runs on.
+    Cancelled,
+}
+
+/// Waits for the end of a guest.
+pub fn watch(guest: &mut Guest, options: &WatchOptions<'_>) -> Outcome {
+    let mut watcher = options.watchdog.map(|limit| Watcher::new(guest, limit));
+    loop {
+        if options.cancel.is_cancelled() {
+            return Outcome::Cancelled;
+        }
+        if guest.is_told_to_stop() {
+            return Outcome::Told;
+        }
+        let event = guest.qmp().next_event(SLICE);
+        match event {
+            Ok(Some(event)) => {
+                if let Some(outcome) = outcome(&event) {
+                    return outcome;
+                }
+                continue;
+            }
+            Ok(None) => {}
+            // It hung up: it ends, or has ended.
+            Err(_) => {
+                let _ = guest.wait(END, &options.cancel);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        if let Some(exit) = guest.exit() {
+            let told = guest.take_events().iter().find_map(outcome);
+            return match told {
+                Some(outcome) if outcome != Outcome::Off => outcome,
+                _ if guest.is_told_to_stop() => Outcome::Told,
+                _ if (options.is_crash)(exit) => Outcome::Crashed(Cause::Exit(exit)),
+                _ => Outcome::Ended(exit),
+            };
+        }
+        if let Some(cause) = watcher.as_mut().and_then(|watcher| watcher.look(guest)) {
+            return Outcome::Crashed(cause);
+        }
+    }
+}
+
+/// What an event of QEMU means, if it means an end.
+fn outcome(event: &Event) -> Option<Outcome> {
+    match event.name.as_str() {
+        "GUEST_PANICKED" => Some(Outcome::Crashed(Cause::Panic)),
+        "SHUTDOWN" => Some(match event.data["reason"].as_str()? {
+            "guest-panic" => Outcome::Crashed(Cause::Panic),
+            "guest-reset" => Outcome::Crashed(Cause::Reset),
+            "guest-shutdown" => Outcome::Off,
+            // host-qmp-quit, host-signal, host-ui and their like.
+            _ => Outcome::Told,
+        }),
+        _ => None,
+    }
+}
+
+/// The watchdog with what it needs to see.
+struct Watcher {
+    dog: Watchdog,
+    memory: Option<std::sync::Arc<dyn GuestMemory>>,
+    region: Option<FoundRegion>,
+    /// The host's thread of each vCPU.
+    threads: Option<Vec<u64>>,
+    last: Instant,
+    next_search: Instant,
+}
+
+impl Watcher {
+    fn new(guest: &Guest, limit: Duration) -> Self {
+        let now = Instant::now();
+        let dog = Watchdog::new(limit);
+        Self { dog, memory: Some(guest.memory()), region: None, threads: None, last: now, next_search: now }
+    }
+
+    fn look(&mut self, guest: &mut Guest) -> Option<Cause> {
+        let step = self.last.elapsed();
+        if step < STEP {
+            return None;
+        }
+        let memory = self.memory.clone()?;
+        let region = self.find(&*memory)?;
+        self.last = Instant::now();
+        let running = guest.qmp().status(LIMIT).ok()?.running;
+        let seen = self.see(guest, &*memory, &region)?;
+        let silent = self.dog.look(step, running, &seen);
+        if silent.is_empty() {
+            return None;
+        }
+        // One that had no CPU time may have been forgotten by a busy host; or it halts for good.
+        let cpus = registers_over(guest.qmp(), "").unwrap_or_default();
+        let dead = |vcpu: u32| {
+            let cpu = cpus.iter().find(|cpu| cpu.vcpu == vcpu);
+            cpu.is_some_and(|cpu| cpu.halted == Some(true) && cpu.interrupts_on() == Some(false))
+        };
+        let hung = silent.into_iter().filter(|(vcpu, how)| *how == Silence::Busy || dead(*vcpu));
+        let hung: Vec<u32> = hung.map(|(vcpu, _)| vcpu).collect();
+        (!hung.is_empty()).then(|| Cause::Watchdog(hung, self.dog.limit()))
+    }
+
+    fn find(&mut self, memory: &dyn GuestMemory) -> Option<FoundRegion> {
+        if self.region.is_none() && Instant::now() >= self.next_search {
+            let began = Instant::now();
+            self.region = find_region(memory, None).ok().and_then(Result::ok);
+            self.next_search = Instant::now() + (began.elapsed() * PATIENCE).max(STEP);
+        }
+        self.region
+    }
+
+    fn see(
+        &mut self,
+        guest: &mut Guest,
+        memory: &dyn GuestMemory,
+        region: &FoundRegion,
+    ) -> Option<Vec<Seen>> {
+        let geometry = region.header.geometry;
+        let mut bytes = vec![0; geometry.vcpus() as usize * VCPU_WORDS * 8];
+        let table = region.at.0.checked_add(geometry.vcpu_table() as u64)?;
+        memory.read(uniprof_wire::address::GuestPhysical(table), &mut bytes).ok()?;
+        if self.threads.is_none() {
+            self.threads = threads(guest).ok();
+        }
+        let pid = guest.entry().pid;
+        let time = |vcpu: usize| cpu_time(pid, *self.threads.as_ref()?.get(vcpu)?);
+        let words = bytes.as_chunks::<8>().0;
+        let slots = words.chunks_exact(VCPU_WORDS).enumerate();
+        let seen = slots.map(|(vcpu, slot)| Seen {
+            stats: VcpuStats::from_words(&std::array::from_fn(|word| u64::from_le_bytes(slot[word]))),
+            cpu_time: time(vcpu),
+        });
+        Some(seen.collect())
+    }
+}
+
+/// The thread of each vCPU, in the order of their numbers.
+fn threads(guest: &mut Guest) -> Result<Vec<u64>, QmpError> {
+    let answer = guest.qmp().execute("query-cpus-fast", serde_json::Value::Null, LIMIT)?;
+    let mut cpus: Vec<_> = answer
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|cpu| Some((cpu.get("cpu-index")?.as_u64()?, cpu.get("thread-id")?.as_u64()?)))
+        .collect();
+    cpus.sort_unstable();
+    Ok(cpus.into_iter().map(|(_, thread)| thread).collect())
+}
+
+/// CPU time that a thread has had: fields 14 and 15 of its `stat`, in clock ticks, see proc(5).
+fn cpu_time(pid: u32, thread: u64) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat")).ok()?;
+    let (_, after) = stat.rsplit_once(')')?;
+    let mut fields = after.split_whitespace().skip(11);
+    let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(name: &str, reason: &str) -> Event {
+        Event { name: name.into(), data: serde_json::json!({ "reason": reason }), at_ns: 0 }
+    }
+
+    #[test]
+    fn ends_are_told_apart_by_what_qemu_says() {
+        let of = |name, reason| outcome(&event(name, reason));
+        assert_eq!(of("GUEST_PANICKED", ""), Some(Outcome::Crashed(Cause::Panic)));
+        assert_eq!(of("SHUTDOWN", "guest-reset"), Some(Outcome::Crashed(Cause::Reset)));
+        assert_eq!(of("SHUTDOWN", "guest-shutdown"), Some(Outcome::Off));
+        assert_eq!(of("SHUTDOWN", "host-qmp-quit"), Some(Outcome::Told));
+        assert_eq!(of("SHUTDOWN", "host-signal"), Some(Outcome::Told));
+        assert_eq!(of("STOP", ""), None);
+    }
+
+    #[test]
+    fn our_own_thread_has_had_cpu_time() {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(50) {}
+        let pid = std::process::id();
+        assert!(cpu_time(pid, u64::from(pid)).is_some());
+        assert_eq!(cpu_time(pid, u64::MAX), None);
+    }
+}
