@@ -309,7 +309,7 @@ impl Inspector<'_> {
         let all = found.values.iter().all(|(_, number)| *number >= 0 && (*number as u128).count_ones() <= 1);
         if all && !flags.is_empty() && flags.iter().fold(0, |sum, (_, flag)| sum | *flag as u128) == bits {
             let names: Vec<&str> = flags.iter().map(|(name, _)| &**name).collect();
-            return Ok(Data::Name(names.join(" | ")));
+            return Ok(Data::Name(format!("({})", names.join(" | "))));
         }
         let name = ty.name.as_deref().unwrap_or("enum");
         Ok(Data::Unknown(format!("{bits} is no {name}")))

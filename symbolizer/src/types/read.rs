@@ -22,6 +22,12 @@ struct Child {
 impl Types {
     pub(super) fn read(&mut self, id: TypeId, purse: &mut Purse<'_>) -> Result<Type, Fault> {
         let (open, entry) = self.units.entry(id, purse)?;
+        if let Some(signature) = entry.attr_value(gimli::DW_AT_signature)
+            && let Some(whole) = self.units.resolve(id.unit, &signature, purse)?
+            && self.units.entry(whole, purse)?.1.attr_value(gimli::DW_AT_signature).is_none()
+        {
+            return self.read(whole, purse);
+        }
         let name = self.own_text(id.unit, &entry, gimli::DW_AT_name);
         let size = number(&entry, gimli::DW_AT_byte_size);
         let declared = entry.attr_value(gimli::DW_AT_declaration).is_some();

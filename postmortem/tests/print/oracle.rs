@@ -1,0 +1,202 @@
+//! A program under gdb, which says what it thinks of expressions, and its memory as a subject of ours.
+
+use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use uniprof_collector::memory::{GuestMemory, MemoryError, Window};
+use uniprof_postmortem::print::FrameContext;
+use uniprof_postmortem::{Evidence, LoadedImage, Program, Subject};
+use uniprof_symbolizer::{DetailedFrame, LoadBias, RegisterFile, Tables, load};
+use uniprof_wire::address::GuestPhysical;
+
+/// What is asked of both.
+pub(crate) struct Question {
+    pub(crate) level: usize,
+    pub(crate) ours: &'static str,
+    pub(crate) gdb: &'static str,
+}
+
+/// Memory of a process, by its own addresses.
+struct Process(Vec<(u64, Vec<u8>)>);
+
+impl GuestMemory for Process {
+    fn read(&self, at: GuestPhysical, into: &mut [u8]) -> Result<(), MemoryError> {
+        let len = into.len() as u64;
+        let found = self.0.iter().find_map(|(start, bytes)| {
+            let offset = usize::try_from(at.0.checked_sub(*start)?).ok()?;
+            bytes.get(offset..offset.checked_add(into.len())?)
+        });
+        into.copy_from_slice(found.ok_or(MemoryError::Absent { at, len })?);
+        Ok(())
+    }
+
+    fn ranges(&self) -> Result<Vec<Range<GuestPhysical>>, MemoryError> {
+        // No region lies in it: nothing is searched.
+        Ok(Vec::new())
+    }
+
+    fn window(&self, at: GuestPhysical, len: u64) -> Result<Window, MemoryError> {
+        Err(MemoryError::Absent { at, len })
+    }
+}
+
+pub(crate) struct Session {
+    pub(crate) subject: Subject,
+    pub(crate) answers: Vec<String>,
+    frames: Vec<DetailedFrame>,
+}
+
+impl Session {
+    /// A frame by gdb's number, which counts inlined ones.
+    pub(crate) fn frame(&mut self, level: usize) -> FrameContext {
+        let mut left = level;
+        for (number, frame) in self.frames.iter().enumerate() {
+            let found = self.subject.program.resolve(frame.frame.address, frame.frame.kind);
+            let count = found.map_or(1, |found| found.frames().len().max(1));
+            if left < count {
+                return FrameContext::of(&self.frames, number, left).unwrap();
+            }
+            left -= count;
+        }
+        panic!("there is no frame {level}");
+    }
+}
+
+fn build(compiler: &str, source: &str, flags: &[&str], program: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/print").join(source);
+    let output = Command::new(compiler).args(flags).arg(source).arg("-o").arg(program).output();
+    let output = output.unwrap_or_else(|error| panic!("{compiler}: {error}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+pub(crate) fn rust_program(flags: &[&str], asked: &[Question]) -> Session {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("fixture");
+    let fixed = [
+        "--edition=2024",
+        "-C",
+        "relocation-model=static",
+        "-C",
+        "target-feature=+crt-static",
+        "-A",
+        "warnings",
+    ];
+    build("rustc", "fixture.rs", &[flags, &fixed].concat(), &program);
+    run(&program, "fixture::pause", asked)
+}
+
+pub(crate) fn c_program(flags: &[&str], asked: &[Question]) -> Session {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("fixture");
+    build("cc", "fixture.c", &[flags, &["-static", "-no-pie"]].concat(), &program);
+    run(&program, "pause_here", asked)
+}
+
+fn run(program: &Path, at: &str, asked: &[Question]) -> Session {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: String =
+        asked.iter().map(|question| format!("{}\t{}\n", question.level, question.gdb)).collect();
+    std::fs::write(folder.path().join("ask"), lines).unwrap();
+    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
+    let printers = Path::new(String::from_utf8(sysroot).unwrap().trim()).join("lib/rustlib/etc");
+    let output = Command::new("timeout")
+        .args(["-k", "5", "120", "gdb", "-nx", "-batch"])
+        .arg("-ex")
+        .arg(format!("python import sys; sys.path.insert(0, {:?})", printers.to_str().unwrap()))
+        .arg("-ex")
+        .arg(format!("source {}", printers.join("gdb_load_rust_pretty_printers.py").display()))
+        .arg("-ex")
+        .arg("python import gdb_lookup; gdb_lookup.register_printers(None)")
+        .arg("-x")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/print/oracle.py"))
+        .arg("--args")
+        .arg(program)
+        .env("ORACLE_OUT", folder.path())
+        .env("ORACLE_BREAK", at)
+        .env("ORACLE_ASK", folder.path().join("ask"))
+        .output()
+        .expect("gdb runs; `cargo xtask test --yes` installs it");
+    let said = std::fs::read_to_string(folder.path().join("said")).unwrap_or_default();
+    assert!(!said.is_empty(), "gdb wrote nothing: {}", String::from_utf8_lossy(&output.stderr));
+    let raw = std::fs::read(folder.path().join("memory")).unwrap();
+    let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+    let (mut memory, mut registers, mut answers) = (Vec::new(), RegisterFile::default(), Vec::new());
+    for line in said.lines() {
+        let (word, rest) = line.split_once(' ').unwrap();
+        match word {
+            "memory" => {
+                let parts: Vec<u64> = rest.split(' ').map(hex).collect();
+                let bytes = &raw[parts[1] as usize..(parts[1] + parts[2]) as usize];
+                memory.push((parts[0], bytes.to_vec()));
+            }
+            "registers" => {
+                for (register, value) in registers.0.iter_mut().zip(rest.split(' ').map(hex)) {
+                    *register = Some(value);
+                }
+            }
+            _ => answers.push(rest.to_owned()),
+        }
+    }
+    let image =
+        LoadedImage { name: "fixture".into(), image: Arc::new(load(program).unwrap()), bias: LoadBias::NONE };
+    let evidence = Evidence::new(Arc::new(Process(memory)), Vec::new(), None);
+    let mut subject = Subject::new(evidence, Program::new(vec![image], &Tables::default()));
+    let mut frames = Vec::new();
+    let Subject { space, program, .. } = &mut subject;
+    program.unwinder().unwind_with(&registers, |at| space.word(at), &mut frames);
+    Session { subject, answers, frames }
+}
+
+/// Without what the two write differently: paths and generic arguments, names of structures, types of pointers, spaces, the
+/// brackets of lists.
+pub(crate) fn plain(text: &str) -> String {
+    let mut out = String::new();
+    let (mut angles, mut quoted, mut escaped) = (0, false, false);
+    for one in text.chars() {
+        match one {
+            _ if quoted => {
+                out.push(one);
+                quoted = escaped || one != '"';
+                escaped = !escaped && one == '\\';
+            }
+            '"' if angles == 0 => {
+                out.push(one);
+                quoted = true;
+            }
+            '<' => angles += 1,
+            '>' if out.ends_with('-') && angles == 0 => out.push('>'),
+            '>' => angles -= 1,
+            _ if angles > 0 || one.is_whitespace() => {}
+            ':' if out.ends_with(':') => {
+                out.pop();
+                let word = |one: char| one.is_alphanumeric() || "_{}#".contains(one);
+                out.truncate(out.trim_end_matches(word).len());
+            }
+            '{' | '[' => {
+                let word = |one: char| one.is_alphanumeric() || one == '_';
+                let name = out.trim_end_matches(word).len();
+                if one == '{' {
+                    out.truncate(name);
+                }
+                out.push('{');
+            }
+            ']' => out.push('}'),
+            '=' => out.push(':'),
+            one => out.push(one),
+        }
+    }
+    // The type of a pointer, a character's number, and fractions of zero.
+    let mut out = out.as_str();
+    while out.starts_with("(*") {
+        out = out.split_once("0x").map_or("", |(_, rest)| rest);
+    }
+    let out = out.strip_prefix("0x").unwrap_or(out);
+    let out = match out.split_once('\'') {
+        Some((number, rest)) if number.parse::<u32>().is_ok() => format!("'{rest}"),
+        _ => out.to_owned(),
+    };
+    let out = out.replace(".0,", ",").replace(".0}", "}");
+    out.strip_suffix(".0").unwrap_or(&out).to_owned()
+}
