@@ -5,6 +5,8 @@ use uniprof_symbolizer::types::Machine;
 use uniprof_symbolizer::{AddressKind, DetailedFrame, LoadBias, RegisterFile};
 use uniprof_wire::address::{GuestVirtual, LinkAddress};
 
+use crate::stacks::Stack;
+
 /// A frame: where it stands and what its registers held.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrameContext {
@@ -30,6 +32,14 @@ impl FrameContext {
     #[must_use]
     pub fn of(frames: &[DetailedFrame], number: usize, inlined: usize) -> Option<Self> {
         Self::with_callers(frames, number, inlined, CALLERS)
+    }
+
+    /// A function of a stack by its number in [`Stack::frames`], inlined ones counted.
+    #[must_use]
+    pub fn of_stack(stack: &Stack, number: usize) -> Option<Self> {
+        let depth = stack.frames.get(number)?.depth;
+        let first = stack.frames.iter().position(|frame| frame.depth == depth)?;
+        Self::of(&stack.unwound, depth, number.checked_sub(first)?)
     }
 
     fn with_callers(frames: &[DetailedFrame], number: usize, inlined: usize, callers: usize) -> Option<Self> {
