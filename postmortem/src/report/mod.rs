@@ -7,6 +7,7 @@ mod parts;
 use serde::{Serialize, Serializer};
 use uniprof_collector::paging::PAGE_BYTES;
 use uniprof_wire::address::GuestVirtual;
+use uniprof_wire::tables::{Slot, ThreadEntry};
 
 pub use parts::{CycleReport, FaultReport, GroupReport, GuestSummary, LocksReport, ThreadReport, VcpuReport};
 
@@ -143,7 +144,53 @@ fn strange(subject: &mut Subject) -> Vec<String> {
 
 /// Threads whose saved stack pointer lies outside their stack.
 fn overflowed(subject: &Subject) -> Vec<String> {
-    let outside = |thread: &uniprof_wire::tables::ThreadEntry| {
+    let outside = |thread: &ThreadEntry| {
+        let (low, high) = thread.stack;
+        let rsp = thread.saved[1];
+        rsp != 0 && low < high && (rsp < low.0 || rsp > high.0) && low.0.abs_diff(rsp) < 16 * PAGE_BYTES
+    };
+    let threads = stacks::threads(subject).filter(outside).take(8);
+    threads
+        .map(|thread| {
+            format!("the saved stack pointer of {} lies outside its stack", stacks::title_of(&thread))
+        })
+        .collect()
+}
+
+/// A number as `0x…`: JSON's numbers are no longer exact where addresses are.
+pub(crate) fn hex<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{number:#x}"))
+}
+
+#[cfg(test)]
+mod tests;        let torn = region.tables.threads.iter().filter(|slot| matches!(slot, Slot::Torn(_)));
+        match torn.count() {
+            0 => {}
+            1 => remarks.push("the entry of one thread was being changed, or is damaged: it is marked".into()),
+            count => {
+                remarks.push(format!("the entries of {count} threads were being changed, or are damaged: they are marked"));
+            }
+        }
+    }
+    if subject.program.images().is_empty() {
+        remarks
+            .push("no image of the guest was found, so nothing has a name: give it with --kernel ELF".into());
+    }
+    if subject.cpus.is_empty() {
+        remarks.push("nobody knows the registers of any vCPU".into());
+    } else if subject.space.tables().is_none() {
+        remarks.push("no vCPU had page tables: addresses are taken for physical ones".into());
+    }
+    if let Some(damage) = subject.program.unwinder().damage() {
+        remarks.push(format!("the call-frame information of an image is damaged: {damage}"));
+    }
+    remarks.extend(overflowed(subject));
+    remarks
+}
+
+/// Threads whose saved stack pointer lies outside their stack.
+fn overflowed(subject: &Subject) -> Vec<String> {
+    let outside = |thread: &ThreadEntry| {
         let (low, high) = thread.stack;
         let rsp = thread.saved[1];
         rsp != 0 && low < high && (rsp < low.0 || rsp > high.0) && low.0.abs_diff(rsp) < 16 * PAGE_BYTES

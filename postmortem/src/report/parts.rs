@@ -194,6 +194,8 @@ pub struct ThreadReport {
     pub state: &'static str,
     /// The vCPU that it ran on, or on which it ran last.
     pub vcpu: Option<u32>,
+    /// Whether its entry was being changed, or is damaged: then nothing of it is sure.
+    pub torn: bool,
     /// CPU time up to its last switch, in seconds.
     pub cpu_seconds: Option<f64>,
     /// What it waits for.
@@ -218,6 +220,7 @@ impl ThreadReport {
             name: stack.name.clone(),
             state: state_name(state),
             vcpu: stack.vcpu,
+            torn: stack.torn,
             cpu_seconds: ticks.zip(hz).map(|(ticks, hz)| ticks as f64 / hz as f64),
             waits: locks.waits.iter().find(|wait| wait.thread == id).cloned(),
             start: stack.start,

@@ -47,6 +47,8 @@ pub struct Stack {
     pub name: String,
     /// What a thread was doing by the thread table; `None` of vCPUs.
     pub state: Option<ThreadState>,
+    /// Whether the thread's entry was being changed, or is damaged: then nothing of it is sure.
+    pub torn: bool,
     /// Where it begins.
     pub start: Start,
     /// The frames as the machine has them, innermost first, each with the registers that it had: [`StackFrame::depth`] counts these.
@@ -120,12 +122,9 @@ fn of_threads(subject: &mut Subject, vcpus: &[Stack]) -> Vec<Stack> {
     threads.sort_by_key(|thread| thread.id);
     threads.truncate(MAX_THREADS);
     let torn: Vec<u32> = torn(subject).collect();
-    let of_thread = |thread: &ThreadEntry| {
-        let mut stack = of_thread(subject, thread, vcpus);
-        if torn.contains(&thread.id) && stack.start == Start::Saved {
-            stack.end.push_str("; its entry was being changed, so it may be out of date");
-        }
-        stack
+    let of_thread = |thread: &ThreadEntry| Stack {
+        torn: torn.contains(&thread.id),
+        ..of_thread(subject, thread, vcpus)
     };
     threads.iter().map(of_thread).collect()
 }
@@ -208,6 +207,7 @@ impl Stack {
             thread: None,
             name: String::new(),
             state: None,
+            torn: false,
             start: Start::Unknown,
             unwound: Vec::new(),
             frames: Vec::new(),

@@ -76,6 +76,7 @@ impl Kind {
                 | Self::StackOverflow
                 | Self::DoubleFault
                 | Self::GeneralProtection
+                | Self::HeapCorruption
                 | Self::InvalidOpcode
                 | Self::Exception
         )

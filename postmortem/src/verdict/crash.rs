@@ -63,7 +63,7 @@ fn panic(case: &Case<'_>, vcpu: u32, record: &CrashRecord) -> Finding {
             (Kind::StackOverflow, "the kernel noticed that a stack had run over its end")
         }
         () if says_corrupt(&lower) => (Kind::HeapCorruption, "the kernel found its heap damaged"),
-        () if in_allocator(case, stack) => {
+        () if in_allocator(case, stack, Kind::Panic) => {
             (Kind::HeapCorruption, "the allocator panicked over its own data: the heap was damaged before")
         }
         () => (Kind::Panic, "the kernel panicked"),
@@ -79,8 +79,8 @@ fn says_corrupt(message: &str) -> bool {
 }
 
 /// Whether what failed is the allocator itself: its code is the innermost that is not the panic's.
-fn in_allocator(case: &Case<'_>, stack: Option<usize>) -> bool {
-    let frame = stack.and_then(|index| blame::frame(case.stacks.get(index)?, Kind::Panic));
+fn in_allocator(case: &Case<'_>, stack: Option<usize>, kind: Kind) -> bool {
+    let frame = stack.and_then(|index| blame::frame(case.stacks.get(index)?, kind));
     frame.is_some_and(|frame| blame::is_allocator(frame.name()))
 }
 
@@ -91,19 +91,17 @@ fn exception(case: &Case<'_>, vcpu: u32, record: &CrashRecord) -> Finding {
     let stack = stack_of(case, vcpu, record);
     let fault = match record.vector {
         14 => Fault::page(subject, cpu, record.cr2, Some(record.error_code), thread.as_ref()),
+        // What the processor was about to deliver is not in the record; a page fault leaves its address.
+        8 if record.cr2.abs_diff(record.registers[7]) < NEAR => {
+            Fault { vector: Some(8), ..Fault::page(subject, cpu, record.cr2, None, thread.as_ref()) }
+        }
         vector => Fault::other(subject, cpu, vector),
     };
     let at = place(case, record.rip);
     let (kind, reason) = match record.vector {
         14 => page_fault(case, &fault, stack, &at),
         8 => (Kind::DoubleFault, double_fault(case, record)),
-        13 | 12 => {
-            let what = match fault.address {
-                Some(_) => fault.sentence(subject),
-                None => format!("error code {:#x}", record.error_code),
-            };
-            (Kind::GeneralProtection, format!("the processor refused {at}: {what}"))
-        }
+        13 | 12 => protection(case, &fault, stack, &at, record.error_code),
         6 => (Kind::InvalidOpcode, format!("the bytes at {at} are no instruction that the processor knows")),
         vector => (Kind::Exception, format!("exception {vector} ({}) at {at}", name(vector))),
     };
@@ -117,13 +115,33 @@ fn page_fault(case: &Case<'_>, fault: &Fault, stack: Option<usize>, at: &str) ->
     if matches!(fault.target, Some(Target::StackGuard { .. })) {
         return (Kind::StackOverflow, format!("{sentence}: the stack ran over its end at {at}"));
     }
-    if in_allocator(case, stack) {
+    if in_allocator(case, stack, Kind::PageFault) {
         let reason = format!(
             "the allocator made {sentence}, at {at}: its own data were damaged before, by something else"
         );
         return (Kind::HeapCorruption, reason);
     }
     (Kind::PageFault, format!("{sentence}, by {at}"))
+}
+
+fn protection(
+    case: &Case<'_>,
+    fault: &Fault,
+    stack: Option<usize>,
+    at: &str,
+    error_code: u64,
+) -> (Kind, String) {
+    let what = match fault.address {
+        Some(_) => fault.sentence(case.subject),
+        None => format!("error code {error_code:#x}"),
+    };
+    if fault.address.is_some() && in_allocator(case, stack, Kind::GeneralProtection) {
+        let reason = format!(
+            "the allocator made {what}, at {at}: its own data were damaged before, by something else"
+        );
+        return (Kind::HeapCorruption, reason);
+    }
+    (Kind::GeneralProtection, format!("the processor refused {at}: {what}"))
 }
 
 fn double_fault(case: &Case<'_>, record: &CrashRecord) -> String {
@@ -155,7 +173,7 @@ pub(super) fn place(case: &Case<'_>, address: u64) -> String {
     }
 }
 
-fn name(vector: u8) -> &'static str {
+pub(super) fn name(vector: u8) -> &'static str {
     match vector {
         0 => "divide error",
         1 => "debug",
@@ -163,9 +181,14 @@ fn name(vector: u8) -> &'static str {
         3 => "breakpoint",
         4 => "overflow",
         5 => "bound range exceeded",
+        6 => "invalid opcode",
         7 => "device not available",
+        8 => "double fault",
         10 => "invalid task state",
         11 => "segment not present",
+        12 => "stack fault",
+        13 => "general protection fault",
+        14 => "page fault",
         16 => "floating-point error",
         17 => "alignment check",
         18 => "machine check",

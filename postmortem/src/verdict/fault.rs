@@ -13,6 +13,8 @@ use crate::disassembly;
 use crate::stacks;
 use crate::subject::Subject;
 
+use super::crash::name;
+
 /// Frames of this many bytes may step over a guard page.
 const STEP: u64 = 64 << 10;
 
@@ -128,7 +130,11 @@ impl Fault {
             },
         );
         let preposition = if self.access == Some(Access::Write) { "to" } else { "of" };
-        let Some(address) = self.address else { return "an access".into() };
+        let Some(address) = self.address else {
+            return self
+                .vector
+                .map_or_else(|| "a fault".into(), |vector| format!("exception {vector} ({})", name(vector)));
+        };
         let what = match &self.target {
             Some(Target::Null { offset: 0 }) => "a null pointer".into(),
             Some(Target::Null { offset }) => format!("a null pointer + {offset:#x}"),
@@ -154,7 +160,23 @@ impl Fault {
             Some(Target::Mapped) => "which is mapped in the page tables as they are now".into(),
             Some(Target::Wild) | None => "where nothing is mapped: a wild pointer".into(),
         };
-        format!("{access} {preposition} {address:#x}, {what}")
+        let text = match &self.target {
+            Some(Target::NotCanonical | Target::Wild) => self.text(subject),
+            _ => None,
+        };
+        let text =
+            text.map_or_else(String::new, |text| format!("; the pointer's bytes are the text {text:?}"));
+        format!("{access} {preposition} {address:#x}, {what}{text}")
+    }
+
+    /// The text that the pointer is, as a string that was written over it leaves.
+    fn text(&self, subject: &Subject) -> Option<String> {
+        let (_, value) = disassembly::reference(subject, GuestVirtual(self.cpu.rip), &self.cpu)?.base?;
+        let bytes = value.to_le_bytes();
+        let is_text = bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        // One byte eight times is rather a pattern that fills memory.
+        let varied = bytes.iter().any(|byte| *byte != bytes[0]);
+        (is_text && varied).then(|| String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 

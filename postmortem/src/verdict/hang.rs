@@ -111,7 +111,7 @@ pub(super) fn lost_wakeup(case: &Case<'_>) -> Option<Finding> {
     let missed = case.locks.waits.iter().filter(|wait| wait.has_come == Some(true));
     if let Some(wait) = missed.min_by_key(|wait| wait.since) {
         let come = if wait.kind == WaitKind::Lock { "it is free" } else { "it has come" };
-        let since = since(case, wait).map_or_else(String::new, |time| format!(" for {time}"));
+        let since = since(case, wait).map_or_else(String::new, |time| format!(", for {time}"));
         let reason = format!(
             "{wait}{since}, though {come}: nobody woke the thread, or it went to sleep too late to hear of it"
         );

@@ -72,6 +72,8 @@ fn an_access_just_below_the_stack_is_an_overflow_only_where_the_stack_pointer_wa
 fn exceptions_have_kinds_of_their_own() {
     assert_eq!(faulting(13, 0, TOP - 64, 0).verdict.kind, Kind::GeneralProtection);
     assert_eq!(faulting(6, 0, TOP - 64, 0).verdict.kind, Kind::InvalidOpcode);
+    let guard = faulting(8, LOW - 8, LOW - 16, 0).fault.unwrap();
+    assert_eq!((guard.vector, guard.target), (Some(8), Some(Target::StackGuard { thread: 1, below: 8 })));
     let divide = faulting(0, 0, TOP - 64, 0).verdict;
     assert_eq!(divide.kind, Kind::Exception);
     assert!(divide.reason.contains("divide error"), "{}", divide.reason);
@@ -239,6 +241,23 @@ fn a_guest_that_is_done_is_told_from_one_that_waits() {
     assert_eq!(halted(2), Kind::CleanHalt);
     assert_eq!(halted(0x202), Kind::Healthy);
     assert_eq!(judge(Guest::bare(), None).verdict.kind, Kind::Unknown);
+}
+
+#[test]
+fn a_pointer_that_is_text_is_shown_as_text() {
+    let with_pointer = |pointer: &[u8; 8]| {
+        let mut guest = Guest::with_region();
+        guest.cpu(0x1000, 0x8000);
+        guest.memory.write(0x1000, &[0x48, 0x89, 0x0e]);
+        let mut record = exception(13, 0, 0x1000, TOP - 64);
+        record.registers[4] = u64::from_le_bytes(*pointer);
+        guest.crash(0, &record);
+        guest.with_paging(&[0]);
+        judge(guest, None).verdict.reason
+    };
+    let text = with_pointer(b"dmin; pa");
+    assert!(text.ends_with("a wild pointer; the pointer's bytes are the text \"dmin; pa\""), "{text}");
+    assert!(with_pointer(b"ZZZZZZZZ").ends_with("a wild pointer"));
 }
 
 #[test]
