@@ -2,6 +2,7 @@
 //!
 //! Its schema is `uniprof.core/1` (`docs/schema/core.json`); text is made of it elsewhere.
 
+mod locals;
 mod parts;
 
 use serde::{Serialize, Serializer};
@@ -9,6 +10,7 @@ use uniprof_collector::paging::PAGE_BYTES;
 use uniprof_wire::address::GuestVirtual;
 use uniprof_wire::tables::{Slot, ThreadEntry};
 
+pub use locals::FunctionLocals;
 pub use parts::{CycleReport, FaultReport, GroupReport, GuestSummary, LocksReport, ThreadReport, VcpuReport};
 
 use crate::disassembly;
@@ -43,8 +45,8 @@ pub struct Report {
     pub stacks: Vec<GroupReport>,
     /// Who waits for what.
     pub locks: LocksReport,
-    /// Arguments and locals of the frames of the stack that the verdict is about, as documents of their own.
-    pub locals: Vec<serde_json::Value>,
+    /// Arguments and locals of the function to blame and of those that led there.
+    pub locals: Vec<FunctionLocals>,
     /// The last events, each as `uniprof trace --json` has it. Whoever reads the rings fills this in.
     pub events: Vec<serde_json::Value>,
     /// The console's last lines.
@@ -92,6 +94,9 @@ pub fn examination(subject: &mut Subject) -> Examination {
     });
     let mut remarks = subject.remarks.clone();
     remarks.extend(strange(subject));
+    let blamed = finding.stack.and_then(|index| stacks.get(index));
+    let locals = blamed.map(|stack| locals::of(subject, stack, &finding.verdict, &mut remarks));
+    let locals = locals.unwrap_or_default();
     let report = Report {
         schema: SCHEMA,
         guest: GuestSummary::of(subject),
@@ -102,7 +107,7 @@ pub fn examination(subject: &mut Subject) -> Examination {
         threads: stacks.iter().filter_map(|stack| ThreadReport::of(subject, stack, &locks)).collect(),
         stacks: stacks::group(&stacks).iter().map(GroupReport::of).collect(),
         locks: LocksReport::of(&locks),
-        locals: Vec::new(),
+        locals,
         events: Vec::new(),
         console: subject.facts.as_ref().map(|facts| facts.console.clone()).unwrap_or_default(),
         loss: None,
@@ -118,58 +123,15 @@ fn strange(subject: &mut Subject) -> Vec<String> {
         remarks.push(format!("{why}: threads, events and the crash record are not known"));
     }
     if let Ok(region) = &subject.region {
-        let torn =
-            region.tables.threads.iter().filter(|slot| matches!(slot, uniprof_wire::tables::Slot::Torn(_)));
+        let torn = region.tables.threads.iter().filter(|slot| matches!(slot, Slot::Torn(_)));
         match torn.count() {
             0 => {}
-            1 => remarks.push("one thread's entry was being changed, or is damaged".into()),
-            count => remarks.push(format!("{count} threads' entries were being changed, or are damaged")),
-        }
-    }
-    if subject.program.images().is_empty() {
-        remarks
-            .push("no image of the guest was found, so nothing has a name: give it with --kernel ELF".into());
-    }
-    if subject.cpus.is_empty() {
-        remarks.push("nobody knows the registers of any vCPU".into());
-    } else if subject.space.tables().is_none() {
-        remarks.push("no vCPU had page tables: addresses are taken for physical ones".into());
-    }
-    if let Some(damage) = subject.program.unwinder().damage() {
-        remarks.push(format!("the call-frame information of an image is damaged: {damage}"));
-    }
-    remarks.extend(overflowed(subject));
-    remarks
-}
-
-/// Threads whose saved stack pointer lies outside their stack.
-fn overflowed(subject: &Subject) -> Vec<String> {
-    let outside = |thread: &ThreadEntry| {
-        let (low, high) = thread.stack;
-        let rsp = thread.saved[1];
-        rsp != 0 && low < high && (rsp < low.0 || rsp > high.0) && low.0.abs_diff(rsp) < 16 * PAGE_BYTES
-    };
-    let threads = stacks::threads(subject).filter(outside).take(8);
-    threads
-        .map(|thread| {
-            format!("the saved stack pointer of {} lies outside its stack", stacks::title_of(&thread))
-        })
-        .collect()
-}
-
-/// A number as `0x…`: JSON's numbers are no longer exact where addresses are.
-pub(crate) fn hex<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{number:#x}"))
-}
-
-#[cfg(test)]
-mod tests;        let torn = region.tables.threads.iter().filter(|slot| matches!(slot, Slot::Torn(_)));
-        match torn.count() {
-            0 => {}
-            1 => remarks.push("the entry of one thread was being changed, or is damaged: it is marked".into()),
-            count => {
-                remarks.push(format!("the entries of {count} threads were being changed, or are damaged: they are marked"));
+            1 => {
+                remarks.push("the entry of one thread was being changed, or is damaged: it is marked".into())
             }
+            count => remarks.push(format!(
+                "the entries of {count} threads were being changed, or are damaged: they are marked"
+            )),
         }
     }
     if subject.program.images().is_empty() {

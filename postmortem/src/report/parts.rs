@@ -248,6 +248,8 @@ pub struct GroupReport {
     pub count: usize,
     /// Whose they are.
     pub owners: Vec<String>,
+    /// Those of them that are threads, by number.
+    pub threads: Vec<u32>,
     /// The frames, innermost first.
     pub frames: Vec<StackFrame>,
     /// Why they end there, or why there is no stack.
@@ -261,6 +263,7 @@ impl GroupReport {
         Self {
             count: group.owners.len(),
             owners: group.titles.clone(),
+            threads: group.threads().collect(),
             frames: group.stack.frames.clone(),
             end: group.stack.end.clone(),
             complete: group.stack.complete,

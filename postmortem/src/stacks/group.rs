@@ -15,6 +15,16 @@ pub struct StackGroup {
     pub stack: Stack,
 }
 
+impl StackGroup {
+    /// The threads among the owners.
+    pub fn threads(&self) -> impl Iterator<Item = u32> {
+        self.owners.iter().filter_map(|owner| match owner {
+            Owner::Thread(id) => Some(*id),
+            Owner::Vcpu(_) => None,
+        })
+    }
+}
+
 /// Groups stacks of the same frames: the largest group first, those of the same size in the order of the stacks.
 #[must_use]
 pub fn group(stacks: &[Stack]) -> Vec<StackGroup> {

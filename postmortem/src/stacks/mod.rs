@@ -122,10 +122,8 @@ fn of_threads(subject: &mut Subject, vcpus: &[Stack]) -> Vec<Stack> {
     threads.sort_by_key(|thread| thread.id);
     threads.truncate(MAX_THREADS);
     let torn: Vec<u32> = torn(subject).collect();
-    let of_thread = |thread: &ThreadEntry| Stack {
-        torn: torn.contains(&thread.id),
-        ..of_thread(subject, thread, vcpus)
-    };
+    let of_thread =
+        |thread: &ThreadEntry| Stack { torn: torn.contains(&thread.id), ..of_thread(subject, thread, vcpus) };
     threads.iter().map(of_thread).collect()
 }
 

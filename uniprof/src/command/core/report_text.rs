@@ -11,6 +11,8 @@ use crate::output::{self, Paint};
 
 /// Frames that are shown of threads which the verdict is not about.
 const FEW_FRAMES: usize = 4;
+/// Variables that are shown of one function.
+const MOST_LOCALS: usize = 8;
 /// Groups of threads that are shown.
 const MOST_GROUPS: usize = 8;
 /// How far texts stand behind what they are.
@@ -34,6 +36,7 @@ impl<W: Write> Page<'_, W> {
             self.fault(fault)?;
         }
         self.stack(report)?;
+        self.locals(report)?;
         self.vcpus(report)?;
         self.threads(report)?;
         self.locks(report)?;
@@ -131,6 +134,34 @@ impl<W: Write> Page<'_, W> {
         Ok(())
     }
 
+    fn locals(&mut self, report: &Report) -> io::Result<()> {
+        if report.locals.is_empty() {
+            return Ok(());
+        }
+        self.heading("arguments and locals")?;
+        for function in &report.locals {
+            self.line(&format!("  {}", fit::name(&function.function, PAGE - 2)))?;
+            let known = function.variables.iter().filter(|variable| variable.value.is_ok());
+            let wide = known.clone().map(|variable| variable.name.chars().count()).max().unwrap_or(0).min(24);
+            for variable in known.clone().take(MOST_LOCALS) {
+                let value = variable.value.as_ref().map(|value| value.data.flat()).unwrap_or_default();
+                self.line(&format!("      {:<wide$} = {value}", variable.name))?;
+            }
+            let left_out: Vec<&str> = function
+                .variables
+                .iter()
+                .filter(|variable| variable.value.is_err())
+                .map(|variable| variable.name.as_str())
+                .collect();
+            match (left_out.is_empty(), known.count().saturating_sub(MOST_LOCALS)) {
+                (true, 0) => {}
+                (true, more) => self.line(&format!("      … and {more} more"))?,
+                (false, _) => self.line(&format!("      not kept: {}", left_out.join(", ")))?,
+            }
+        }
+        Ok(())
+    }
+
     fn frames(&mut self, frames: &[StackFrame], most: usize, indent: &str) -> io::Result<()> {
         stack_text::write_fitted(self.out, &frames[..frames.len().min(most)], indent, PAGE)?;
         match frames.len().saturating_sub(most) {
@@ -164,7 +195,7 @@ impl<W: Write> Page<'_, W> {
         let verdict = report.threads.iter().find(|thread| Some(thread.id) == report.verdict.thread_id);
         let shown = verdict.map(|thread| &thread.frames);
         let is_other = |group: &&GroupReport| group.count > 1 || Some(&group.frames) != shown;
-        let is_thread = |group: &&GroupReport| group.owners.iter().any(|owner| owner.starts_with("thread"));
+        let is_thread = |group: &&GroupReport| !group.threads.is_empty();
         let groups: Vec<&GroupReport> = report.stacks.iter().filter(is_other).filter(is_thread).collect();
         if groups.is_empty() {
             return Ok(());
@@ -284,11 +315,11 @@ fn doubt(report: &Report) -> &'static str {
 
 /// What the threads of a group were doing, each state once.
 fn states(report: &Report, group: &GroupReport) -> String {
-    let member = |title: &String| {
-        let id: u32 = title.strip_prefix("thread ")?.split(' ').next()?.parse().ok()?;
-        Some(report.threads.iter().find(|thread| thread.id == id)?.state)
+    let member = |id: &u32| {
+        let thread = report.threads.iter().find(|thread| thread.id == *id)?;
+        Some(if thread.torn { "damaged" } else { thread.state })
     };
-    let mut states: Vec<&str> = group.owners.iter().filter_map(member).collect();
+    let mut states: Vec<&str> = group.threads.iter().filter_map(member).collect();
     states.sort_unstable();
     states.dedup();
     if states.is_empty() { String::new() } else { format!(", {}", states.join(" or ")) }

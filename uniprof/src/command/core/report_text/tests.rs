@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use uniprof_postmortem::disassembly::{Line, Operand};
+use uniprof_postmortem::print::{Data, Value, Variable, VariableKind};
 use uniprof_postmortem::report::{
-    CycleReport, FaultReport, GroupReport, GuestSummary, LocksReport, Loss, Report, SCHEMA, ThreadReport,
-    VcpuReport,
+    CycleReport, FaultReport, FunctionLocals, GroupReport, GuestSummary, LocksReport, Loss, Report, SCHEMA,
+    ThreadReport, VcpuReport,
 };
 use uniprof_postmortem::stacks::{StackFrame, Start};
 use uniprof_postmortem::verdict::{Access, Confidence, Kind, Verdict};
@@ -74,6 +75,7 @@ fn thread(id: u32, name: &str, state: &'static str, frames: Vec<StackFrame>) -> 
         name: name.into(),
         state,
         vcpu: Some(0),
+        torn: false,
         cpu_seconds: Some(0.5),
         waits: None,
         start: Start::Saved,
@@ -96,12 +98,24 @@ fn vcpu(vcpu: u32, state: &str, frames: Vec<StackFrame>) -> VcpuReport {
     }
 }
 
+fn locals() -> Vec<Variable> {
+    let variable = |name: &str, value| Variable {
+        name: name.into(),
+        kind: VariableKind::Argument,
+        ty: "u32".into(),
+        value,
+    };
+    let known = |number| Ok(Value { ty: "u32".into(), address: None, data: Data::Unsigned(number) });
+    vec![variable("item", known(17)), variable("cart", Err("optimised out".into()))]
+}
+
 fn report() -> Report {
     let waiting =
         vec![frame(0, "switch_context", "arch/context.s", 12), frame(1, "sched::wait", "sched.rs", 40)];
     let alike = GroupReport {
         count: 2,
-        owners: vec!["thread 4 (web-1)".into(), "thread 5 (web-2)".into()],
+        owners: vec!["web-1 (thread 4)".into(), "web-2 (thread 5)".into()],
+        threads: vec![4, 5],
         frames: waiting.clone(),
         end: "the outermost frame".into(),
         complete: true,
@@ -140,7 +154,7 @@ fn report() -> Report {
             waits: Vec::new(),
             cycles: vec![CycleReport { threads: vec![4, 5], text: "web-1 waits for web-2".into() }],
         },
-        locals: Vec::new(),
+        locals: vec![FunctionLocals { function: "shop::price".into(), frame: 0, variables: locals() }],
         events: Vec::new(),
         console: vec!["shop: \u{1b}[31mopen\u{1b}[0m".into()],
         loss: Some(Loss { emitted: 100, recovered: 90, lost_by: [("overwritten".to_owned(), 10)].into() }),
