@@ -29,18 +29,27 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
     BUSY.store(false, Ordering::Release);
 }
 
-/// Prints a line of a dying kernel: it waits for nobody who may have died while he printed.
+/// Prints a line of a dying kernel, and records it: it waits for nobody who may have died while he printed.
 pub(crate) fn last_words(text: fmt::Arguments<'_>) {
-    const PATIENCE: u32 = 10_000_000;
     let line = Line::of(text);
     probes::log_line(line.as_str());
+    write_at_last(&line);
+}
+
+/// Prints such a line only: what the crash record has anyway shall not push out what happened before.
+pub(crate) fn last_details(text: fmt::Arguments<'_>) {
+    write_at_last(&Line::of(text));
+}
+
+fn write_at_last(line: &Line) {
+    const PATIENCE: u32 = 10_000_000;
     for _ in 0..PATIENCE {
         if !BUSY.swap(true, Ordering::Acquire) {
             break;
         }
         core::hint::spin_loop();
     }
-    write(&line);
+    write(line);
     BUSY.store(false, Ordering::Release);
 }
 

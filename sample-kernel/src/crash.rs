@@ -4,7 +4,7 @@ use core::fmt;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::console::last_words;
+use crate::console::{last_details, last_words};
 use crate::exit::{Exit, exit};
 use crate::percpu::PerCpu;
 use crate::probes::{self, CrashReason};
@@ -42,9 +42,9 @@ pub(crate) fn crash(reason: CrashReason, name: fmt::Arguments<'_>, registers: &a
     if sched::is_below(&sched::current_stack(), registers.cr2) {
         say!("  the thread ran over the end of its stack");
     }
-    registers.for_each_line(|line| say!("  {line}"));
+    registers.for_each_line(|line| last_details(format_args!("  {line}")));
     registers.for_each_caller(&sched::current_stack(), BACKTRACE_FRAMES, |address| {
-        say!("  called from {address:#x}")
+        last_details(format_args!("  called from {address:#x}"));
     });
     leave()
 }
