@@ -90,6 +90,7 @@ fn every_verb_reads_a_dump() {
     );
     assert_eq!(threads["threads"][0]["held_by"], 2);
     it_is_well(&scene, "kv.core");
+    variables_are_shown(&scene, "kv.core");
     rings_are_read(&scene, "kv.core");
 }
 
@@ -123,6 +124,24 @@ fn it_is_well(scene: &Scene, input: &str) {
     assert!(screen.contains("\n  why  ") && screen.contains("\nlast events\n"), "{screen}");
     assert!(screen.lines().all(|line| line.chars().count() <= 100), "{screen}");
     assert!(!screen.contains('\u{1b}'), "colour is for terminals");
+}
+
+/// Statics, and variables of frames.
+fn variables_are_shown(scene: &Scene, input: &str) {
+    let rate = scene.run(&["core", "print", input, "tsc::HZ", "--json"]).ok().json();
+    assert_matches_its_schema(&rate);
+    let text = scene.run(&["print", input, "tsc::HZ"]).ok().stdout;
+    assert!(text.chars().any(|c| c.is_ascii_digit()), "{text}");
+    // The thread's entry is handed what it runs.
+    let all = scene.run(&["print", input, "--thread", "main", "--frame", "3", "--json"]).ok().json();
+    assert_matches_its_schema(&all);
+    assert_eq!(all["frame"]["of"], "main (thread 1)", "{all}");
+    scene
+        .run(&["print", input, "--frame", "99"])
+        .failed_with(1)
+        .says(&["no frame 99", "its frames are 0 to"]);
+    scene.run(&["print", input, "nosuch"]).failed_with(1).says(&["nosuch"]);
+    scene.run(&["print", input, "HZ["]).failed_with(1).says(&["column"]);
 }
 
 /// What the commands that read records make of it.

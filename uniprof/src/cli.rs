@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Stacks(command::core::stacks::Args),
     /// List threads: state, vCPU, CPU time
     Ps(command::core::ps::Args),
+    /// Print the value of an expression, by its type
+    Print(command::core::print::Args),
     /// Say who waits for whom, and name deadlocks
     Locks(command::core::locks::Args),
     /// Print the registers of every vCPU

@@ -37,6 +37,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Trace(args) => trace::run(&args),
         Command::Stacks(args) => core::stacks::run(&args),
         Command::Ps(args) => core::ps::run(&args),
+        Command::Print(args) => core::print::run(&args),
         Command::Locks(args) => core::locks::run(&args),
         Command::Regs(args) => core::regs::run(&args),
         Command::Mem(args) => core::mem::run(&args),

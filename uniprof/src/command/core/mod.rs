@@ -9,6 +9,7 @@ mod fit;
 pub(crate) mod info;
 pub(crate) mod locks;
 pub(crate) mod mem;
+pub(crate) mod print;
 pub(crate) mod ps;
 pub(crate) mod regs;
 pub(crate) mod report;
@@ -25,12 +26,12 @@ Examples:
   uniprof core kv.core                          what killed it: one screen
   uniprof core kv.core --kernel bundled --json | jq .verdict
   uniprof core info kv.core                     what the dump is, and what it lacks
-  uniprof core ps kv.core
+  uniprof core print kv.core tsc::HZ            a variable
   uniprof core mem kv.core rsp --kernel bundled
   uniprof core flame kv.core -o last.svg        where its last seconds went
   uniprof core export kv.core -o x.elf          a core with all threads, for gdb
 
-Without a verb it is `report`. A file that is called like a verb is ./VERB. `uniprof stacks`, `ps`, `locks`, `regs`, `mem`, `find`, `trace`, `logs`
+Without a verb it is `report`. A file that is called like a verb is ./VERB. `uniprof stacks`, `ps`, `print`, `locks`, `regs`, `mem`, `find`, `trace`, `logs`
 and `flame` without `core` do the same, and take a running guest, too.";
 
 #[derive(Debug, clap::Args)]
@@ -53,6 +54,8 @@ enum Verb {
     /// Threads: state, vCPU, CPU time
     #[command(visible_alias = "threads")]
     Ps(ps::Args),
+    /// The value of an expression, by its type
+    Print(print::Args),
     /// Who waits for whom, and deadlocks
     Locks(locks::Args),
     /// Registers of every vCPU
@@ -82,6 +85,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Verb::Info(args) => info::run(args),
         Verb::Stacks(args) => stacks::run(args),
         Verb::Ps(args) => ps::run(args),
+        Verb::Print(args) => print::run(args),
         Verb::Locks(args) => locks::run(args),
         Verb::Dis(args) => dis::run(args),
         Verb::Regs(args) => regs::run(args),

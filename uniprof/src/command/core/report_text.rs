@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use uniprof_postmortem::print::{Value, Variable};
 use uniprof_postmortem::report::{FaultReport, GroupReport, Report, VcpuReport};
 use uniprof_postmortem::stacks::StackFrame;
 
@@ -13,6 +14,8 @@ use crate::output::{self, Paint};
 const FEW_FRAMES: usize = 4;
 /// Variables that are shown of one function.
 const MOST_LOCALS: usize = 8;
+/// How far they are indented.
+const LOCALS: usize = 14;
 /// Groups of threads that are shown.
 const MOST_GROUPS: usize = 8;
 /// How far texts stand behind what they are.
@@ -36,7 +39,6 @@ impl<W: Write> Page<'_, W> {
             self.fault(fault)?;
         }
         self.stack(report)?;
-        self.locals(report)?;
         self.vcpus(report)?;
         self.threads(report)?;
         self.locks(report)?;
@@ -47,7 +49,7 @@ impl<W: Write> Page<'_, W> {
     }
 
     fn line(&mut self, line: &str) -> io::Result<()> {
-        writeln!(self.out, "{}", output::printable(&fit::cut(line, PAGE)).trim_end())
+        writeln!(self.out, "{}", fit::cut(&output::printable(line), PAGE).trim_end())
     }
 
     fn heading(&mut self, heading: &str) -> io::Result<()> {
@@ -127,43 +129,42 @@ impl<W: Write> Page<'_, W> {
             _ => return Ok(()),
         };
         self.heading(&title)?;
-        self.frames(frames, usize::MAX, "  ")?;
+        for (index, line) in stack_text::fitted(frames, "  ", PAGE).iter().enumerate() {
+            writeln!(self.out, "{line}")?;
+            self.locals(report, index)?;
+        }
         if frames.is_empty() {
             self.line(&format!("  none: {end}"))?;
         }
         Ok(())
     }
 
-    fn locals(&mut self, report: &Report) -> io::Result<()> {
-        if report.locals.is_empty() {
+    /// The variables of a function of the stack.
+    fn locals(&mut self, report: &Report, frame: usize) -> io::Result<()> {
+        let Some(function) = report.locals.iter().find(|locals| locals.frame == frame) else { return Ok(()) };
+        let known = |variable: &Variable| variable.value.as_ref().is_ok_and(Value::is_known);
+        let (known, lost): (Vec<&Variable>, Vec<&Variable>) =
+            function.variables.iter().partition(|variable| known(variable));
+        let wide = known.iter().map(|variable| variable.name.chars().count()).max().unwrap_or(0).min(24);
+        for variable in known.iter().take(MOST_LOCALS) {
+            let value = variable.value.as_ref().map(|value| value.data.flat()).unwrap_or_default();
+            self.line(&format!("{:LOCALS$}{:<wide$} = {value}", "", variable.name))?;
+        }
+        match known.len().saturating_sub(MOST_LOCALS) {
+            0 => {}
+            more => self.line(&format!("{:LOCALS$}… and {more} more", ""))?,
+        }
+        if lost.is_empty() {
             return Ok(());
         }
-        self.heading("arguments and locals")?;
-        for function in &report.locals {
-            self.line(&format!("  {}", fit::name(&function.function, PAGE - 2)))?;
-            let known = function.variables.iter().filter(|variable| variable.value.is_ok());
-            let wide = known.clone().map(|variable| variable.name.chars().count()).max().unwrap_or(0).min(24);
-            for variable in known.clone().take(MOST_LOCALS) {
-                let value = variable.value.as_ref().map(|value| value.data.flat()).unwrap_or_default();
-                self.line(&format!("      {:<wide$} = {value}", variable.name))?;
-            }
-            let left_out: Vec<&str> = function
-                .variables
-                .iter()
-                .filter(|variable| variable.value.is_err())
-                .map(|variable| variable.name.as_str())
-                .collect();
-            match (left_out.is_empty(), known.count().saturating_sub(MOST_LOCALS)) {
-                (true, 0) => {}
-                (true, more) => self.line(&format!("      … and {more} more"))?,
-                (false, _) => self.line(&format!("      not kept: {}", left_out.join(", ")))?,
-            }
-        }
-        Ok(())
+        let lost: Vec<&str> = lost.iter().map(|variable| variable.name.as_str()).collect();
+        self.line(&format!("{:LOCALS$}not kept: {}", "", lost.join(", ")))
     }
 
     fn frames(&mut self, frames: &[StackFrame], most: usize, indent: &str) -> io::Result<()> {
-        stack_text::write_fitted(self.out, &frames[..frames.len().min(most)], indent, PAGE)?;
+        for line in stack_text::fitted(&frames[..frames.len().min(most)], indent, PAGE) {
+            writeln!(self.out, "{line}")?;
+        }
         match frames.len().saturating_sub(most) {
             0 => Ok(()),
             more => self.line(&format!("{indent}… and {more} more")),
@@ -183,10 +184,10 @@ impl<W: Write> Page<'_, W> {
                 (Some(id), name) => format!(", thread {id} ({name})"),
             };
             let innermost = vcpu.frames.iter().find(|frame| frame.function.is_some());
-            let function = innermost.map(|frame| format!(": {}", frame.name())).unwrap_or_default();
             let start = format!("  vCPU {}  {}{thread}", vcpu.vcpu, vcpu.state);
-            let room = PAGE.saturating_sub(start.chars().count() + 2);
-            self.line(&format!("{start}{}", fit::name(&function, room)))?;
+            let room = PAGE.saturating_sub(start.chars().count() + 4);
+            let function = innermost.map(|frame| format!(" in {}", fit::name(frame.name(), room)));
+            self.line(&format!("{start}{}", function.unwrap_or_default()))?;
         }
         Ok(())
     }
@@ -276,6 +277,11 @@ impl<W: Write> Page<'_, W> {
         let steps = [
             (true, format!("uniprof core stacks {input}"), "every stack, whole"),
             (!report.locks.waits.is_empty(), format!("uniprof core locks {input}"), "who holds what"),
+            (
+                !report.locals.is_empty(),
+                format!("uniprof core print {input} --frame 0"),
+                "its variables, whole",
+            ),
             (report.fault.is_some(), format!("uniprof core regs {input}"), "all registers"),
             (!self.events.is_empty(), format!("uniprof core trace {input}"), "all events that are left"),
             (

@@ -12,21 +12,16 @@ const LEAST_NAME: usize = 24;
 
 /// Writes frames, the innermost first.
 pub(super) fn write(out: &mut impl Write, frames: &[StackFrame], indent: &str) -> io::Result<()> {
-    write_fitted(out, frames, indent, fit::width())
+    fitted(frames, indent, fit::width()).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
-/// As [`write`], in lines of at most `width` characters: names give way, places don't.
-pub(super) fn write_fitted(
-    out: &mut impl Write,
-    frames: &[StackFrame],
-    indent: &str,
-    width: usize,
-) -> io::Result<()> {
+/// Frames as lines of at most `width` characters: names give way, places don't.
+pub(super) fn fitted(frames: &[StackFrame], indent: &str, width: usize) -> Vec<String> {
     let widest = |of: fn(&StackFrame) -> usize| frames.iter().map(of).max().unwrap_or(0);
     let tags = widest(|frame| tag(frame).len());
     let addresses = widest(|frame| format!("{:#x}", frame.address.0).len());
     let numbers = widest(|frame| frame.depth.to_string().len()) + 1;
-    for frame in frames {
+    let line = |frame: &StackFrame| {
         // Inlined functions share the frame of the one that they were inlined into; that one has the number.
         let number = if frame.inlined { String::new() } else { format!("#{}", frame.depth) };
         let address = if frame.inlined { String::new() } else { format!("{:#x}", frame.address.0) };
@@ -36,9 +31,9 @@ pub(super) fn write_fitted(
         let taken = [&*start, &*place, interrupted].iter().map(|part| part.chars().count()).sum();
         let name = fit::name(frame.name(), width.saturating_sub(taken).max(LEAST_NAME));
         let line = format!("{start}{name}{place}{interrupted}");
-        writeln!(out, "{}", output::printable(line.trim_end()))?;
-    }
-    Ok(())
+        output::printable(line.trim_end())
+    };
+    frames.iter().map(line).collect()
 }
 
 /// Says why a stack ends, unless that is its outermost frame.
