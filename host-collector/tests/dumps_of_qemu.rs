@@ -193,6 +193,8 @@ fn every_kind_of_dump_of_a_guest_in_long_mode_reads_alike() {
         let kind = &*kind;
         let format = match kind {
             "elf" | "paging" => Format::QemuElf,
+            // From QEMU 8.2.
+            raw if raw.starts_with("kdump-raw") => Format::Kdump,
             _ => Format::FlattenedKdump,
         };
         assert_eq!(sniff(&path), Some(format), "{kind}");
