@@ -8,7 +8,7 @@ mod parts;
 use serde::{Serialize, Serializer};
 use uniprof_collector::paging::PAGE_BYTES;
 use uniprof_wire::address::GuestVirtual;
-use uniprof_wire::tables::{Slot, ThreadEntry};
+use uniprof_wire::tables::{Slot, ThreadEntry, ThreadState};
 
 pub use locals::FunctionLocals;
 pub use parts::{CycleReport, FaultReport, GroupReport, GuestSummary, LocksReport, ThreadReport, VcpuReport};
@@ -97,6 +97,9 @@ pub fn examination(subject: &mut Subject) -> Examination {
     let blamed = finding.stack.and_then(|index| stacks.get(index));
     let locals = blamed.map(|stack| locals::of(subject, stack, &finding.verdict, &mut remarks));
     let locals = locals.unwrap_or_default();
+    // What a thread that has ended left on its stack tells nothing.
+    let ended = |stack: &&stacks::Stack| stack.state == Some(ThreadState::Exited);
+    let living: Vec<stacks::Stack> = stacks.iter().filter(|stack| !ended(stack)).cloned().collect();
     let report = Report {
         schema: SCHEMA,
         guest: GuestSummary::of(subject),
@@ -105,7 +108,7 @@ pub fn examination(subject: &mut Subject) -> Examination {
         fault,
         vcpus: stacks.iter().filter_map(|stack| VcpuReport::of(subject, stack)).collect(),
         threads: stacks.iter().filter_map(|stack| ThreadReport::of(subject, stack, &locks)).collect(),
-        stacks: stacks::group(&stacks).iter().map(GroupReport::of).collect(),
+        stacks: stacks::group(&living).iter().map(GroupReport::of).collect(),
         locks: LocksReport::of(&locks),
         locals,
         events: Vec::new(),

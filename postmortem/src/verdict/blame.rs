@@ -143,16 +143,19 @@ fn is_library(name: &str) -> bool {
 pub(super) fn is_allocator(name: &str) -> bool {
     const NAMES: [&str; 9] =
         ["malloc", "free", "realloc", "calloc", "memalign", "dealloc", "kmalloc", "kfree", "posix_memalign"];
-    const PARTS: [&str; 9] = [
+    const PARTS: [&str; 12] = [
         "GlobalAlloc",
         "__rust_alloc",
         "__rust_dealloc",
         "__rust_realloc",
         "__rust_no_alloc",
-        "talc::",
-        "heap::",
         "__rg_",
         "__rdl_",
+        "talc::",
+        "linked_list_allocator::",
+        "buddy_system_allocator::",
+        "dlmalloc",
+        "tlsf",
     ];
     is_library(name) && name.contains("alloc")
         || NAMES.contains(&last(name))

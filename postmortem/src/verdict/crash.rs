@@ -105,7 +105,9 @@ fn exception(case: &Case<'_>, vcpu: u32, record: &CrashRecord) -> Finding {
         6 => (Kind::InvalidOpcode, format!("the bytes at {at} are no instruction that the processor knows")),
         vector => (Kind::Exception, format!("exception {vector} ({}) at {at}", name(vector))),
     };
-    let mut finding = case.on(stack, kind, reason, Confidence::Certain);
+    // That the allocator failed is certain; that its data were damaged is a conclusion.
+    let sure = if kind == Kind::HeapCorruption { Confidence::Likely } else { Confidence::Certain };
+    let mut finding = case.on(stack, kind, reason, sure);
     finding.fault = Some(fault);
     finding
 }
