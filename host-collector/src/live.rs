@@ -3,6 +3,7 @@
 //! Memory comes from the shared files behind it, registers from QEMU's monitor, and both belong together only while the guest
 //! stands still: see [`LiveGuest::pause`].
 
+mod by_qemu;
 mod registers;
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use by_qemu::dump_by_qemu;
 pub use registers::{RegistersError, parse_registers};
 
 use crate::{
@@ -44,6 +46,17 @@ pub enum LiveError {
         /// What was wrong.
         source: RegistersError,
     },
+    /// QEMU was to write a dump and did not.
+    #[error("QEMU wrote no dump of guest {name:?}: it says {why}; is there room, and may QEMU write there?")]
+    NotDumped {
+        /// Its name.
+        name: String,
+        /// What QEMU said.
+        why: String,
+    },
+    /// The caller's token was set.
+    #[error("cancelled")]
+    Cancelled,
 }
 
 /// A guest of the registry that is open. Its control socket is taken by the first use of it and held until this is dropped:
@@ -92,6 +105,18 @@ impl LiveGuest {
         let paused = Paused { guest: self, since: Some(since) };
         qmp.stop(LIMIT).map_err(failed)?;
         Ok(paused)
+    }
+
+    /// Uses the control socket for something else.
+    pub fn with_control<T>(
+        &self,
+        work: impl FnOnce(&mut Qmp) -> Result<T, LiveError>,
+    ) -> Result<T, LiveError> {
+        let mut qmp = self.control()?;
+        match qmp.as_mut() {
+            Some(qmp) => work(qmp),
+            None => Err(LiveError::Cancelled),
+        }
     }
 
     fn control(&self) -> Result<MutexGuard<'_, Option<Qmp>>, LiveError> {

@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Mem(command::core::mem::Args),
     /// Look for a value in memory
     Find(command::core::find::Args),
+    /// Take a core of a guest that runs; it goes on afterwards
+    Dump(command::dump::Args),
     /// Say what a dump of a dead guest still tells
     Core(command::core::Args),
     /// Turn addresses into names, in a list or in a text

@@ -33,6 +33,37 @@ impl Progress {
     }
 }
 
+/// One line on a terminal that says how much of something is done.
+pub(crate) struct Bytes {
+    on: bool,
+    what: &'static str,
+    drawn: Option<u64>,
+}
+
+impl Bytes {
+    /// A line where stderr is a terminal.
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { on: output::stderr_is_terminal(), what, drawn: None }
+    }
+
+    /// Draws a new share over what was drawn last.
+    pub(crate) fn draw(&mut self, done: u64, all: u64) {
+        let percent = done.saturating_mul(100) / all.max(1);
+        if self.on && self.drawn != Some(percent) {
+            self.drawn = Some(percent);
+            let (done, all) = (done >> 20, all >> 20);
+            let _ = write!(io::stderr(), "\r\x1b[K{done} of {all} MiB {} ({percent} %)", self.what);
+        }
+    }
+
+    /// Leaves an empty line for what comes next.
+    pub(crate) fn clear(&mut self) {
+        if self.drawn.take().is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
 fn line(now: &session::Progress) -> String {
     let all = now.received + now.lost;
     let lost = if all == 0 { 0.0 } else { now.lost as f64 * 100.0 / all as f64 };

@@ -1,6 +1,9 @@
 //! Waiting for the end of a guest, whatever it is.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use uniprof_wire::tables::{VCPU_WORDS, VcpuStats};
 
@@ -20,6 +23,8 @@ use crate::{
 const SLICE: Duration = Duration::from_millis(50);
 /// Between two looks of the watchdog.
 const STEP: Duration = Duration::from_millis(250);
+/// A silent vCPU that has its interrupts off at so many looks in a row will not hear one any more.
+const DEAF: u32 = 4;
 /// A region that is not there is looked for again after so many times as long as the last search took.
 const PATIENCE: u32 = 20;
 /// How long QEMU may take for an answer to the watchdog.
@@ -110,19 +115,29 @@ fn outcome(event: &Event) -> Option<Outcome> {
 /// The watchdog with what it needs to see.
 struct Watcher {
     dog: Watchdog,
-    memory: Option<std::sync::Arc<dyn GuestMemory>>,
+    memory: Arc<dyn GuestMemory>,
     region: Option<FoundRegion>,
     /// The host's thread of each vCPU.
     threads: Option<Vec<u64>>,
     last: Instant,
     next_search: Instant,
+    /// At how many looks in a row each vCPU had its interrupts off.
+    deaf: Vec<u32>,
 }
 
 impl Watcher {
     fn new(guest: &Guest, limit: Duration) -> Self {
         let now = Instant::now();
         let dog = Watchdog::new(limit);
-        Self { dog, memory: Some(guest.memory()), region: None, threads: None, last: now, next_search: now }
+        Self {
+            dog,
+            memory: guest.memory(),
+            region: None,
+            threads: None,
+            last: now,
+            next_search: now,
+            deaf: Vec::new(),
+        }
     }
 
     fn look(&mut self, guest: &mut Guest) -> Option<Cause> {
@@ -130,7 +145,7 @@ impl Watcher {
         if step < STEP {
             return None;
         }
-        let memory = self.memory.clone()?;
+        let memory = Arc::clone(&self.memory);
         let region = self.find(&*memory)?;
         self.last = Instant::now();
         let running = guest.qmp().status(LIMIT).ok()?.running;
@@ -139,13 +154,20 @@ impl Watcher {
         if silent.is_empty() {
             return None;
         }
-        // One that had no CPU time may have been forgotten by a busy host; or it halts for good.
         let cpus = registers_over(guest.qmp(), "").unwrap_or_default();
-        let dead = |vcpu: u32| {
+        self.deaf.resize(seen.len(), 0);
+        for (vcpu, deaf) in (0..).zip(&mut self.deaf) {
             let cpu = cpus.iter().find(|cpu| cpu.vcpu == vcpu);
-            cpu.is_some_and(|cpu| cpu.halted == Some(true) && cpu.interrupts_on() == Some(false))
-        };
-        let hung = silent.into_iter().filter(|(vcpu, how)| *how == Silence::Busy || dead(*vcpu));
+            let is_deaf = cpu.is_some_and(|cpu| cpu.interrupts_on() == Some(false));
+            *deaf = if is_deaf { *deaf + 1 } else { 0 };
+        }
+        let deaf = |vcpu: u32| self.deaf.get(vcpu as usize).is_some_and(|looks| *looks >= DEAF);
+        let halts = |vcpu: u32| cpus.iter().any(|cpu| cpu.vcpu == vcpu && cpu.halted == Some(true));
+        let hung = silent.into_iter().filter(|(vcpu, silence)| match silence {
+            Silence::Hung => true,
+            Silence::Tickless => deaf(*vcpu),
+            Silence::Still => deaf(*vcpu) && halts(*vcpu),
+        });
         let hung: Vec<u32> = hung.map(|(vcpu, _)| vcpu).collect();
         (!hung.is_empty()).then(|| Cause::Watchdog(hung, self.dog.limit()))
     }

@@ -6,8 +6,6 @@ use uniprof_wire::tables::VcpuStats;
 
 /// No look at a guest counts for more: the host may have been asleep.
 const LONGEST_STEP: Duration = Duration::from_secs(1);
-/// A vCPU's heartbeat counts once it has come with so many ticks: a kernel may have no ticks at all.
-const TICKS: u64 = 3;
 /// The share of its silence for which a silent vCPU must have had the host's CPU; else it may just not have been its turn.
 const CPU_SHARE: u32 = 10;
 
@@ -20,12 +18,14 @@ pub struct Seen {
     pub cpu_time: Option<Duration>,
 }
 
-/// How a vCPU that is silent for too long has spent the time.
+/// What the silence of a vCPU is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// It had the host's CPU.
-    Busy,
-    /// It had none: it halts, or others were served. Its registers tell which.
+    /// It had the host's CPU, and its kernel has ticks, which did not come.
+    Hung,
+    /// It had the host's CPU, and its kernel has shown no tick yet. It hangs if its interrupts stay off.
+    Tickless,
+    /// It had no CPU time: it halts, or others were served. It hangs if it halts with its interrupts off.
     Still,
 }
 
@@ -67,19 +67,26 @@ impl Watchdog {
         self.was_running = running;
         self.vcpus.resize(seen.len(), Vcpu::default());
         let mut found = Vec::new();
+        let ticks = seen.iter().any(|seen| seen.stats.ticks > 0);
+        // A kernel that polls, without ticks and without an idle loop, has no heartbeat that could stop.
+        let beats = ticks || seen.iter().any(|seen| seen.stats.idle > 0);
         for (number, (vcpu, seen)) in (0..).zip(self.vcpus.iter_mut().zip(seen)) {
             let used = seen.cpu_time.zip(vcpu.cpu_time).map(|(now, then)| now.saturating_sub(then));
             vcpu.cpu_time = seen.cpu_time;
             let stats = &seen.stats;
             let alive = stats.heartbeat != vcpu.heartbeat || stats.online == 0 || stats.idle_since != 0;
-            if alive || stats.ticks < TICKS {
+            if alive || !beats {
                 (vcpu.heartbeat, vcpu.silent, vcpu.used) = (stats.heartbeat, Duration::ZERO, Duration::ZERO);
             } else if counts {
                 vcpu.silent += step.min(LONGEST_STEP);
                 vcpu.used += used.unwrap_or_default();
                 if vcpu.silent >= self.limit {
-                    let busy = vcpu.used >= self.limit / CPU_SHARE;
-                    found.push((number, if busy { Silence::Busy } else { Silence::Still }));
+                    let silence = match vcpu.used >= self.limit / CPU_SHARE {
+                        true if ticks => Silence::Hung,
+                        true => Silence::Tickless,
+                        false => Silence::Still,
+                    };
+                    found.push((number, silence));
                 }
             }
         }
@@ -111,17 +118,23 @@ mod tests {
     #[test]
     fn a_vcpu_that_spins_without_a_sign_of_life_is_found() {
         let found = first(20, |look| (true, vec![seen(look, 0), seen(look.min(3), look * 400)]));
-        assert_eq!(found, Some((7, vec![(1, Silence::Busy)])));
+        assert_eq!(found, Some((7, vec![(1, Silence::Hung)])));
     }
 
     #[test]
-    fn one_that_had_no_cpu_time_is_told_apart() {
+    fn one_that_had_no_cpu_time_or_never_ticked_is_told_apart() {
         let found = first(20, |look| (true, vec![seen(5, look)]));
         assert_eq!(found, Some((4, vec![(0, Silence::Still)])));
+        let found = first(20, |look| {
+            let mut seen = seen(5, look * 500);
+            (seen.stats.ticks, seen.stats.idle) = (0, 1);
+            (true, vec![seen])
+        });
+        assert_eq!(found, Some((4, vec![(0, Silence::Tickless)])));
     }
 
     #[test]
-    fn idle_paused_tickless_and_late_vcpus_are_left_alone() {
+    fn idle_paused_polling_and_late_vcpus_are_left_alone() {
         let with = |change: fn(&mut VcpuStats)| {
             first(40, |look| {
                 let mut seen = seen(5, look * 500);
@@ -131,8 +144,8 @@ mod tests {
         };
         assert_eq!(with(|stats| stats.idle_since = 3), None);
         assert_eq!(with(|stats| stats.online = 0), None);
-        assert_eq!(with(|stats| stats.ticks = 2), None);
-        assert!(with(|_| ()).is_some());
+        assert_eq!(with(|stats| stats.ticks = 0), None);
+        assert_eq!(with(|_| ()).unwrap().1, [(0, Silence::Hung)]);
         assert_eq!(first(40, |look| (look % 2 == 0, vec![seen(5, look * 500)])), None);
     }
 

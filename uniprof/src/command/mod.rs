@@ -5,6 +5,7 @@ pub(crate) mod core;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod dump;
 pub(crate) mod export;
 pub(crate) mod flame;
 pub(crate) mod kernel;
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Mem(args) => core::mem::run(&args),
         Command::Find(args) => core::find::run(&args),
         Command::Core(args) => core::run(&args),
+        Command::Dump(args) => dump::run(&args),
         Command::Symbolize(args) => symbolize::run(&args),
         Command::Symbols(args) => symbols::run(&args),
         Command::Kernel(args) => kernel::run(&args),

@@ -1,0 +1,187 @@
+//! `uniprof dump`: take a core of a guest that runs; it goes on afterwards.
+//!
+//! ```text
+//! $ uniprof dump kv -o kv.core
+//! wrote kv.core: 2.1 MB, of 264 MiB of memory; kv stood still for 41 ms
+//! next: `uniprof core kv.core`
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use uniprof_collector::cancel::Cancel;
+use uniprof_collector::capture::{Cause, CoreDir, Limits, complete, facts};
+use uniprof_collector::clock::HostTime;
+use uniprof_collector::dump;
+use uniprof_collector::guests::{GuestEntry, Registry};
+use uniprof_collector::live::{LiveGuest, dump_by_qemu};
+use uniprof_collector::qmp::Qmp;
+
+use crate::progress::Bytes;
+use crate::{guest, interrupt, output, supervisor};
+
+const EXAMPLES: &str = "\
+Examples:
+  uniprof dump                                  the only guest here, to NAME-TIME-BUILD.core
+  uniprof dump kv -o kv.core                    then: uniprof core kv.core
+  uniprof dump kv --format elf -o kv.elf        an ELF core, for other tools
+  uniprof dump qmp:/run/vm.qmp -o vm.dump       a QEMU that something else has started, by its QMP socket
+
+The guest stands still while its memory is written, and goes on then. A dump holds all that the guest knows: it can be read
+by its owner only.";
+
+/// How long a QEMU that we did not start may take to answer.
+const LIMIT: Duration = Duration::from_secs(5);
+/// What a target begins with that is a control socket.
+const QMP: &str = "qmp:";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// A guest, by name or pid as `uniprof ls` prints them, or qmp:SOCKET [default: the only guest here]
+    target: Option<String>,
+    /// The file to write [default: NAME-TIME-BUILD.core]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Who writes it, and how [default: core; kdump-zlib for qmp:SOCKET]
+    #[arg(long)]
+    format: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// By uniprof out of shared memory: kdump-compressed, with what is known of the guest
+    Core,
+    /// By QEMU: an ELF core
+    Elf,
+    /// By QEMU: kdump-compressed, flattened in QEMU before 8.0
+    KdumpZlib,
+}
+
+impl Format {
+    /// QEMU's word for it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Elf => "elf",
+            Self::Core | Self::KdumpZlib => "kdump-zlib",
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let cancel = interrupt::token()?;
+    let target = args.target.as_deref().unwrap_or_default();
+    if let Some(socket) = target.strip_prefix(QMP) {
+        return of_socket(Path::new(socket), args, &cancel);
+    }
+    let entry = Registry::open()?.find(target).map_err(guest::target_failure)?;
+    match args.format {
+        None | Some(Format::Core) => of_guest(&entry, args, &cancel),
+        Some(format) => {
+            let path = args.output.clone().map_or_else(|| free_path(&entry), Ok)?;
+            let guest = LiveGuest::open(&entry)?;
+            let paused = by_qemu(&path, |partial, progress| {
+                Ok(guest.with_control(|qmp| {
+                    dump_by_qemu(qmp, &entry.name, partial, format.word(), &cancel, progress)
+                })?)
+            })?;
+            tell(&path, path.metadata()?.len(), None, &entry.name, paused);
+            Ok(())
+        }
+    }
+}
+
+/// A guest of ours: its memory is read where it lies.
+fn of_guest(entry: &GuestEntry, args: &Args, cancel: &Cancel) -> anyhow::Result<()> {
+    let live = LiveGuest::open(entry)?;
+    let path = args.output.clone().map_or_else(|| free_path(entry), Ok)?;
+    let paused = live.pause()?;
+    let cpus = live.registers().unwrap_or_else(|error| {
+        output::say(format_args!("uniprof: not in it: {error}"));
+        Vec::new()
+    });
+    let memory = live.memory();
+    let mut facts = facts(entry, &Cause::Asked, HostTime::now().realtime_ns);
+    complete(&mut facts, &*memory, None);
+    let mut progress = Bytes::new("written");
+    let written = dump::write(&path, &*memory, &cpus, &facts, cancel, |done, all| progress.draw(done, all));
+    let stood_still = paused.resume();
+    progress.clear();
+    let written = written?;
+    for remark in &written.remarks {
+        output::say(format_args!("uniprof: not in it: {remark}"));
+    }
+    tell(&path, written.bytes, Some(written.memory_bytes), &entry.name, stood_still?);
+    Ok(())
+}
+
+/// A QEMU that something else has started.
+fn of_socket(socket: &Path, args: &Args, cancel: &Cancel) -> anyhow::Result<()> {
+    let format = match args.format {
+        Some(Format::Core) => anyhow::bail!(
+            "the memory of a guest that uniprof did not start is no file that it could read: use --format elf or kdump-zlib"
+        ),
+        format => format.unwrap_or(Format::KdumpZlib),
+    };
+    let mut qmp = Qmp::connect(socket, LIMIT)?;
+    let answer = qmp.execute("query-name", serde_json::Value::Null, LIMIT)?;
+    let name = answer.get("name").and_then(serde_json::Value::as_str).unwrap_or("guest").to_owned();
+    let path = match &args.output {
+        Some(path) => path.clone(),
+        None => {
+            let plain: String =
+                name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
+            let cores =
+                CoreDir::open(Path::new("."), plain.trim_start_matches(['.', '-']), Limits::default())?;
+            cores.free_path(HostTime::now().realtime_ns, None)
+        }
+    };
+    let paused = by_qemu(&path, |partial, progress| {
+        Ok(dump_by_qemu(&mut qmp, &name, partial, format.word(), cancel, progress)?)
+    })?;
+    tell(&path, path.metadata()?.len(), None, &name, paused);
+    Ok(())
+}
+
+/// Where a dump goes whose name nobody chose.
+fn free_path(entry: &GuestEntry) -> anyhow::Result<PathBuf> {
+    let here = CoreDir::open(Path::new("."), &entry.name, Limits::default())?;
+    let path = here.free_path(HostTime::now().realtime_ns, supervisor::build_id(&entry.kernel).as_deref());
+    Ok(path.strip_prefix(".").map(Path::to_owned).unwrap_or(path))
+}
+
+/// Has QEMU write a file beside `path`, which then takes its name, or is removed.
+fn by_qemu(
+    path: &Path,
+    write: impl FnOnce(&Path, &mut dyn FnMut(u64, u64)) -> anyhow::Result<Duration>,
+) -> anyhow::Result<Duration> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    // QEMU has a working directory of its own.
+    let partial = std::path::absolute(path.with_file_name(name))?;
+    let mut progress = Bytes::new("written by QEMU");
+    let result = write(&partial, &mut |done, all| progress.draw(done, all)).and_then(|paused| {
+        std::fs::rename(&partial, path)
+            .with_context(|| format!("cannot rename the dump to {}", path.display()))?;
+        Ok(paused)
+    });
+    progress.clear();
+    if result.is_err() {
+        // QEMU may not even have made it.
+        let _ = std::fs::remove_file(&partial);
+    }
+    result
+}
+
+fn tell(path: &Path, bytes: u64, memory: Option<u64>, name: &str, paused: Duration) {
+    let path = path.display();
+    let memory = memory.map_or_else(String::new, |memory| format!(", of {} MiB of memory", memory >> 20));
+    let paused = match paused {
+        Duration::ZERO => format!("{name} stood still already"),
+        paused => format!("{name} stood still for {} ms", paused.as_millis()),
+    };
+    output::say(format_args!("wrote {path}: {:.1} MB{memory}; {paused}", bytes as f64 / 1e6));
+    output::say(format_args!("next: `uniprof core {path}`"));
+}
