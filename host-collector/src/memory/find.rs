@@ -64,6 +64,9 @@ pub fn find_region(
     for range in &resident {
         let found = match memory.home() {
             Home::Start => search.look_at(memory, &ranges, range.start)?,
+            Home::AnyPage if memory.peek(range.start).is_some() => {
+                search.scan_starts(memory, &ranges, range)?
+            }
             Home::AnyPage => search.scan(memory, &ranges, range)?,
         };
         if let Some(found) = found {
@@ -113,6 +116,31 @@ impl Search {
         Ok(None)
     }
 
+    /// Looks at the first word of each page, and at the page where that is the magic.
+    fn scan_starts(
+        &mut self,
+        memory: &(impl GuestMemory + ?Sized),
+        ranges: &[Range<GuestPhysical>],
+        range: &Range<GuestPhysical>,
+    ) -> Result<Option<FoundRegion>, MemoryError> {
+        let page = PAGE as u64;
+        let Some(first) = range.start.0.checked_next_multiple_of(page) else { return Ok(None) };
+        for at in (first..range.end.0 - range.end.0 % page).step_by(PAGE) {
+            let word = match memory.peek(GuestPhysical(at)) {
+                Some(Err(error)) if !is_lacking(&error) => return Err(error),
+                Some(Ok(word)) => word,
+                _ => continue,
+            };
+            self.scanned += 8;
+            if word == MAGIC
+                && let Some(found) = self.look_at(memory, ranges, GuestPhysical(at))?
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
     fn judge(
         &mut self,
         ranges: &[Range<GuestPhysical>],
@@ -134,21 +162,23 @@ impl Search {
     }
 }
 
+fn is_lacking(error: &MemoryError) -> bool {
+    matches!(error, MemoryError::Missing { .. } | MemoryError::Damaged { .. })
+}
+
 /// Reads whole pages; those that a dump lacks, or that are damaged in it, become zeros: no region begins there.
 fn read_what_is_there(
     memory: &(impl GuestMemory + ?Sized),
     at: GuestPhysical,
     into: &mut [u8],
 ) -> Result<(), MemoryError> {
-    let lacking =
-        |error: &MemoryError| matches!(error, MemoryError::Missing { .. } | MemoryError::Damaged { .. });
     match memory.read(at, into) {
-        Err(error) if lacking(&error) => {}
+        Err(error) if is_lacking(&error) => {}
         other => return other,
     }
     for (index, page) in into.chunks_mut(PAGE).enumerate() {
         match memory.read(GuestPhysical(at.0 + (index * PAGE) as u64), page) {
-            Err(error) if lacking(&error) => page.fill(0),
+            Err(error) if is_lacking(&error) => page.fill(0),
             other => other?,
         }
     }

@@ -114,6 +114,13 @@ pub trait GuestMemory: Send + Sync {
     fn home(&self) -> Home {
         Home::AnyPage
     }
+
+    /// The first word of a page, where that is cheaper to get at than the page because pages are packed one by one; `None`
+    /// elsewhere. What is wrong with the rest of the page is not seen: for searching only.
+    fn peek(&self, page: GuestPhysical) -> Option<Result<u64, MemoryError>> {
+        let _ = page;
+        None
+    }
 }
 
 impl<M: GuestMemory + ?Sized> GuestMemory for std::sync::Arc<M> {
@@ -131,5 +138,8 @@ impl<M: GuestMemory + ?Sized> GuestMemory for std::sync::Arc<M> {
     }
     fn home(&self) -> Home {
         (**self).home()
+    }
+    fn peek(&self, page: GuestPhysical) -> Option<Result<u64, MemoryError>> {
+        (**self).peek(page)
     }
 }

@@ -29,7 +29,7 @@ use crate::memory::{GuestMemory, MemoryError, Window};
 use bitmap::Bitmap;
 use header::Layout;
 pub(super) use header::MAGIC;
-use pages::{Descriptor, Descriptors, Kept};
+use pages::{Descriptor, Descriptors, Kept, Unpack};
 
 /// Bytes of one bitmap: enough for a guest of 1 TiB.
 const MOST_BITMAP: u64 = 32 << 20;
@@ -114,8 +114,8 @@ fn stored(source: &dyn ReadAt, (at, len): (u64, u64)) -> Result<Vec<u8>, Fault> 
 }
 
 impl Kdump {
-    /// Copies a part of one page.
-    fn page(&self, page: u64, skip: usize, into: &mut [u8]) -> Result<(), MemoryError> {
+    /// Copies a part of one page, with one of the two ways to do so.
+    fn part(&self, page: u64, skip: usize, into: &mut [u8], unpack: Unpack) -> Result<(), MemoryError> {
         let at = GuestPhysical(page * self.block + skip as u64);
         let len = into.len() as u64;
         if !self.dumped.has(page) {
@@ -140,7 +140,8 @@ impl Kdump {
                 });
             }
             Descriptor::Stored(stored) => {
-                let unpacked = kept.page(&self.descriptors, page, stored, skip, into).map_err(io)?;
+                let unpacked =
+                    unpack(&mut kept, &self.descriptors, (page, stored), skip, into).map_err(io)?;
                 unpacked.map_err(|why| MemoryError::Damaged { at, why })?;
             }
         }
@@ -154,7 +155,7 @@ impl GuestMemory for Kdump {
         while !rest.is_empty() {
             let skip = at % self.block;
             let (now, later) = rest.split_at_mut((self.block - skip).min(rest.len() as u64) as usize);
-            self.page(at / self.block, skip as usize, now)?;
+            self.part(at / self.block, skip as usize, now, Kept::page)?;
             at = at.wrapping_add(now.len() as u64);
             rest = later;
         }
@@ -198,5 +199,11 @@ impl GuestMemory for Kdump {
 
     fn window(&self, at: GuestPhysical, len: u64) -> Result<Window, MemoryError> {
         copied_window(self, at, len)
+    }
+
+    fn peek(&self, page: GuestPhysical) -> Option<Result<u64, MemoryError>> {
+        let mut word = [0; 8];
+        let read = self.part(page.0 / self.block, (page.0 % self.block) as usize, &mut word, Kept::start);
+        Some(read.map(|()| u64::from_le_bytes(word)))
     }
 }

@@ -15,6 +15,12 @@ const MANY: u64 = 8192;
 const LAST: u64 = 40_000;
 const PLACES: u64 = 64;
 
+const NOT_THERE: &str = "it is not in the file";
+
+/// [`Kept::page`] or [`Kept::start`]. The inner error is what is wrong with the page.
+pub(super) type Unpack =
+    fn(&mut Kept, &Descriptors, (u64, Stored), usize, &mut [u8]) -> io::Result<Result<(), String>>;
+
 /// How a page lies in the dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
@@ -162,42 +168,63 @@ impl Kept {
         Ok(table.judge(bytes.get((index % FEW * DESCRIPTOR) as usize..).unwrap_or_default()))
     }
 
-    /// Copies a part of a page. The inner error is what is wrong with the page.
+    /// Copies a part of a page.
     pub(super) fn page(
         &mut self,
         table: &Descriptors,
-        page: u64,
-        stored: Stored,
+        (page, stored): (u64, Stored),
         skip: usize,
         into: &mut [u8],
     ) -> io::Result<Result<(), String>> {
         let slots = self.pages.len() as u64;
-        let slot = &mut self.pages[(page % slots) as usize];
-        if let Some((_, bytes)) = slot.as_ref().filter(|(kept, _)| *kept == page) {
+        let slot = (page % slots) as usize;
+        if let Some((_, bytes)) = self.pages[slot].as_ref().filter(|(kept, _)| *kept == page) {
             into.copy_from_slice(&bytes[skip..skip + into.len()]);
             return Ok(Ok(()));
         }
-        self.packed.resize(stored.len as usize, 0);
-        match table.source.read_exact_at(&mut self.packed, stored.at) {
-            // A piece of a flattened file that is not there.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                return Ok(Err("it is not in the file".into()));
-            }
-            other => other?,
+        if !self.read(table, stored)? {
+            return Ok(Err(NOT_THERE.into()));
         }
         if into.len() as u64 == table.block {
             // Whole pages are read in order, and once: they need no place here.
             return Ok(self.unpacker.unpack(stored.flags, &self.packed, into));
         }
-        let mut bytes = match slot.take() {
+        let mut bytes = match self.pages[slot].take() {
             Some((_, bytes)) => bytes,
             None => vec![0; table.block as usize].into_boxed_slice(),
         };
         let unpacked = self.unpacker.unpack(stored.flags, &self.packed, &mut bytes);
         if unpacked.is_ok() {
             into.copy_from_slice(&bytes[skip..skip + into.len()]);
-            *slot = Some((page, bytes));
+            self.pages[slot] = Some((page, bytes));
         }
         Ok(unpacked)
+    }
+
+    /// Copies the start of a page without unpacking the rest, where that can be done.
+    pub(super) fn start(
+        &mut self,
+        table: &Descriptors,
+        (page, stored): (u64, Stored),
+        skip: usize,
+        into: &mut [u8],
+    ) -> io::Result<Result<(), String>> {
+        if !self.read(table, stored)? {
+            return Ok(Err(NOT_THERE.into()));
+        }
+        if skip == 0 && self.unpacker.start(stored.flags, &self.packed, into) {
+            return Ok(Ok(()));
+        }
+        self.page(table, (page, stored), skip, into)
+    }
+
+    /// Reads a page as it is packed; whether it is there.
+    fn read(&mut self, table: &Descriptors, stored: Stored) -> io::Result<bool> {
+        self.packed.resize(stored.len as usize, 0);
+        match table.source.read_exact_at(&mut self.packed, stored.at) {
+            // A piece of a flattened file that is missing.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            other => other.map(|()| true),
+        }
     }
 }

@@ -6,9 +6,10 @@ use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::{
     TINFL_FLAG_PARSE_ZLIB_HEADER, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
 };
-use miniz_oxide::inflate::core::{DecompressorOxide, decompress as inflate};
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress as inflate, decompress_with_limit};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
+const INFLATE: u32 = TINFL_FLAG_PARSE_ZLIB_HEADER | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
 const ZLIB: u32 = 0x1;
 const LZO: u32 = 0x2;
 const SNAPPY: u32 = 0x4;
@@ -56,10 +57,32 @@ impl Unpacker {
         }
     }
 
+    /// The first bytes of a page, where it is packed so that it need not be unpacked further. Whether it was: what is wrong with
+    /// the rest is not seen then.
+    pub(super) fn start(&mut self, flags: u32, packed: &[u8], into: &mut [u8]) -> bool {
+        match flags & (ZLIB | LZO | SNAPPY | ZSTD) {
+            0 => packed.get(..into.len()).is_some_and(|start| {
+                into.copy_from_slice(start);
+                true
+            }),
+            ZLIB => {
+                self.zlib.init();
+                let mut room = [0; 1024];
+                let (state, _, got) =
+                    decompress_with_limit(&mut self.zlib, packed, &mut room, 0, into.len(), INFLATE);
+                let enough = state == TINFLStatus::HasMoreOutput && got >= into.len();
+                if enough {
+                    into.copy_from_slice(&room[..into.len()]);
+                }
+                enough
+            }
+            _ => false,
+        }
+    }
+
     fn inflate(&mut self, packed: &[u8], into: &mut [u8]) -> Result<usize, String> {
         self.zlib.init();
-        let flags = TINFL_FLAG_PARSE_ZLIB_HEADER | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
-        match inflate(&mut self.zlib, packed, into, 0, flags) {
+        match inflate(&mut self.zlib, packed, into, 0, INFLATE) {
             (TINFLStatus::Done, _, got) => Ok(got),
             (TINFLStatus::HasMoreOutput, ..) => Err("there would be more".into()),
             (TINFLStatus::Adler32Mismatch, ..) => Err("its checksum is wrong".into()),
@@ -119,6 +142,26 @@ mod tests {
             assert!(unpacker.unpack(ZSTD, &packed, &mut got[..4095]).is_err());
             assert!(unpacker.unpack(ZSTD, &packed[..100], &mut got).is_err());
         }
+    }
+
+    #[test]
+    fn the_start_of_a_page_is_that_of_the_whole() {
+        let page = page();
+        let mut zlib = flate2::Compress::new(flate2::Compression::fast(), true);
+        let mut packed = vec![0; 4096];
+        zlib.compress(&page, &mut packed, flate2::FlushCompress::Finish).unwrap();
+        packed.truncate(zlib.total_out() as usize);
+        let mut unpacker = Unpacker::default();
+        for (flags, packed) in [(ZLIB, &packed), (0, &page)] {
+            let mut start = [0; 16];
+            assert!(unpacker.start(flags, packed, &mut start), "{flags}");
+            assert_eq!(start, page[..16], "{flags}");
+            assert!(!unpacker.start(flags, &packed[..8], &mut start), "{flags}: too little");
+            let mut whole = vec![0; 4096];
+            unpacker.unpack(flags, packed, &mut whole).unwrap();
+            assert!(whole == page, "{flags}: a start leaves something behind");
+        }
+        assert!(!unpacker.start(SNAPPY, &packed, &mut [0; 16]));
     }
 
     #[test]

@@ -201,6 +201,17 @@ fn zeros_between_two_pages_are_read_along_and_gaps_in_memory_are_not() {
 }
 
 #[test]
+fn a_region_is_found_among_packed_pages() {
+    let bytes = super::raw::region(7 * 4096);
+    let packed = |(index, bytes): (usize, &[u8])| stored(7 + index as u64, How::Zlib, bytes);
+    let mut pages = vec![stored(0, How::Zlib, &bytes[..4096]), stored(3, How::Plain, &page(1))];
+    pages.extend(bytes.chunks(4096).enumerate().map(packed));
+    let dump = open_bytes(Spec { pages, ..Spec::default() }.file()).unwrap();
+    let found = find_region(&dump.memory, None).unwrap().unwrap();
+    assert_eq!(found.at, GuestPhysical(7 * 4096), "the copy at 0 is passed over");
+}
+
+#[test]
 fn headers_that_cannot_be_are_told() {
     let with = |spec: Spec| open_bytes(spec.file()).err().map(|error| error.to_string());
     assert!(with(Spec { split: 1, ..spec(How::Zlib) }).unwrap().contains("--reassemble"));

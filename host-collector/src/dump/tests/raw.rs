@@ -16,7 +16,7 @@ fn open_bytes(bytes: Vec<u8>) -> Result<Dump, DumpError> {
     open_source(Arc::new(bytes), Path::new("a.raw"), &OpenOptions::default())
 }
 
-fn region(at: u64) -> Vec<u8> {
+pub(super) fn region(at: u64) -> Vec<u8> {
     let header = RegionHeader {
         architecture: Architecture::X86_64,
         boot_id: 5,
