@@ -112,7 +112,7 @@ fn threads_are_listed(scene: &Scene, input: &str) {
 /// The report on a guest that nothing is wrong with.
 fn it_is_well(scene: &Scene, input: &str) {
     let report = scene.run(&["core", input, "--kernel", "bundled", "--json"]).ok().json();
-    assert_eq!(report["schema"], "uniprof.core/1");
+    assert_matches_its_schema(&report);
     // One look at code with interrupts off can be no more than a guess.
     let verdict = &report["verdict"];
     assert!(verdict["kind"] == "healthy" || verdict["confidence"] == "guess", "{verdict}");

@@ -30,7 +30,16 @@ pub(super) fn frame(stack: &Stack, kind: Kind) -> Option<&StackFrame> {
 /// The innermost frame of a thread that waits which is not the scheduler's or a lock's own.
 #[must_use]
 pub fn waiting_frame(stack: &Stack) -> Option<&StackFrame> {
-    let named = || stack.frames.iter().filter(|frame| frame.function.is_some());
+    doing(&stack.frames)
+}
+
+/// What a stack was doing: its innermost function that is neither a handler of an interrupt or an exception, nor the scheduler's,
+/// nor a lock's own.
+#[must_use]
+pub fn doing(frames: &[StackFrame]) -> Option<&StackFrame> {
+    let handled = frames.iter().rposition(StackFrame::is_interrupted);
+    let depth = handled.map_or(0, |index| frames[index].depth);
+    let named = || frames.iter().filter(|frame| frame.function.is_some() && frame.depth >= depth);
     named().find(|frame| !is_library(frame.name()) && !is_waiting(frame.name())).or_else(|| named().next())
 }
 

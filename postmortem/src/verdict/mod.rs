@@ -14,7 +14,7 @@ mod vcpu;
 
 use serde::Serialize;
 
-pub use blame::waiting_frame;
+pub use blame::{doing, waiting_frame};
 pub use fault::{Access, Fault, Target};
 pub use vcpu::state_of;
 

@@ -17,6 +17,7 @@ use uniprof_postmortem::stacks::{self, Owner};
 use uniprof_postmortem::{locks, verdict};
 use uniprof_wire::tables::{Slot, ThreadEntry, ThreadState};
 
+use super::fit;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
 use crate::profile::Source;
@@ -28,6 +29,9 @@ Examples:
   uniprof ps kv                                 a running guest that `uniprof ls` lists; it is not paused
   uniprof ps r.uniprof                          at the end of a recording
   uniprof core ps kv.core --json | jq -r '.threads[] | select(.state == \"blocked\").name'";
+
+/// Characters of a name on a terminal.
+const MOST_NAME: usize = 40;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -104,9 +108,7 @@ fn of_memory(input: &Input, args: &Args) -> anyhow::Result<(Tables, BTreeMap<u32
     let doing = stacks.iter().filter_map(|stack| {
         let Owner::Thread(id) = stack.owner else { return None };
         let wait = locks.waits.iter().find(|wait| wait.thread == id);
-        let running = stack.state == Some(ThreadState::Running);
-        let innermost = || stack.frames.iter().find(|frame| frame.function.is_some());
-        let frame = if running { innermost() } else { verdict::waiting_frame(stack) };
+        let frame = verdict::doing(&stack.frames);
         let function = frame.and_then(|frame| frame.function.as_deref()).map(str::to_owned);
         Some((id, Doing { waits_for: wait.map(|wait| (wait.what(), wait.holder)), function }))
     });
@@ -177,6 +179,8 @@ fn print(document: &Document) -> anyhow::Result<()> {
     let mut rows = vec![
         ["ID", "NAME", "STATE", "VCPU", "CPU TIME", "SHARE", "SINCE", "WAITS FOR", "IN"].map(str::to_owned),
     ];
+    // On a terminal a thread should have a line of its own.
+    let room = if fit::width() == usize::MAX { usize::MAX } else { MOST_NAME };
     let seconds = |value: Option<f64>| value.map_or_else(|| "?".into(), |value| format!("{value:.3} s"));
     for thread in &document.threads {
         rows.push([
@@ -187,8 +191,8 @@ fn print(document: &Document) -> anyhow::Result<()> {
             seconds(thread.cpu_seconds),
             thread.cpu_share.map_or_else(|| "?".into(), |share| format!("{:.1} %", share * 100.0)),
             seconds(thread.since_seconds),
-            waits_for(thread),
-            thread.function.clone().unwrap_or_default(),
+            fit::name(&waits_for(thread), room),
+            fit::name(thread.function.as_deref().unwrap_or_default(), room),
         ]);
     }
     output::table(&mut out, &rows)?;

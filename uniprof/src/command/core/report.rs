@@ -3,6 +3,7 @@
 //! The analysis is `uniprof_postmortem::report`; here the rings are read for its last events, and it is printed.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use uniprof_postmortem::flight;
 use uniprof_postmortem::report::{self, Loss, Report};
@@ -12,10 +13,10 @@ use super::report_text::Page;
 use crate::command::trace::{self, Line, Sites};
 use crate::exit::{Exit, Failure};
 use crate::input::{Input, Recovered};
-use crate::options;
 use crate::output::{self, Paint};
 use crate::profile::Figures;
 use crate::subject::{Opened, Seen};
+use crate::{bundled, options};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,6 +76,12 @@ fn report(input: &str, json: bool, memory: &options::Memory) -> anyhow::Result<(
     }
     let mut out = output::stdout();
     let events: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    // What was named here has to be named again.
+    let kernel = memory.symbols.kernel.as_ref().filter(|kernel| *kernel != Path::new(bundled::NAME));
+    let input = &match kernel {
+        Some(kernel) => format!("{input} --kernel {}", kernel.display()),
+        None => input.to_owned(),
+    };
     Page { out: &mut out, paint: Paint::of_stdout(), input, events: &events }.print(&report)?;
     Ok(out.flush()?)
 }

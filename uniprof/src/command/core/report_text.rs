@@ -2,9 +2,12 @@
 
 use std::io::{self, Write};
 
+use uniprof_postmortem::locks::Wait;
 use uniprof_postmortem::print::{Value, Variable};
 use uniprof_postmortem::report::{FaultReport, GroupReport, Report, VcpuReport};
-use uniprof_postmortem::stacks::StackFrame;
+use uniprof_postmortem::stacks::{self, StackFrame};
+use uniprof_postmortem::verdict;
+use uniprof_wire::tables::WaitKind;
 
 use super::fit::{self, PAGE};
 use super::stack_text;
@@ -18,6 +21,8 @@ const MOST_LOCALS: usize = 8;
 const LOCALS: usize = 14;
 /// Groups of threads that are shown.
 const MOST_GROUPS: usize = 8;
+/// Lines of the console that are shown.
+const LAST_LINES: usize = 20;
 /// How far texts stand behind what they are.
 const LABEL: usize = 10;
 
@@ -43,7 +48,7 @@ impl<W: Write> Page<'_, W> {
         self.threads(report)?;
         self.locks(report)?;
         self.events(report)?;
-        self.lines("console", &report.console)?;
+        self.lines("console", last(&report.console, LAST_LINES))?;
         self.lacks(report)?;
         self.next(report)
     }
@@ -118,18 +123,17 @@ impl<W: Write> Page<'_, W> {
 
     /// The stack that the verdict is about.
     fn stack(&mut self, report: &Report) -> io::Result<()> {
-        let verdict = &report.verdict;
-        let thread = report.threads.iter().find(|thread| Some(thread.id) == verdict.thread_id);
-        let vcpu = report.vcpus.iter().find(|vcpu| Some(vcpu.vcpu) == verdict.vcpu);
-        let (title, frames, end) = match (thread, vcpu) {
-            (Some(thread), _) if !thread.frames.is_empty() => {
-                (format!("stack of thread {} ({})", thread.id, thread.name), &thread.frames, &thread.end)
-            }
-            (_, Some(vcpu)) => (format!("stack of vCPU {}", vcpu.vcpu), &vcpu.frames, &vcpu.end),
-            _ => return Ok(()),
-        };
+        let Some((title, frames, end)) = self.stack_of(report) else { return Ok(()) };
         self.heading(&title)?;
-        for (index, line) in stack_text::fitted(frames, "  ", PAGE).iter().enumerate() {
+        let folded = folded(report, frames);
+        if let Some(innermost) = frames.first().filter(|_| folded > 0) {
+            let room = PAGE.saturating_sub(42);
+            self.line(&format!(
+                "  … {folded} functions further in, down to {}",
+                fit::name(innermost.name(), room)
+            ))?;
+        }
+        for (index, line) in stack_text::fitted(frames, "  ", PAGE).iter().enumerate().skip(folded) {
             writeln!(self.out, "{line}")?;
             self.locals(report, index)?;
         }
@@ -137,6 +141,21 @@ impl<W: Write> Page<'_, W> {
             self.line(&format!("  none: {end}"))?;
         }
         Ok(())
+    }
+
+    /// That stack: its title, its frames, why it ends.
+    fn stack_of<'r>(&self, report: &'r Report) -> Option<(String, &'r [StackFrame], &'r str)> {
+        let verdict = &report.verdict;
+        let thread = report.threads.iter().find(|thread| Some(thread.id) == verdict.thread_id);
+        let vcpu = report.vcpus.iter().find(|vcpu| Some(vcpu.vcpu) == verdict.vcpu);
+        match (thread, vcpu) {
+            (Some(thread), _) if !thread.frames.is_empty() => {
+                let title = format!("stack of {}", stacks::thread_title(thread.id, &thread.name));
+                Some((title, &thread.frames, &thread.end))
+            }
+            (_, Some(vcpu)) => Some((format!("stack of vCPU {}", vcpu.vcpu), &vcpu.frames, &vcpu.end)),
+            _ => None,
+        }
     }
 
     /// The variables of a function of the stack.
@@ -159,16 +178,6 @@ impl<W: Write> Page<'_, W> {
         }
         let lost: Vec<&str> = lost.iter().map(|variable| variable.name.as_str()).collect();
         self.line(&format!("{:LOCALS$}not kept: {}", "", lost.join(", ")))
-    }
-
-    fn frames(&mut self, frames: &[StackFrame], most: usize, indent: &str) -> io::Result<()> {
-        for line in stack_text::fitted(&frames[..frames.len().min(most)], indent, PAGE) {
-            writeln!(self.out, "{line}")?;
-        }
-        match frames.len().saturating_sub(most) {
-            0 => Ok(()),
-            more => self.line(&format!("{indent}… and {more} more")),
-        }
     }
 
     fn vcpus(&mut self, report: &Report) -> io::Result<()> {
@@ -205,29 +214,43 @@ impl<W: Write> Page<'_, W> {
         for group in groups.iter().take(MOST_GROUPS) {
             let states = states(report, group);
             let count = if group.count > 1 { format!("{} alike: ", group.count) } else { String::new() };
-            self.line(&format!("  {count}{}{states}", group.owners.join(", ")))?;
-            if group.frames.is_empty() {
-                self.line(&format!("      no stack: {}", group.end))?;
+            let who = format!("  {count}{}{states}", group.owners.join(", "));
+            let what = match verdict::doing(&group.frames) {
+                Some(frame) => {
+                    let place = frame.place().map(|place| format!("  {}", stack_text::short(&place)));
+                    let place = place.unwrap_or_default();
+                    let room = PAGE.saturating_sub(9 + place.chars().count());
+                    format!("in {}{place}", fit::name(frame.name(), room))
+                }
+                None => format!("no stack: {}", group.end),
+            };
+            if who.chars().count() + what.chars().count() < PAGE {
+                self.line(&format!("{who} {what}"))?;
+            } else {
+                self.line(&who)?;
+                self.line(&format!("      {what}"))?;
             }
-            self.frames(&group.frames, FEW_FRAMES, "      ")?;
         }
         match groups.len().saturating_sub(MOST_GROUPS) {
             0 => Ok(()),
-            more => self.line(&format!("  … and {more} more stacks: uniprof core stacks {}", self.input)),
+            more => self.line(&format!("  … and {more} more stacks")),
         }
     }
 
     fn locks(&mut self, report: &Report) -> io::Result<()> {
-        if report.locks.waits.is_empty() && report.locks.cycles.is_empty() {
+        let told: Vec<u32> = report.locks.cycles.iter().flat_map(|cycle| cycle.threads.clone()).collect();
+        // Threads that wait for work are what a guest is made of; locks are another matter.
+        let is_lock = |wait: &&Wait| wait.kind == WaitKind::Lock && !told.contains(&wait.thread);
+        let locks: Vec<&Wait> = report.locks.waits.iter().filter(is_lock).take(MOST_GROUPS).collect();
+        if told.is_empty() && locks.is_empty() {
             return Ok(());
         }
         self.heading("who waits for whom")?;
         for cycle in &report.locks.cycles {
             self.told("for ever", &cycle.text)?;
         }
-        let told: Vec<u32> = report.locks.cycles.iter().flat_map(|cycle| cycle.threads.clone()).collect();
-        for wait in report.locks.waits.iter().filter(|wait| !told.contains(&wait.thread)).take(MOST_GROUPS) {
-            self.line(&format!("  {wait}"))?;
+        for wait in locks {
+            self.told("", &wait.to_string())?;
         }
         Ok(())
     }
@@ -274,26 +297,39 @@ impl<W: Write> Page<'_, W> {
     fn next(&mut self, report: &Report) -> io::Result<()> {
         self.heading("next")?;
         let input = self.input;
+        let blamed = report.locals.first().map(|locals| locals.frame);
+        let frame = blamed.and_then(|frame| Some(self.stack_of(report)?.1.get(frame)?.depth)).unwrap_or(0);
         let steps = [
-            (true, format!("uniprof core stacks {input}"), "every stack, whole"),
-            (!report.locks.waits.is_empty(), format!("uniprof core locks {input}"), "who holds what"),
-            (
-                !report.locals.is_empty(),
-                format!("uniprof core print {input} --frame 0"),
-                "its variables, whole",
-            ),
-            (report.fault.is_some(), format!("uniprof core regs {input}"), "all registers"),
-            (!self.events.is_empty(), format!("uniprof core trace {input}"), "all events that are left"),
-            (
-                report.loss.is_some(),
-                format!("uniprof core flame {input} -o last.svg"),
-                "where its last seconds went",
-            ),
+            (true, "stacks", String::new(), "every stack, whole"),
+            (!report.locks.waits.is_empty(), "locks", String::new(), "who holds what"),
+            (!report.locals.is_empty(), "print", format!(" --frame {frame}"), "its variables, whole"),
+            (report.fault.is_some(), "regs", String::new(), "all registers"),
+            (!self.events.is_empty(), "trace", String::new(), "all events that are left"),
+            (report.loss.is_some(), "flame", " -o last.svg".into(), "where its last seconds went"),
         ];
-        let steps: Vec<_> = steps.iter().filter(|(fits, ..)| *fits).collect();
-        let wide = steps.iter().map(|(_, command, _)| command.chars().count()).max().unwrap_or(0);
-        steps.iter().try_for_each(|(_, command, what)| self.line(&format!("  {command:<wide$}  {what}")))
+        let steps = steps.iter().filter(|(fits, ..)| *fits);
+        let steps = steps.map(|(_, verb, more, what)| (format!("uniprof core {verb} {input}{more}"), what));
+        let steps: Vec<_> = steps.collect();
+        let wide = steps.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+        let explained = wide + 32 < PAGE;
+        // A command that was cut could not be typed.
+        steps.iter().try_for_each(|(command, what)| match explained {
+            true => self.line(&format!("  {command:<wide$}  {what}")),
+            false => writeln!(self.out, "  {}", output::printable(command)),
+        })
     }
+}
+
+fn last<T>(all: &[T], most: usize) -> &[T] {
+    &all[all.len().saturating_sub(most)..]
+}
+
+/// How many frames are not shown: those of the handler, or of the panic's own way, which led here after it had happened.
+fn folded(report: &Report, frames: &[StackFrame]) -> usize {
+    let blamed = |frame: &StackFrame| {
+        frame.function.is_some() && frame.function.as_deref() == report.verdict.function.as_deref()
+    };
+    frames.iter().position(blamed).filter(|further_in| *further_in > FEW_FRAMES).unwrap_or(0)
 }
 
 /// The function, the thread and the vCPU.
