@@ -2,8 +2,11 @@
 
 #[path = "print/oracle.rs"]
 mod oracle;
+#[path = "print/plain.rs"]
+mod plain;
 
 use oracle::{Question, Session, c_program, rust_program};
+use plain::plain;
 use uniprof_postmortem::print::{self, Limits};
 
 /// What is asked of `print`, and what of gdb where it has another way of saying it.
@@ -19,16 +22,16 @@ fn questions(list: &[(usize, &'static str, &'static str)]) -> Vec<Question> {
 fn compare(session: &mut Session, questions: &[Question]) {
     let mut wrong = 0;
     for (number, question) in questions.iter().enumerate() {
-        let gdb = oracle::plain(&session.answers[number]);
+        let gdb = plain(&session.answers[number]);
         let frame = session.frame(question.level);
         let ours = print::evaluate(&mut session.subject, Some(&frame), question.ours);
         let ours = match ours {
             Ok(value) => value.data.flat(),
             Err(error) => format!("error: {error}"),
         };
-        if oracle::plain(&ours) != gdb || gdb.starts_with("error") {
+        if plain(&ours) != gdb || gdb.starts_with("error") {
             wrong += 1;
-            eprintln!("{}\n  gdb  {gdb}\n  ours {} ({ours})", question.ours, oracle::plain(&ours));
+            eprintln!("{}\n  gdb  {gdb}\n  ours {} ({ours})", question.ours, plain(&ours));
         }
     }
     assert_eq!(wrong, 0, "of {}", questions.len());

@@ -12,6 +12,7 @@ mod guests;
 mod html;
 mod loss;
 mod offline;
+mod print;
 mod ratio;
 mod recordings;
 mod snapshots;

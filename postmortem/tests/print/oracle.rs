@@ -11,6 +11,9 @@ use uniprof_postmortem::{Evidence, LoadedImage, Program, Subject};
 use uniprof_symbolizer::{DetailedFrame, LoadBias, RegisterFile, Tables, load};
 use uniprof_wire::address::GuestPhysical;
 
+#[path = "gdb.rs"]
+mod gdb;
+
 /// What is asked of both.
 pub(crate) struct Question {
     pub(crate) level: usize,
@@ -99,18 +102,8 @@ fn run(program: &Path, at: &str, asked: &[Question]) -> Session {
     let lines: String =
         asked.iter().map(|question| format!("{}\t{}\n", question.level, question.gdb)).collect();
     std::fs::write(folder.path().join("ask"), lines).unwrap();
-    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
-    let printers = Path::new(String::from_utf8(sysroot).unwrap().trim()).join("lib/rustlib/etc");
-    let output = Command::new("timeout")
-        .args(["-k", "5", "120", "gdb", "-nx", "-batch"])
-        .arg("-ex")
-        .arg(format!("python import sys; sys.path.insert(0, {:?})", printers.to_str().unwrap()))
-        .arg("-ex")
-        .arg(format!("source {}", printers.join("gdb_load_rust_pretty_printers.py").display()))
-        .arg("-ex")
-        .arg("python import gdb_lookup; gdb_lookup.register_printers(None)")
-        .arg("-x")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/print/oracle.py"))
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/print/oracle.py");
+    let output = gdb::with_printers(&script)
         .arg("--args")
         .arg(program)
         .env("ORACLE_OUT", folder.path())
@@ -147,56 +140,4 @@ fn run(program: &Path, at: &str, asked: &[Question]) -> Session {
     let Subject { space, program, .. } = &mut subject;
     program.unwinder().unwind_with(&registers, |at| space.word(at), &mut frames);
     Session { subject, answers, frames }
-}
-
-/// Without what the two write differently: paths and generic arguments, names of structures, types of pointers, spaces, the
-/// brackets of lists.
-pub(crate) fn plain(text: &str) -> String {
-    let mut out = String::new();
-    let (mut angles, mut quoted, mut escaped) = (0, false, false);
-    for one in text.chars() {
-        match one {
-            _ if quoted => {
-                out.push(one);
-                quoted = escaped || one != '"';
-                escaped = !escaped && one == '\\';
-            }
-            '"' if angles == 0 => {
-                out.push(one);
-                quoted = true;
-            }
-            '<' => angles += 1,
-            '>' if out.ends_with('-') && angles == 0 => out.push('>'),
-            '>' => angles -= 1,
-            _ if angles > 0 || one.is_whitespace() => {}
-            ':' if out.ends_with(':') => {
-                out.pop();
-                let word = |one: char| one.is_alphanumeric() || "_{}#".contains(one);
-                out.truncate(out.trim_end_matches(word).len());
-            }
-            '{' | '[' => {
-                let word = |one: char| one.is_alphanumeric() || one == '_';
-                let name = out.trim_end_matches(word).len();
-                if one == '{' {
-                    out.truncate(name);
-                }
-                out.push('{');
-            }
-            ']' => out.push('}'),
-            '=' => out.push(':'),
-            one => out.push(one),
-        }
-    }
-    // The type of a pointer, a character's number, and fractions of zero.
-    let mut out = out.as_str();
-    while out.starts_with("(*") {
-        out = out.split_once("0x").map_or("", |(_, rest)| rest);
-    }
-    let out = out.strip_prefix("0x").unwrap_or(out);
-    let out = match out.split_once('\'') {
-        Some((number, rest)) if number.parse::<u32>().is_ok() => format!("'{rest}"),
-        _ => out.to_owned(),
-    };
-    let out = out.replace(".0,", ",").replace(".0}", "}");
-    out.strip_suffix(".0").unwrap_or(&out).to_owned()
 }
