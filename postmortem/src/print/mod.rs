@@ -112,6 +112,15 @@ impl PrintError {
     }
 }
 
+/// Whether a text is an expression, whatever its names may mean.
+///
+/// # Errors
+///
+/// [`PrintError::Syntax`] says where it is not understood.
+pub fn check(text: &str) -> Result<(), PrintError> {
+    expression::parse(text).map(drop)
+}
+
 /// The value of an expression, in a frame or without one.
 ///
 /// # Errors

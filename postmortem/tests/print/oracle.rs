@@ -1,18 +1,16 @@
 //! A program under gdb, which says what it thinks of expressions, and its memory as a subject of ours.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use tempfile::TempDir;
 use uniprof_collector::memory::{GuestMemory, MemoryError, Window};
 use uniprof_postmortem::print::FrameContext;
 use uniprof_postmortem::{Evidence, LoadedImage, Program, Subject};
 use uniprof_symbolizer::{DetailedFrame, LoadBias, RegisterFile, Tables, load};
 use uniprof_wire::address::GuestPhysical;
-
-#[path = "gdb.rs"]
-mod gdb;
 
 /// What is asked of both.
 pub(crate) struct Question {
@@ -49,6 +47,23 @@ pub(crate) struct Session {
     pub(crate) subject: Subject,
     pub(crate) answers: Vec<String>,
     frames: Vec<DetailedFrame>,
+    /// The program's file, which is there as long as this is.
+    pub(crate) program: PathBuf,
+    _folder: TempDir,
+}
+
+/// Where in an ELF file the content of a section is.
+pub(crate) fn section(file: &[u8], name: &str) -> Option<Range<usize>> {
+    let number = |at: usize, len: usize| {
+        file[at..at + len].iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte))
+    };
+    let header = |index: usize| number(40, 8) + index * 64;
+    let names = number(header(number(62, 2)) + 24, 8);
+    (0..number(60, 2)).map(header).find_map(|at| {
+        let own = &file[names + number(at, 4)..];
+        let place = number(at + 24, 8)..number(at + 24, 8) + number(at + 32, 8);
+        own.strip_prefix(name.as_bytes()).is_some_and(|rest| rest[0] == 0).then_some(place)
+    })
 }
 
 impl Session {
@@ -87,25 +102,24 @@ pub(crate) fn rust_program(flags: &[&str], asked: &[Question]) -> Session {
         "warnings",
     ];
     build("rustc", "fixture.rs", &[flags, &fixed].concat(), &program);
-    run(&program, "fixture::pause", asked)
+    run(folder, program, "fixture::pause", asked)
 }
 
 pub(crate) fn c_program(flags: &[&str], asked: &[Question]) -> Session {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("fixture");
     build("cc", "fixture.c", &[flags, &["-static", "-no-pie"]].concat(), &program);
-    run(&program, "pause_here", asked)
+    run(folder, program, "pause_here", asked)
 }
 
-fn run(program: &Path, at: &str, asked: &[Question]) -> Session {
-    let folder = tempfile::tempdir().unwrap();
+fn run(folder: TempDir, path: PathBuf, at: &str, asked: &[Question]) -> Session {
     let lines: String =
         asked.iter().map(|question| format!("{}\t{}\n", question.level, question.gdb)).collect();
     std::fs::write(folder.path().join("ask"), lines).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/print/oracle.py");
-    let output = gdb::with_printers(&script)
+    let output = crate::gdb::with_printers(&script)
         .arg("--args")
-        .arg(program)
+        .arg(&path)
         .env("ORACLE_OUT", folder.path())
         .env("ORACLE_BREAK", at)
         .env("ORACLE_ASK", folder.path().join("ask"))
@@ -133,11 +147,11 @@ fn run(program: &Path, at: &str, asked: &[Question]) -> Session {
         }
     }
     let image =
-        LoadedImage { name: "fixture".into(), image: Arc::new(load(program).unwrap()), bias: LoadBias::NONE };
+        LoadedImage { name: "fixture".into(), image: Arc::new(load(&path).unwrap()), bias: LoadBias::NONE };
     let evidence = Evidence::new(Arc::new(Process(memory)), Vec::new(), None);
     let mut subject = Subject::new(evidence, Program::new(vec![image], &Tables::default()));
     let mut frames = Vec::new();
     let Subject { space, program, .. } = &mut subject;
     program.unwinder().unwind_with(&registers, |at| space.word(at), &mut frames);
-    Session { subject, answers, frames }
+    Session { subject, answers, frames, program: path, _folder: folder }
 }

@@ -1,12 +1,7 @@
 //! What `print` says of real programs' values, compared with gdb.
 
-#[path = "print/oracle.rs"]
-mod oracle;
-#[path = "print/plain.rs"]
-mod plain;
-
-use oracle::{Question, Session, c_program, rust_program};
-use plain::plain;
+use crate::oracle::{Question, Session, c_program, rust_program};
+use crate::plain::plain;
 use uniprof_postmortem::print::{self, Limits};
 
 /// What is asked of `print`, and what of gdb where it has another way of saying it.
