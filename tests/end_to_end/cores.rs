@@ -206,6 +206,53 @@ fn a_running_guest_and_a_recording_are_read_alike() {
     }
 }
 
+/// It crashed at night, nobody was there, and its core is all that is left.
+#[test]
+fn in_the_morning_the_report_names_function_thread_and_value() {
+    let scene = Scene::with_guest();
+    let line = ["run", "--on-crash", "dump=cores", "--no-restart", "--name", "shop", "--"];
+    let ended = scene.run(&[&line[..], &["bundled", "workload=crash-null"]].concat()).failed_with(1);
+    ended.says(&["uniprof core cores/shop-"]);
+    let cores: Vec<_> = fs::read_dir(scene.path("cores")).expect("the folder").flatten().collect();
+    let core = format!("cores/{}", cores[0].file_name().display());
+    let report = scene.run(&["core", &core, "--kernel", "bundled", "--json"]).ok().json();
+    assert_matches_its_schema(&report);
+    let verdict = &report["verdict"];
+    assert_eq!(
+        (&verdict["kind"], &verdict["thread"], &verdict["vcpu"]),
+        (&json!("page-fault"), &json!("frontend"), &json!(0))
+    );
+    assert!(verdict["function"].as_str().is_some_and(|name| name.ends_with("session_lookup")), "{verdict}");
+    // The second before.
+    assert_eq!(report["events"].as_array().map(Vec::len), Some(20));
+
+    let screen = scene.run(&["core", &core]).ok().stdout;
+    assert!(screen.starts_with("PAGE FAULT in "), "{screen}");
+    for part in [
+        "  => 0x",
+        "\nstack of frontend (thread 7)",
+        "session = 0x0",
+        "3 alike: accept-0",
+        "\nlast events\n",
+        "\nnext\n",
+    ] {
+        assert!(screen.contains(part), "{part} is missing:\n{screen}");
+    }
+    assert!(screen.lines().all(|line| line.chars().count() <= 100), "{screen}");
+
+    let value = scene.run(&["core", "print", &core, "session"]).ok();
+    assert_eq!(value.stdout, "0x0\n");
+    assert!(value.stderr.contains("session_lookup"), "{value:?}");
+    let peer = scene.run(&["print", &core, "peer", "--json"]).ok().json();
+    assert_matches_its_schema(&peer);
+    assert_eq!(peer["value"]["value"]["address"][0], 10, "{peer}");
+    let stacks = scene.run(&["stacks", &core, "--thread", "frontend"]).ok().stdout;
+    assert!(stacks.contains("<- interrupted here") && stacks.contains("thread_entry"), "{stacks}");
+    let waits = scene.run(&["locks", &core, "--json"]).ok().json();
+    assert_matches_its_schema(&waits);
+    scene.run(&["core", "flame", &core, "-o", "last.svg"]).ok();
+}
+
 #[test]
 fn the_wrong_kernel_is_refused_with_both_identities() {
     let scene = with_core();

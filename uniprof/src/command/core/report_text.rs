@@ -21,6 +21,8 @@ const MOST_LOCALS: usize = 8;
 const LOCALS: usize = 14;
 /// Groups of threads that are shown.
 const MOST_GROUPS: usize = 8;
+/// Indented lines of the console in a row that are shown.
+const MOST_INDENTED: usize = 3;
 /// Lines of the console that are shown.
 const LAST_LINES: usize = 20;
 /// How far texts stand behind what they are.
@@ -48,7 +50,7 @@ impl<W: Write> Page<'_, W> {
         self.threads(report)?;
         self.locks(report)?;
         self.events(report)?;
-        self.lines("console", last(&report.console, LAST_LINES))?;
+        self.lines("console", last(&unindented(&report.console), LAST_LINES))?;
         self.lacks(report)?;
         self.next(report)
     }
@@ -318,6 +320,19 @@ impl<W: Write> Page<'_, W> {
             false => writeln!(self.out, "  {}", output::printable(command)),
         })
     }
+}
+
+/// Console lines with runs of indented ones cut short: dumps of registers and of return addresses, which stand above with names.
+fn unindented(lines: &[String]) -> Vec<String> {
+    let mut shown = Vec::new();
+    for run in lines.chunk_by(|one, next| one.starts_with("  ") && next.starts_with("  ")) {
+        let kept = if run.len() > MOST_INDENTED { 1 } else { run.len() };
+        shown.extend_from_slice(&run[..kept]);
+        if kept < run.len() {
+            shown.push(format!("  … and {} more indented lines", run.len() - kept));
+        }
+    }
+    shown
 }
 
 fn last<T>(all: &[T], most: usize) -> &[T] {

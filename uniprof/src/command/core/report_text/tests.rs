@@ -156,7 +156,9 @@ fn report() -> Report {
         },
         locals: vec![FunctionLocals { function: "shop::price".into(), frame: 0, variables: locals() }],
         events: Vec::new(),
-        console: vec!["shop: \u{1b}[31mopen\u{1b}[0m".into()],
+        console: ["shop: \u{1b}[31mopen\u{1b}[0m", "page fault", "  rip 1", "  rsp 2", "  rbp 3", "  called from 4"]
+            .map(str::to_owned)
+            .into(),
         loss: Some(Loss { emitted: 100, recovered: 90, lost_by: [("overwritten".to_owned(), 10)].into() }),
         remarks: vec!["the dump ends early: what lay from 0x8000000 on is missing, which are 128 MiB of 256 MiB of memory".into()],
     }
