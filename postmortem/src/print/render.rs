@@ -146,14 +146,14 @@ impl Inspector<'_> {
         let mut byte = [0];
         for at in (address..).take(STRING) {
             if self.read(at, &mut byte).is_err() {
-                return (!text.is_empty()).then(|| Data::Text(decoded(&text), 0).flat() + "…");
+                return (!text.is_empty()).then(|| Data::Text(text, 0).flat() + "…");
             }
             if byte == [0] {
-                return Some(Data::Text(decoded(&text), 0).flat());
+                return Some(Data::Text(text, 0).flat());
             }
             text.push(byte[0]);
         }
-        Some(Data::Text(decoded(&text), 0).flat() + "…")
+        Some(Data::Text(text, 0).flat() + "…")
     }
 
     fn structure(
@@ -331,7 +331,7 @@ impl Inspector<'_> {
         while more == 0 && bytes.last() == Some(&0) {
             bytes.pop();
         }
-        Ok(Data::Text(decoded(&bytes), more))
+        Ok(Data::Text(bytes, more))
     }
 
     fn list(&mut self, value: &Operand, level: Level) -> Result<Data, PrintError> {
@@ -370,7 +370,7 @@ impl Inspector<'_> {
     fn text(&mut self, value: &Operand) -> Result<Data, PrintError> {
         let len = self.sequence(value)?.len.unwrap_or(0);
         let (bytes, more) = self.raw(value, len)?;
-        Ok(Data::Text(decoded(&bytes), more))
+        Ok(Data::Text(bytes, more))
     }
 
     /// The first bytes of a sequence of bytes, and how many follow.
@@ -426,18 +426,6 @@ fn missing() -> PrintError {
 
 fn mask(width: u64) -> u128 {
     if width >= 128 { u128::MAX } else { (1 << width) - 1 }
-}
-
-/// Bytes as text; those that are no UTF-8 as `\xNN`.
-fn decoded(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for chunk in bytes.utf8_chunks() {
-        out.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            out.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    out
 }
 
 /// A number of 80 bits as x87 has it, as near as 64 bits come to it.

@@ -50,8 +50,8 @@ pub enum Data {
     Float(f32),
     /// A larger one.
     Double(f64),
-    /// Text, and how many bytes of it are left out.
-    Text(String, u64),
+    /// Text, which need not be UTF-8, and how many bytes of it are left out.
+    Text(Vec<u8>, u64),
     /// An address, and what is known to lie there.
     Pointer(u64, Option<String>),
     /// A reference that was followed.
@@ -237,19 +237,24 @@ fn join<'a>(
     out.push_str(close);
 }
 
-/// As Rust writes text, but that bytes which are no UTF-8 stay what they are.
-fn quoted(text: &str) -> String {
+/// As Rust writes text; bytes that are no UTF-8 as `\xNN`.
+fn quoted(text: &[u8]) -> String {
     let mut out = String::from("\"");
-    for one in text.chars() {
-        match one {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\0' => out.push_str("\\0"),
-            one if one.is_control() => out.push_str(&one.escape_default().to_string()),
-            one => out.push(one),
+    for chunk in text.utf8_chunks() {
+        for one in chunk.valid().chars() {
+            match one {
+                '"' => out.push_str("\\\""),
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                '\0' => out.push_str("\\0"),
+                one if one.is_control() => out.push_str(&one.escape_default().to_string()),
+                one => out.push(one),
+            }
+        }
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
         }
     }
     out.push('"');
@@ -296,9 +301,12 @@ impl Serialize for Data {
             Self::Float(value) => serializer.collect_str(value),
             Self::Double(value) if value.is_finite() => serializer.serialize_f64(*value),
             Self::Double(value) => serializer.collect_str(value),
-            Self::Text(text, 0) => serializer.serialize_str(text),
+            Self::Text(text, 0) => serializer.serialize_str(&String::from_utf8_lossy(text)),
             Self::Pointer(..) => serializer.serialize_str(&self.flat()),
-            Self::Text(text, more) => serializer.collect_str(&format_args!("{text}… ({more} more bytes)")),
+            Self::Text(text, more) => {
+                let text = String::from_utf8_lossy(text);
+                serializer.collect_str(&format_args!("{text}… ({more} more bytes)"))
+            }
             Self::Reference(_, to) => to.serialize(serializer),
             Self::Name(name) => serializer.serialize_str(name),
             Self::More => serializer.serialize_str("…"),

@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use uniprof_collector::memory::{GuestMemory, MemoryError, Window};
-use uniprof_postmortem::print::FrameContext;
+use uniprof_collector::paging::AddressSpace;
+use uniprof_postmortem::print::{self, FrameContext};
 use uniprof_postmortem::{Evidence, LoadedImage, Program, Subject};
 use uniprof_symbolizer::{DetailedFrame, LoadBias, RegisterFile, Tables, load};
 use uniprof_wire::address::GuestPhysical;
@@ -20,12 +21,13 @@ pub(crate) struct Question {
 }
 
 /// Memory of a process, by its own addresses.
-struct Process(Vec<(u64, Vec<u8>)>);
+struct Process(Mutex<Vec<(u64, Vec<u8>)>>);
 
 impl GuestMemory for Process {
     fn read(&self, at: GuestPhysical, into: &mut [u8]) -> Result<(), MemoryError> {
         let len = into.len() as u64;
-        let found = self.0.iter().find_map(|(start, bytes)| {
+        let memory = self.0.lock().unwrap();
+        let found = memory.iter().find_map(|(start, bytes)| {
             let offset = usize::try_from(at.0.checked_sub(*start)?).ok()?;
             bytes.get(offset..offset.checked_add(into.len())?)
         });
@@ -47,6 +49,7 @@ pub(crate) struct Session {
     pub(crate) subject: Subject,
     pub(crate) answers: Vec<String>,
     frames: Vec<DetailedFrame>,
+    process: Arc<Process>,
     /// The program's file, which is there as long as this is.
     pub(crate) program: PathBuf,
     _folder: TempDir,
@@ -67,6 +70,20 @@ pub(crate) fn section(file: &[u8], name: &str) -> Option<Range<usize>> {
 }
 
 impl Session {
+    /// Overwrites the memory that an expression's value lies in.
+    pub(crate) fn damage(&mut self, level: usize, expression: &str, bytes: &[u8]) {
+        let frame = self.frame(level);
+        let value = print::evaluate(&mut self.subject, Some(&frame), expression).unwrap();
+        let at = value.address.expect("it has an address");
+        for (start, memory) in self.process.0.lock().unwrap().iter_mut() {
+            if let Some(place) = at.checked_sub(*start).and_then(|at| memory.get_mut(at as usize..)) {
+                place[..bytes.len()].copy_from_slice(bytes);
+                break;
+            }
+        }
+        self.subject.space = AddressSpace::new(Arc::clone(&self.subject.memory), None);
+    }
+
     /// A frame by gdb's number, which counts inlined ones.
     pub(crate) fn frame(&mut self, level: usize) -> FrameContext {
         let mut left = level;
@@ -148,10 +165,12 @@ fn run(folder: TempDir, path: PathBuf, at: &str, asked: &[Question]) -> Session 
     }
     let image =
         LoadedImage { name: "fixture".into(), image: Arc::new(load(&path).unwrap()), bias: LoadBias::NONE };
-    let evidence = Evidence::new(Arc::new(Process(memory)), Vec::new(), None);
+    let process = Arc::new(Process(Mutex::new(memory)));
+    let memory: Arc<dyn GuestMemory> = Arc::clone(&process) as _;
+    let evidence = Evidence::new(memory, Vec::new(), None);
     let mut subject = Subject::new(evidence, Program::new(vec![image], &Tables::default()));
     let mut frames = Vec::new();
     let Subject { space, program, .. } = &mut subject;
     program.unwinder().unwind_with(&registers, |at| space.word(at), &mut frames);
-    Session { subject, answers, frames, program: path, _folder: folder }
+    Session { subject, answers, frames, process, program: path, _folder: folder }
 }
