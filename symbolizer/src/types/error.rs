@@ -62,7 +62,10 @@ impl fmt::Display for Unavailable {
             Self::NotHere => f.write_str("optimised out at this instruction"),
             Self::LostRegister(number) => {
                 let name = gimli::X86_64::register_name(gimli::Register(*number)).unwrap_or("a register");
-                write!(f, "was in {name}, which has been overwritten since")
+                match number {
+                    0..=16 => write!(f, "lost: it was in {name}, which has been overwritten since"),
+                    _ => write!(f, "unknown: it was in {name}, which nobody has saved"),
+                }
             }
             Self::EntryValue => {
                 f.write_str("optimised out: its value at the start of the function is not kept")
