@@ -128,6 +128,21 @@ mod tests {
         }
     }
 
+    /// And every command that the walk through a crash types.
+    #[test]
+    fn the_walk_through_a_crash_is_true() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/post-mortem.md");
+        let Ok(walk) = std::fs::read_to_string(path) else { return };
+        let typed = walk.lines().filter_map(|line| line.strip_prefix("$ uniprof "));
+        let named = walk.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("uniprof "));
+        let commands: Vec<&str> = typed.chain(named.filter(|code| !code.contains('\n'))).collect();
+        assert!(commands.len() > 20, "{commands:?}");
+        for line in commands {
+            let parsed = Cli::try_parse_from(["uniprof"].into_iter().chain(line.split_whitespace()));
+            assert!(parsed.is_ok(), "uniprof {line}\n{}", parsed.unwrap_err());
+        }
+    }
+
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
