@@ -10,7 +10,8 @@ use uniprof_collector::memory::{GuestMemory, MemoryError, Window};
 use uniprof_wire::address::{GuestPhysical, GuestVirtual};
 use uniprof_wire::layout::{Architecture, Geometry, RegionHeader};
 use uniprof_wire::tables::{
-    CRASH_WORDS, CrashReason, CrashRecord, REGISTERS, THREAD_WORDS, ThreadEntry, ThreadState, VCPU_WORDS,
+    CRASH_WORDS, CrashReason, CrashRecord, HeapEntry, REGISTERS, THREAD_WORDS, ThreadEntry, ThreadState,
+    VCPU_WORDS,
 };
 use uniprof_wire::text::FixedText;
 
@@ -82,7 +83,7 @@ pub(crate) struct Guest {
 impl Guest {
     /// Without a region, vCPUs and page tables.
     pub(crate) fn bare() -> Self {
-        let geometry = Geometry::with_ring_bytes(2, 16 << 10).unwrap();
+        let geometry = Geometry::with_ring_bytes(2, 16 << 10).unwrap().with_heap_slots(64).unwrap();
         Self { memory: Arc::default(), cpus: Vec::new(), geometry, threads: 0 }
     }
 
@@ -155,6 +156,14 @@ impl Guest {
         self.memory.write_words(at, &[2]);
         self.memory.write_words(at + 8, &thread.to_words());
         self.threads += 1;
+    }
+
+    /// Puts a block into the heap table, under its own key or another.
+    pub(crate) fn heap(&self, slot: usize, key: u64, entry: &HeapEntry) {
+        let at = |offset: usize| REGION + offset as u64;
+        self.memory.write_words(at(self.geometry.heap_keys() + slot * 8), &[key]);
+        let words = entry.to_words();
+        self.memory.write_words(at(self.geometry.heap_entries() + slot * words.len() * 8), &words);
     }
 
     pub(crate) fn subject(self) -> Subject {

@@ -10,6 +10,7 @@
 //! - [`stacks`]: the stacks of all vCPUs and threads, and which of them are alike.
 //! - [`verdict`]: what killed the guest; [`locks`]: who waits for whom; [`disassembly`]: what code it was.
 //! - [`print`]: what variables held: expressions, arguments and locals of frames.
+//! - [`heap`]: what the heap is made of, and what nobody points to.
 //! - [`report`]: all of that in one document.
 //!
 //! Analysis is apart from printing: everything here returns values, and the command line and the live view draw them.
@@ -21,6 +22,7 @@ mod describe;
 pub mod disassembly;
 pub mod export;
 pub mod flight;
+pub mod heap;
 #[cfg(test)]
 mod lab;
 pub mod locks;

@@ -94,7 +94,7 @@ impl Serialize for StackFrame {
 }
 
 /// Adds a frame and what was inlined there.
-pub(super) fn push(program: &mut Program, depth: usize, frame: &UnwoundFrame, into: &mut Vec<StackFrame>) {
+pub(crate) fn push(program: &mut Program, depth: usize, frame: &UnwoundFrame, into: &mut Vec<StackFrame>) {
     let blank = StackFrame {
         address: frame.address,
         kind: frame.kind,

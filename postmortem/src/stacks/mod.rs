@@ -4,7 +4,7 @@
 //! left the crash handler), the stack begins at what the record says: as of the crash. A thread that runs has the stack of its vCPU;
 //! any other thread has the one that its registers in the thread table lead to.
 
-mod frame;
+pub(crate) mod frame;
 mod group;
 mod start;
 

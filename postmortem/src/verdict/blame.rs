@@ -148,6 +148,11 @@ fn is_library(name: &str) -> bool {
     CRATES.iter().any(|start| bare.starts_with(start)) || MEMORY.contains(&last(name))
 }
 
+/// Whether a function is a library's or an allocator's: not who wanted the memory.
+pub(crate) fn is_plumbing(name: &str) -> bool {
+    is_library(name) || is_allocator(name)
+}
+
 /// Whether a function belongs to an allocator.
 pub(super) fn is_allocator(name: &str) -> bool {
     const NAMES: [&str; 9] =

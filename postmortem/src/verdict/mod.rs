@@ -14,6 +14,7 @@ mod vcpu;
 
 use serde::Serialize;
 
+pub(crate) use blame::is_plumbing;
 pub use blame::{doing, waiting_frame};
 pub use fault::{Access, Fault, Target};
 pub use vcpu::state_of;

@@ -1,0 +1,194 @@
+//! What the heap is made of, by the blocks that the guest's probes sampled: by size, by who allocated, and what nobody points to any more.
+//!
+//! A sampled block stands for [`weight`](HeapEntry::weight) bytes, so that sums over blocks are estimates of what is allocated; the totals
+//! beside them are counted, not estimated.
+
+mod leaks;
+mod sites;
+mod sizes;
+
+use serde::Serialize;
+use uniprof_wire::address::GuestPhysical;
+use uniprof_wire::tables::{HEAP_WORDS, HeapEntry, Slot};
+
+pub use leaks::Leaks;
+pub use sites::Site;
+pub use sizes::SizeClass;
+
+use crate::subject::Subject;
+
+/// What is done, and how much of it is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Allocation stacks that are told.
+    pub most_sites: usize,
+    /// Whether to look for blocks that nobody points to: reads all memory.
+    pub leaks: bool,
+    /// Bytes of memory that are searched for pointers.
+    pub most_scanned: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { most_sites: 20, leaks: true, most_scanned: 8 << 30 }
+    }
+}
+
+/// Why nothing is known of the heap.
+#[derive(Debug, thiserror::Error)]
+pub enum HeapError {
+    /// There is no region.
+    #[error("{0}")]
+    NoRegion(String),
+    /// The guest does not tell of its heap.
+    #[error(
+        "the guest's probes do not watch its heap: its kernel has to tell of it (`allocated`, `freed`), and `heap_interval` be set"
+    )]
+    NotWatched,
+    /// The table is not in the dump.
+    #[error("the table of sampled blocks can't be read: {0}")]
+    Table(String),
+}
+
+/// The heap.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Heap {
+    /// Counted by the guest, since its probes were initialised.
+    pub totals: Totals,
+    /// The blocks that are told of by size and by stack.
+    pub sampled: Sampled,
+    /// By size, the smallest first.
+    pub sizes: Vec<SizeClass>,
+    /// By allocation stack, the most bytes first.
+    pub sites: Vec<Site>,
+    /// Stacks beyond those, and the estimated bytes of them.
+    pub other_sites: u64,
+    /// Estimated bytes of the stacks beyond those.
+    pub other_bytes: u64,
+    /// Blocks that nobody points to; `None` where that was not asked for.
+    pub leaks: Option<Leaks>,
+    /// What limits these answers, in sentences.
+    pub remarks: Vec<String>,
+}
+
+/// Sums over all vCPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Bytes that were allocated.
+    pub allocated_bytes: u64,
+    /// Blocks that were allocated.
+    pub allocated_blocks: u64,
+    /// Bytes that were given back.
+    pub freed_bytes: u64,
+    /// Blocks that were given back.
+    pub freed_blocks: u64,
+    /// Bytes that are allocated.
+    pub live_bytes: u64,
+    /// Blocks that are allocated.
+    pub live_blocks: u64,
+}
+
+/// The sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sampled {
+    /// Blocks in the table.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The bytes that they stand for.
+    pub estimated_bytes: u64,
+    /// Mean bytes from one sample to the next.
+    pub interval: u64,
+    /// Entries that were being written.
+    pub torn: u64,
+    /// Sampled blocks that the table had no room for.
+    pub dropped: u64,
+}
+
+/// Takes stock of the heap.
+pub fn census(subject: &mut Subject, options: &Options) -> Result<Heap, HeapError> {
+    let (entries, torn) = entries(subject)?;
+    let (totals, mut sampled) = counters(subject);
+    if entries.is_empty() && sampled.interval == 0 {
+        return Err(HeapError::NotWatched);
+    }
+    sampled.torn = torn;
+    sampled.blocks = entries.len() as u64;
+    sampled.bytes = sum(&entries, |entry| entry.bytes);
+    sampled.estimated_bytes = sum(&entries, |entry| entry.weight);
+    let mut remarks = Vec::new();
+    if torn > 0 {
+        remarks.push(format!("{torn} entries of the table were being written, and are left out"));
+    }
+    if sampled.dropped > 0 {
+        remarks.push(format!(
+            "the table had no room for {} sampled blocks, so that estimates are too low",
+            sampled.dropped
+        ));
+    }
+    let all = sites::of(subject, &entries);
+    let told = all.len().min(options.most_sites);
+    let leaks = options.leaks.then(|| leaks::of(subject, &entries, options));
+    Ok(Heap {
+        totals,
+        sampled,
+        sizes: sizes::of(&entries),
+        other_sites: (all.len() - told) as u64,
+        other_bytes: all[told..].iter().fold(0, |sum, site| sum.saturating_add(site.estimated_bytes)),
+        sites: all.into_iter().take(told).collect(),
+        leaks,
+        remarks,
+    })
+}
+
+fn sum(entries: &[HeapEntry], of: impl Fn(&HeapEntry) -> u64) -> u64 {
+    entries.iter().fold(0, |sum, entry| sum.saturating_add(of(entry)))
+}
+
+/// The whole entries of the table, and how many are torn.
+fn entries(subject: &Subject) -> Result<(Vec<HeapEntry>, u64), HeapError> {
+    let region = subject.region.as_ref().map_err(|why| HeapError::NoRegion(why.clone()))?;
+    let geometry = region.found.header.geometry;
+    let slots = geometry.heap_slots() as usize;
+    if slots == 0 {
+        return Err(HeapError::NotWatched);
+    }
+    let words = |offset: usize, count: usize| -> Result<Vec<u64>, HeapError> {
+        let mut bytes = vec![0; count * 8];
+        let at = GuestPhysical(region.found.at.0.saturating_add(offset as u64));
+        subject.memory.read(at, &mut bytes).map_err(|error| HeapError::Table(error.to_string()))?;
+        Ok(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
+    };
+    let keys = words(geometry.heap_keys(), slots)?;
+    let table = words(geometry.heap_entries(), slots * HEAP_WORDS)?;
+    let (mut entries, mut torn) = (Vec::new(), 0);
+    for (key, words) in keys.iter().zip(table.as_chunks::<HEAP_WORDS>().0) {
+        match HeapEntry::from_words(*key, words) {
+            Slot::Whole(entry) => entries.push(entry),
+            Slot::Torn(_) => torn += 1,
+            Slot::Empty => {}
+        }
+    }
+    entries.sort_by_key(|entry| entry.address);
+    Ok((entries, torn))
+}
+
+fn counters(subject: &Subject) -> (Totals, Sampled) {
+    let (mut totals, mut sampled) = (Totals::default(), Sampled::default());
+    let vcpus = subject.region.as_ref().map(|region| &region.tables.vcpus[..]).unwrap_or_default();
+    for stats in vcpus.iter().map(|vcpu| vcpu.heap) {
+        let add = |sum: &mut u64, value: u64| *sum = sum.saturating_add(value);
+        add(&mut totals.allocated_bytes, stats.allocated_bytes);
+        add(&mut totals.allocated_blocks, stats.allocated_blocks);
+        add(&mut totals.freed_bytes, stats.freed_bytes);
+        add(&mut totals.freed_blocks, stats.freed_blocks);
+        add(&mut sampled.dropped, stats.dropped);
+        sampled.interval = sampled.interval.max(stats.interval);
+    }
+    totals.live_bytes = totals.allocated_bytes.saturating_sub(totals.freed_bytes);
+    totals.live_blocks = totals.allocated_blocks.saturating_sub(totals.freed_blocks);
+    (totals, sampled)
+}
+
+#[cfg(test)]
+mod tests;
