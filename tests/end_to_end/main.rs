@@ -9,6 +9,7 @@ mod dump_kinds;
 mod exports;
 mod gdb;
 mod guests;
+mod heap;
 mod html;
 mod loss;
 mod offline;

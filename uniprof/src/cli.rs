@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Print(command::core::print::Args),
     /// Say who waits for whom, and name deadlocks
     Locks(command::core::locks::Args),
+    /// Say what the heap is made of, and what nobody points to
+    Heap(command::core::heap::Args),
     /// Print the registers of every vCPU
     Regs(command::core::regs::Args),
     /// Print memory, with names for what it points to

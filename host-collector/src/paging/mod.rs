@@ -135,6 +135,12 @@ impl AddressSpace {
         Some(self.tables?.mappings(most, |entry| self.physical_word(entry)))
     }
 
+    /// The pages that hold the page tables, rising, at most `most`; none without page tables.
+    #[must_use]
+    pub fn table_pages(&self, most: usize) -> Vec<GuestPhysical> {
+        self.tables.map(|tables| tables.pages(most, |entry| self.physical_word(entry))).unwrap_or_default()
+    }
+
     fn physical_word(&self, at: GuestPhysical) -> Option<u64> {
         let mut bytes = [0; 8];
         self.physical(at, &mut bytes).ok()?;

@@ -114,6 +114,29 @@ impl PageTables {
         (found.mappings, found.left > 0)
     }
 
+    /// Where the tables themselves lie, each once, rising; at most `most` of them.
+    pub(super) fn pages(
+        self,
+        most: usize,
+        mut read: impl FnMut(GuestPhysical) -> Option<u64>,
+    ) -> Vec<GuestPhysical> {
+        let mut known = std::collections::BTreeSet::from([self.root]);
+        let mut left = vec![(self.levels, self.root)];
+        while let Some((level, table)) = left.pop() {
+            if level == 1 {
+                continue;
+            }
+            let entries = (0..ENTRIES).map_while(|index| read(GuestPhysical(table.0 + index * 8)));
+            for entry in entries.filter(|entry| entry & PRESENT != 0 && !is_page(level, *entry)) {
+                let next = GuestPhysical(entry & ADDRESS);
+                if known.len() < most && known.insert(next) {
+                    left.push((level - 1, next));
+                }
+            }
+        }
+        known.into_iter().collect()
+    }
+
     /// The address with its unused upper bits as the processor wants them.
     fn canonical(self, address: u64) -> GuestVirtual {
         let unused = 64 - (12 + 9 * u32::from(self.levels));

@@ -1,11 +1,13 @@
 //! Blocks that nobody points to.
 //!
 //! All memory is read once, word by word, and each word that could be an address inside of a sampled block counts as a pointer to it: to
-//! its start or anywhere into it. Left out are the observation region, which is a record and no part of the program; the block itself;
-//! and what lies below the stack pointers of threads, which functions that have returned left there.
+//! its start or anywhere into it. Left out are the observation region, which is a record and no part of the program; page tables;
+//! the block itself; and what lies below the stack pointers of threads, which functions that have returned left there.
 //!
-//! A pointer that is stale, or a number that only looks like one, hides a leak; so do two lost blocks that point to each other. What
-//! is found is a candidate, because a kernel may keep pointers in another form: shifted, compressed, or in a device.
+//! A pointer that is stale, or a number that only looks like one, hides a leak; so do two lost blocks that point to each other. Small
+//! numbers look like addresses in a guest whose memory begins at 0: sizes that an allocator left in memory that was not written to since,
+//! say. These rarely hit a block's start, so blocks that are only pointed into are told apart. What is found is a candidate,
+//! because a kernel may keep pointers in another form: shifted, compressed, or in a device.
 
 use std::ops::Range;
 
@@ -23,6 +25,8 @@ use crate::subject::{Subject, of_crash_record};
 const BLOCK: u64 = 1 << 20;
 /// Stacks and other ranges are followed page by page up to this length.
 const MOST_FOLLOWED: u64 = 64 << 20;
+/// Page tables that are known for what they are.
+const MOST_TABLES: usize = 1 << 16;
 /// The psABI lets leaf functions use so much below the stack pointer.
 const RED_ZONE: u64 = 128;
 
@@ -35,6 +39,12 @@ pub struct Leaks {
     pub estimated_bytes: u64,
     /// By allocation stack, the most bytes first.
     pub sites: Vec<Site>,
+    /// Sampled blocks that are only pointed into: nobody points to their start.
+    pub inside_blocks: u64,
+    /// The bytes that those stand for.
+    pub inside_bytes: u64,
+    /// Those by allocation stack.
+    pub inside_sites: Vec<Site>,
     /// Bytes of memory that were searched for pointers.
     pub scanned_bytes: u64,
     /// What was not searched and may hold pointers, in sentences.
@@ -46,21 +56,36 @@ pub(super) fn of(subject: &mut Subject, entries: &[HeapEntry], options: &Options
     let mut search = Search::new(subject, entries);
     search.registers(subject);
     let (scanned_bytes, not_scanned) = search.memory(subject, options.most_scanned);
-    let lost: Vec<&HeapEntry> = entries
-        .iter()
-        .zip(&search.blocks)
-        .filter(|(_, block)| !block.is_pointed_to)
-        .map(|(entry, _)| entry)
-        .collect();
-    let mut sites = sites::of(subject, lost.iter().copied());
-    sites.truncate(options.most_sites);
+    let of_kind = |kind: Pointed| -> Vec<&HeapEntry> {
+        let found = entries.iter().zip(&search.blocks).filter(|(_, block)| block.pointed == kind);
+        found.map(|(entry, _)| entry).collect()
+    };
+    let mut told = |lost: &[&HeapEntry]| {
+        let mut sites = sites::of(subject, lost.iter().copied());
+        sites.truncate(options.most_sites);
+        let bytes = lost.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.weight));
+        (lost.len() as u64, bytes, sites)
+    };
+    let (sampled_blocks, estimated_bytes, sites) = told(&of_kind(Pointed::Nowhere));
+    let (inside_blocks, inside_bytes, inside_sites) = told(&of_kind(Pointed::Inside));
     Leaks {
-        sampled_blocks: lost.len() as u64,
-        estimated_bytes: lost.iter().fold(0, |sum, entry| sum.saturating_add(entry.weight)),
+        sampled_blocks,
+        estimated_bytes,
         sites,
+        inside_blocks,
+        inside_bytes,
+        inside_sites,
         scanned_bytes,
         not_scanned,
     }
+}
+
+/// Where anybody points to in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+enum Pointed {
+    Nowhere,
+    Inside,
+    Start,
 }
 
 struct Block {
@@ -68,7 +93,7 @@ struct Block {
     end: u64,
     /// Where it begins in physical memory.
     physical: Option<u64>,
-    is_pointed_to: bool,
+    pointed: Pointed,
 }
 
 struct Search {
@@ -87,7 +112,7 @@ impl Search {
             // A block without bytes has an address all the same.
             end: entry.address.0.saturating_add(entry.bytes.max(1)),
             physical: subject.space.translate(entry.address).ok().map(|found| found.physical.0),
-            is_pointed_to: false,
+            pointed: Pointed::Nowhere,
         };
         let blocks: Vec<Block> = entries.iter().map(block).collect();
         let start = blocks.first().map_or(0, |block| block.start);
@@ -106,8 +131,9 @@ impl Search {
             let offset = at.zip(block.physical).and_then(|(at, start)| at.checked_sub(start));
             offset.is_some_and(|offset| offset < block.end - block.start)
         };
-        if word < block.end && !block.is_pointed_to && !is_own() {
-            block.is_pointed_to = true;
+        let pointed = if word == block.start { Pointed::Start } else { Pointed::Inside };
+        if word < block.end && block.pointed < pointed && !is_own() {
+            block.pointed = pointed;
         }
     }
 
@@ -166,19 +192,21 @@ impl Search {
             while self.excluded.get(next).is_some_and(|range| range.end <= at) {
                 next += 1;
             }
-            if !self.excluded.get(next).is_some_and(|range| range.start <= at) {
+            if self.excluded.get(next).is_none_or(|range| range.start > at) {
                 self.word(word, Some(at));
             }
         }
     }
 }
 
-/// The region, and the parts of stacks that are not in use.
+/// The region, page tables, and the parts of stacks that are not in use.
 fn excluded(subject: &Subject) -> Vec<Range<u64>> {
     let Ok(region) = &subject.region else { return Vec::new() };
     let start = region.found.at.0;
+    let tables = subject.space.table_pages(MOST_TABLES).into_iter();
     let mut excluded: Vec<Range<u64>> =
-        vec![start..start.saturating_add(region.found.header.geometry.region_bytes() as u64)];
+        tables.map(|page| page.0..page.0.saturating_add(PAGE_BYTES)).collect();
+    excluded.push(start..start.saturating_add(region.found.header.geometry.region_bytes() as u64));
     for thread in stacks::threads(subject) {
         // The stack of a thread that has ended may be anybody's by now.
         if thread.state == ThreadState::Exited {

@@ -9,7 +9,7 @@ use uniprof_wire::tables::HeapEntry;
 
 use crate::stacks::{StackFrame, frame};
 use crate::subject::Subject;
-use crate::verdict::is_plumbing;
+use crate::verdict::{is_allocator, is_plumbing};
 
 /// Blocks that were allocated by the same stack.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -45,6 +45,8 @@ pub struct Block {
 
 /// Blocks of a site that are told one by one.
 const EXAMPLES: usize = 4;
+/// How far from the innermost function the allocator is looked for.
+const WRAPPERS: usize = 6;
 
 /// Groups blocks by their stacks; most bytes first.
 pub(super) fn of<'a>(subject: &mut Subject, entries: impl IntoIterator<Item = &'a HeapEntry>) -> Vec<Site> {
@@ -68,7 +70,11 @@ fn site(subject: &mut Subject, addresses: &[u64], mut blocks: Vec<&HeapEntry>) -
         let one = UnwoundFrame { address, kind: AddressKind::Return, found: FrameSource::FramePointer };
         frame::push(&mut subject.program, depth, &one, &mut frames);
     }
-    let own = frames.iter().find(|frame| !is_plumbing(frame.name()));
+    // What a kernel puts between its allocator and the probes has any name.
+    let near = frames.iter().take(WRAPPERS);
+    let entrance =
+        near.enumerate().find(|(_, frame)| is_allocator(frame.name())).map_or(0, |(index, _)| index);
+    let own = frames.iter().skip(entrance).find(|frame| !is_plumbing(frame.name()));
     let function = own.or(frames.last()).map_or("[unknown: no stack]", |frame| frame.name()).to_owned();
     blocks.sort_by_key(|entry| (std::cmp::Reverse(entry.bytes), entry.address));
     let mut threads: Vec<u32> = blocks.iter().map(|entry| entry.thread).collect();

@@ -58,7 +58,21 @@ fn only_blocks_that_no_word_points_to_are_lost() {
     let guest = guest(&blocks);
     // To the start, into the middle, and just behind the end.
     guest.memory.write_words(0x90_0000, &[0xa0_0000, 0xa0_0120, 0xa0_0240]);
-    assert_eq!(lost(guest), [0xa0_0200, 0xa0_0300]);
+    let leaks = census(&mut guest.subject(), &Options::default()).unwrap().leaks.unwrap();
+    let addresses = |sites: &[Site]| -> Vec<u64> {
+        sites.iter().flat_map(|site| &site.examples).map(|block| block.address).collect()
+    };
+    assert_eq!(addresses(&leaks.sites), [0xa0_0200, 0xa0_0300]);
+    assert_eq!(addresses(&leaks.inside_sites), [0xa0_0100]);
+}
+
+#[test]
+fn page_tables_point_to_no_block() {
+    let mut guest = guest(&[block(0x1f_f000, 4096, 4096, &[1])]);
+    // The last page of the first 2 MiB stands in the tables, with its flags.
+    guest.with_paging(&[]);
+    let leaks = census(&mut guest.subject(), &Options::default()).unwrap().leaks.unwrap();
+    assert_eq!((leaks.sampled_blocks, leaks.inside_blocks), (1, 0));
 }
 
 #[test]

@@ -148,13 +148,13 @@ fn is_library(name: &str) -> bool {
     CRATES.iter().any(|start| bare.starts_with(start)) || MEMORY.contains(&last(name))
 }
 
-/// Whether a function is a library's or an allocator's: not who wanted the memory.
+/// Whether a function is a library's, an allocator's, or the probes' own: not who wanted the memory.
 pub(crate) fn is_plumbing(name: &str) -> bool {
-    is_library(name) || is_allocator(name)
+    is_library(name) || is_allocator(name) || name.starts_with("uniprof_probes::")
 }
 
 /// Whether a function belongs to an allocator.
-pub(super) fn is_allocator(name: &str) -> bool {
+pub(crate) fn is_allocator(name: &str) -> bool {
     const NAMES: [&str; 9] =
         ["malloc", "free", "realloc", "calloc", "memalign", "dealloc", "kmalloc", "kfree", "posix_memalign"];
     const PARTS: [&str; 12] = [

@@ -14,8 +14,8 @@ mod vcpu;
 
 use serde::Serialize;
 
-pub(crate) use blame::is_plumbing;
 pub use blame::{doing, waiting_frame};
+pub(crate) use blame::{is_allocator, is_plumbing};
 pub use fault::{Access, Fault, Target};
 pub use vcpu::state_of;
 

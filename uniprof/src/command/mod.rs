@@ -40,6 +40,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Ps(args) => core::ps::run(&args),
         Command::Print(args) => core::print::run(&args),
         Command::Locks(args) => core::locks::run(&args),
+        Command::Heap(args) => core::heap::run(&args),
         Command::Regs(args) => core::regs::run(&args),
         Command::Mem(args) => core::mem::run(&args),
         Command::Find(args) => core::find::run(&args),

@@ -6,6 +6,7 @@ mod dis;
 mod export;
 pub(crate) mod find;
 mod fit;
+pub(crate) mod heap;
 pub(crate) mod info;
 pub(crate) mod locks;
 pub(crate) mod mem;
@@ -31,7 +32,7 @@ Examples:
   uniprof core flame kv.core -o last.svg        where its last seconds went
   uniprof core export kv.core -o x.elf          a core with all threads, for gdb
 
-Without a verb it is `report`. A file that is called like a verb is ./VERB. `uniprof stacks`, `ps`, `print`, `locks`, `regs`, `mem`, `find`, `trace`, `logs`
+Without a verb it is `report`. A file that is called like a verb is ./VERB. `uniprof stacks`, `ps`, `print`, `locks`, `heap`, `regs`, `mem`, `find`, `trace`, `logs`
 and `flame` without `core` do the same, and take a running guest, too.";
 
 #[derive(Debug, clap::Args)]
@@ -58,6 +59,8 @@ enum Verb {
     Print(print::Args),
     /// Who waits for whom, and deadlocks
     Locks(locks::Args),
+    /// The heap by size and by who allocated, and blocks that nobody points to
+    Heap(heap::Args),
     /// Registers of every vCPU
     Regs(regs::Args),
     /// The last events
@@ -87,6 +90,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Verb::Ps(args) => ps::run(args),
         Verb::Print(args) => print::run(args),
         Verb::Locks(args) => locks::run(args),
+        Verb::Heap(args) => heap::run(args),
         Verb::Dis(args) => dis::run(args),
         Verb::Regs(args) => regs::run(args),
         Verb::Trace(args) => trace::run(args),
