@@ -31,6 +31,12 @@ fn start(scene: &Scene) -> Running {
 
 /// Has QEMU itself write a dump of the guest: an ELF core.
 fn dump(scene: &Scene, file: &str) {
+    let path = format!("file:{}", scene.path(file).display());
+    ask(scene, json!({"execute": "dump-guest-memory", "arguments": {"paging": false, "protocol": path}}));
+}
+
+/// Asks QEMU something over its control socket.
+fn ask(scene: &Scene, question: Value) {
     let socket = UnixStream::connect(scene.path("../run/uniprof/kv/qmp")).expect("QMP answers");
     let mut lines = BufReader::new(socket.try_clone().expect("a socket")).lines();
     let mut ask = |question: Value| {
@@ -46,8 +52,7 @@ fn dump(scene: &Scene, file: &str) {
         }
     };
     ask(json!({"execute": "qmp_capabilities"}));
-    let path = format!("file:{}", scene.path(file).display());
-    ask(json!({"execute": "dump-guest-memory", "arguments": {"paging": false, "protocol": path}}));
+    ask(question);
 }
 
 /// A scene with `kv.core`, whose guest has ended.
@@ -311,6 +316,42 @@ fn what_is_no_dump_gives_a_sentence() {
     }
     let sample = scene.run(&["core", "stacks", "sample"]).failed_with(1);
     assert!(sample.stderr.contains("recording"), "{sample:?}");
+}
+
+/// Memory from address 0 and nothing else: no registers, no page tables, and here no region, which is in a device's memory.
+#[test]
+fn a_raw_image_is_read_with_registers_from_the_command_line() {
+    let scene = Scene::with_guest();
+    let guest = start(&scene);
+    ask(&scene, json!({"execute": "stop"}));
+    let path = scene.path("memory.img").display().to_string();
+    ask(&scene, json!({"execute": "pmemsave", "arguments": {"val": 0, "size": 64 << 20, "filename": path}}));
+    let known = scene.run(&["regs", "kv", "--json"]).ok().json();
+    let expected = scene.run(&["stacks", "kv", "--vcpu", "0", "--json"]).ok().json();
+    ask(&scene, json!({"execute": "cont"}));
+    stop(&scene, guest);
+
+    let registers = known["vcpus"][0]["registers"].as_object().expect("registers");
+    let given: Vec<String> =
+        registers.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?))).collect();
+    let given = given.join(",");
+    let raw = ["memory.img", "--raw", "--regs", &given];
+    let info = scene.run(&[&["core", "info", "--json"], &raw[..]].concat()).ok().json();
+    assert_matches_its_schema(&info);
+    assert_eq!((&info["format"], &info["region"]), (&json!("raw memory"), &Value::Null));
+    // The guest does not say what it is: the bundled kernel was found by its text.
+    assert_eq!(info["images"][0]["name"], "bundled", "{info}");
+    assert!(info["lacks"].as_array().is_some_and(|lacks| !lacks.is_empty()));
+    let stacks = scene.run(&[&["core", "stacks", "--json"], &raw[..]].concat()).ok().json();
+    let frames = |document: &Value| document["stacks"][0]["frames"].as_array().map(Vec::len);
+    assert_eq!(stacks["stacks"][0]["vcpu"], 0);
+    assert!(frames(&stacks) == frames(&expected) && frames(&stacks) > Some(1), "{stacks}");
+    scene.run(&[&["trace"], &raw[..1]].concat()).failed_with(1);
+    // Without --raw it is no dump that can be told.
+    scene.run(&["core", "stacks", "memory.img"]).failed_with(1).says(&["memory.img"]);
+    let refused = scene.run(&["core", "stacks", "memory.img", "--raw", "--regs", "rsp=1"]).failed_with(2);
+    assert!(refused.stderr.contains("rip is missing"), "{refused:?}");
+    scene.run(&["core"]).failed_with(2).says(&["uniprof core FILE"]);
 }
 
 #[test]
