@@ -71,7 +71,8 @@ impl Inspector<'_> {
         let values = self.field(leaf, "vals").ok_or_else(missing)?;
         let (keys, values) = (self.sequence(&keys)?, self.sequence(&values)?);
         // An inner node is a leaf followed by pointers to the nodes below.
-        let below = at.wrapping_add(self.size(leaf.ty)?.next_multiple_of(8));
+        let leaf_bytes = self.size(leaf.ty)?.checked_next_multiple_of(8).ok_or_else(missing)?;
+        let below = at.wrapping_add(leaf_bytes);
         for index in 0..=len {
             if tree.found.len() >= tree.most {
                 return Ok(());

@@ -11,7 +11,7 @@ use super::sequence::{Library, is_box};
 use super::value::Data;
 
 /// How many characters of a C string are shown next to its address.
-const STRING: usize = 200;
+const STRING: u64 = 200;
 
 /// How deep a value lies within what is shown.
 #[derive(Clone, Copy)]
@@ -144,8 +144,8 @@ impl Inspector<'_> {
     fn c_string(&mut self, address: u64) -> Option<String> {
         let mut text = Vec::new();
         let mut byte = [0];
-        for at in (address..).take(STRING) {
-            if self.read(at, &mut byte).is_err() {
+        for offset in 0..STRING {
+            if self.read(address.wrapping_add(offset), &mut byte).is_err() {
                 return (!text.is_empty()).then(|| Data::Text(text, 0).flat() + "…");
             }
             if byte == [0] {
@@ -295,8 +295,11 @@ impl Inspector<'_> {
     }
 
     fn enumerator(&mut self, value: &Operand, ty: &Type, found: &Enumeration) -> Result<Data, PrintError> {
-        let width = 8 * self.size(value.ty)?;
         let bits = self.bits(value)?;
+        let width = match value.bits {
+            Some((_, width)) => width,
+            None => 8 * self.size(value.ty)?,
+        };
         let same = |number: i128| number as u128 & mask(width) == bits & mask(width);
         if let Some((name, _)) = found.values.iter().find(|(_, number)| same(*number)) {
             return Ok(Data::Name(name.to_string()));

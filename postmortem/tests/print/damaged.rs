@@ -73,3 +73,22 @@ fn what_no_value_of_its_type_can_be_is_shown_as_what_it_is() {
     let said = shown(&mut session, "list");
     assert!(said.len() < 400 && said.contains("0x"), "{said}");
 }
+
+#[test]
+fn pointers_to_the_last_byte_are_read_no_further() {
+    let mut session = rust_program(&["-g"], &[]);
+    let last = u64::MAX;
+    for expression in [
+        "*(u64*)0xffffffffffffffff",
+        "(0xffffffffffffffff as *const u8)[3]",
+        "*(0xfffffffffffffff8 as *const state::Node)",
+    ] {
+        assert!(!shown(&mut session, expression).is_empty());
+    }
+    session.damage(1, "text.data_ptr", &last.to_le_bytes());
+    assert!(shown(&mut session, "text").starts_with("damaged slice"), "{}", shown(&mut session, "text"));
+    session.damage(1, "tree.root.0.node.pointer", &last.to_le_bytes());
+    assert!(shown(&mut session, "tree").starts_with("damaged BTreeMap"));
+    session.damage(1, "table.base.table.table.ctrl.pointer", &last.to_le_bytes());
+    assert!(!shown(&mut session, "table").is_empty());
+}
