@@ -21,3 +21,4 @@ mod snapshots;
 mod symbolize;
 mod symbols;
 mod unwinding;
+mod verdicts;

@@ -7,6 +7,9 @@ use super::Kind;
 /// How far in from the innermost frame the machinery of a panic reaches at most.
 const MAX_MACHINERY: usize = 64;
 
+/// How far out the allocator's interface is at most.
+const MAX_ALLOCATOR: usize = 16;
+
 /// The innermost frame that is neither a part of the panic's own way, nor of the language's library, nor, where memory is the matter,
 /// of the allocator. Where all are, the innermost.
 pub(super) fn frame(stack: &Stack, kind: Kind) -> Option<&StackFrame> {
@@ -15,8 +18,15 @@ pub(super) fn frame(stack: &Stack, kind: Kind) -> Option<&StackFrame> {
     let handled = stack.frames.iter().rposition(StackFrame::is_interrupted);
     let handled = handled.filter(|_| kind.is_of_exception()).map_or(0, |index| stack.frames[index].depth);
     let dying = named.iter().take(MAX_MACHINERY).rposition(|frame| is_panic(frame.name()));
-    let after = dying.map_or(0, |index| index + 1);
+    let mut after = dying.map_or(0, |index| index + 1);
     let memory = matches!(kind, Kind::OutOfMemory | Kind::HeapCorruption);
+    if memory {
+        // What the interface of an allocator called is a part of the allocator, whatever it is called.
+        let mut inner = named.iter().take(after + MAX_ALLOCATOR);
+        after = inner
+            .rposition(|frame| is_of_allocator(frame.name()))
+            .map_or(after, |index| after.max(index + 1));
+    }
     let candidates =
         || named.iter().enumerate().filter(|(index, frame)| *index >= after && frame.depth >= handled);
     if matches!(kind, Kind::Deadlock | Kind::LostWakeup | Kind::Hang) {
@@ -153,8 +163,13 @@ pub(crate) fn is_plumbing(name: &str) -> bool {
     is_library(name) || is_allocator(name) || name.starts_with("uniprof_probes::")
 }
 
-/// Whether a function belongs to an allocator.
+/// Whether a function belongs to an allocator, or to the library's way to it.
 pub(crate) fn is_allocator(name: &str) -> bool {
+    is_library(name) && name.contains("alloc") || is_of_allocator(name)
+}
+
+/// Whether a function belongs to an allocator.
+fn is_of_allocator(name: &str) -> bool {
     const NAMES: [&str; 9] =
         ["malloc", "free", "realloc", "calloc", "memalign", "dealloc", "kmalloc", "kfree", "posix_memalign"];
     const PARTS: [&str; 12] = [
@@ -171,7 +186,5 @@ pub(crate) fn is_allocator(name: &str) -> bool {
         "dlmalloc",
         "tlsf",
     ];
-    is_library(name) && name.contains("alloc")
-        || NAMES.contains(&last(name))
-        || PARTS.iter().any(|part| name.contains(part))
+    NAMES.contains(&last(name)) || PARTS.iter().any(|part| name.contains(part))
 }

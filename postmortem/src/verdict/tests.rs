@@ -280,5 +280,6 @@ fn functions_that_only_report_are_not_to_blame() {
     }
     assert!(blame::is_allocator("<kernel::heap::Heap as core::alloc::global::GlobalAlloc>::alloc"));
     assert!(!blame::is_allocator("kernel::workload::heap::release_buffer"));
+    assert!(blame::is_allocator("<alloc::vec::Vec<T> as core::clone::Clone>::clone"));
     assert!(blame::is_allocator("malloc") && !blame::is_allocator("kernel::free_list_of_packets"));
 }
