@@ -85,11 +85,19 @@ fn a_full_disk_keeps_what_was_recorded() {
     let scene = Scene::with_guest();
     let binary = uniprof_tests::uniprof().display();
     scene.run(&["kernel", "-o", "k.elf"]).ok();
-    // 12,000 KiB: enough for the region of one vCPU, and full after a second of events.
-    let line = format!(
-        "trap '' XFSZ; ulimit -f 12000; exec {binary} record --placement ivshmem -F 999 -d 20 -o full.uniprof -- k.elf workload=burst"
-    );
+    // The guest's own memory is a file, too: it is started without the limit.
+    let guest =
+        scene.start(&["run", "--name", "full", "--placement", "ivshmem", "k.elf", "--", "workload=burst"]);
+    let until = Instant::now() + Duration::from_secs(30);
+    while scene.run(&["ps", "full"]).stdout.is_empty() {
+        assert!(Instant::now() < until, "the guest did not show its threads");
+    }
+    // 12,000 KiB: full after a second of events.
+    let line =
+        format!("trap '' XFSZ; ulimit -f 12000; exec {binary} record full -F 999 -d 20 -o full.uniprof");
     let ended = scene.run_command(&mut scene.program("/bin/bash".as_ref(), &["-c", &line])).failed_with(1);
+    scene.run(&["stop", "full"]).ok();
+    guest.wait(Duration::from_secs(20)).ok();
     ended.says(&["full.uniprof.partial"]);
     assert_eq!(scene.files(), ["full.uniprof.partial", "k.elf"]);
     let report = scene.run(&["report", "full.uniprof.partial", "--json"]).json();
