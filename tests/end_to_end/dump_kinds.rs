@@ -2,6 +2,7 @@
 //! debug information, without symbols, without frame information, without probes, with another kernel's file.
 
 use std::fs;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::process::Command;
 
@@ -25,6 +26,12 @@ fn stacks(scene: &Scene, file: &str, words: &[&str]) -> Value {
     let document = scene.run(&[&["core", "stacks", file, "--json"], words].concat()).ok().json();
     assert_matches_its_schema(&document);
     document["stacks"].clone()
+}
+
+fn verdict(scene: &Scene, file: &str, words: &[&str]) -> Value {
+    let document = scene.run(&[&["core", file, "--json"], words].concat()).ok().json();
+    assert_matches_its_schema(&document);
+    document["verdict"].clone()
 }
 
 /// Functions of the stack of that which crashed.
@@ -89,6 +96,9 @@ fn every_kind_of_dump_tells_the_same() {
         fs::write(scene.path(&format!("{packing:?}.core")), bytes).expect("a file");
     }
     let wanted = stacks(&scene, "elf.core", KERNEL);
+    let verdict = verdict(&scene, "elf.core", KERNEL);
+    assert_eq!(verdict["kind"], "page-fault");
+    assert!(verdict["function"].as_str().is_some_and(|name| name.ends_with("session_lookup")), "{verdict}");
     let names = crashed(&wanted);
     assert!(names.iter().any(|name| name == "exception_common"), "{names:?}");
     let files = scene.files();
@@ -96,9 +106,11 @@ fn every_kind_of_dump_tells_the_same() {
     assert!(cores.clone().count() >= 8, "{files:?}");
     for file in cores {
         assert_eq!(stacks(&scene, file, KERNEL), wanted, "{file}");
+        assert_eq!(self::verdict(&scene, file, KERNEL), verdict, "{file}");
     }
     // Physical memory has no registers but those of the crash record, and no page tables but those that it names.
     let raw = stacks(&scene, "raw.img", &[KERNEL, &["--raw"]].concat());
+    assert_eq!(self::verdict(&scene, "raw.img", &[KERNEL, &["--raw"]].concat()), verdict);
     let from = crashed_from_fault(&names);
     assert!(crashed(&raw).ends_with(&from), "{:?} {from:?}", crashed(&raw));
 }
@@ -230,4 +242,63 @@ fn of_a_guest_without_probes_registers_and_the_stack_of_its_vcpu_are_told() {
 
 fn told(scene: &Scene, words: &[&str]) -> Ended {
     scene.run(words).ok()
+}
+
+/// QEMU's dump with its memory made 16 GiB long: what the guest did not have is a hole of the file.
+fn stretched(dump: &[u8]) -> (Vec<u8>, u64) {
+    let number = |at: usize| u64::from_le_bytes(dump[at..at + 8].try_into().expect("eight bytes"));
+    let half = |at: usize| u16::from_le_bytes(dump[at..at + 2].try_into().expect("two bytes"));
+    let (table, count) = (number(32) as usize, usize::from(half(56)));
+    let mut made = dump.to_vec();
+    let mut end = 0;
+    for header in (0..count).map(|index| table + index * 56) {
+        // The RAM at address 0, which has to lie last in the file to grow.
+        if dump[header] == 1 && number(header + 24) == 0 {
+            let (offset, len) = (number(header + 8) as usize, number(header + 32) as usize);
+            let moved = dump.len().next_multiple_of(4096);
+            made.resize(moved, 0);
+            made.extend(&dump[offset..offset + len]);
+            made[header + 8..header + 16].copy_from_slice(&(moved as u64).to_le_bytes());
+            for at in [32, 40] {
+                made[header + at..header + at + 8].copy_from_slice(&(16_u64 << 30).to_le_bytes());
+            }
+            end = moved as u64 + (16 << 30);
+        } else if dump[header] == 1 {
+            // Elsewhere than in the way of what grew.
+            let address = number(header + 24) + (32 << 30);
+            made[header + 24..header + 32].copy_from_slice(&address.to_le_bytes());
+        }
+    }
+    assert!(end > 0, "no RAM at address 0");
+    (made, end)
+}
+
+#[test]
+fn a_sparse_dump_of_16_gib_is_told_of_in_150_mb_of_memory() {
+    let scene = with_core(|_, _| {});
+    let (bytes, end) = stretched(&fs::read(scene.path("elf.core")).expect("the dump"));
+    let file = fs::File::create(scene.path("sparse.core")).expect("a file");
+    // Zeros are holes, as in the dump of a guest that never touched most of its memory.
+    for (at, page) in (0..).step_by(4096).zip(bytes.chunks(4096)) {
+        if page.iter().any(|byte| *byte != 0) {
+            file.write_all_at(page, at).expect("a disk");
+        }
+    }
+    file.set_len(end).expect("a file system with holes");
+    let wanted = stacks(&scene, "elf.core", KERNEL);
+    assert_eq!(stacks(&scene, "sparse.core", KERNEL), wanted);
+    for words in
+        [&["core", "info", "sparse.core"][..], &["core", "sparse.core"], &["core", "stacks", "sparse.core"]]
+    {
+        // Memory beyond the limit can't be had, and the program dies of that.
+        let limit = format!("--data={}", 150 * 1000 * 1000);
+        let program = uniprof_tests::uniprof().to_str().expect("a path");
+        let line = [&[&limit, program], words, KERNEL].concat();
+        let ended = scene.run_command(&mut scene.program(Path::new("prlimit"), &line)).ok();
+        assert!(!ended.stdout.is_empty(), "{words:?}");
+    }
+    let export = ["core", "export", "sparse.core", "-o", "sparse.x"];
+    scene.run(&[&export[..], KERNEL].concat()).ok();
+    let taken = fs::metadata(scene.path("sparse.x")).expect("the core").blocks() * 512;
+    assert!(taken < 64 << 20, "{taken} bytes on disk");
 }
