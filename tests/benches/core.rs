@@ -86,7 +86,7 @@ fn ratio(other: Duration, ours: Duration) -> f64 {
 fn measure(scene: &Scene, what: &str, command: impl Fn() -> Command) -> Duration {
     let mut times: Vec<Duration> = (0..RUNS)
         .map(|_| {
-            ["elf.core", "kdump.core", "x.elf", "kernel.elf"].map(|file| forget(&scene.path(file)));
+            ["elf.core", "kdump.core", "x.elf", "kernel.elf"].iter().for_each(|file| forget(&scene.path(file)));
             forget(uniprof());
             let begun = Instant::now();
             let status = command().status().expect("it starts");
