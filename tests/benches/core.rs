@@ -19,7 +19,7 @@ const DRGN: &str = "
 import drgn, sys
 prog = drgn.Program()
 prog.set_core_dump(sys.argv[1])
-kernel, _ = prog.extra_module('kernel', create=True)
+kernel = prog.extra_module('kernel', create=True)
 kernel.address_range = (int(sys.argv[3], 16), int(sys.argv[4], 16))
 kernel.try_file(sys.argv[2], force=True)
 for thread in prog.threads():
@@ -86,7 +86,9 @@ fn ratio(other: Duration, ours: Duration) -> f64 {
 fn measure(scene: &Scene, what: &str, command: impl Fn() -> Command) -> Duration {
     let mut times: Vec<Duration> = (0..RUNS)
         .map(|_| {
-            ["elf.core", "kdump.core", "x.elf", "kernel.elf"].iter().for_each(|file| forget(&scene.path(file)));
+            ["elf.core", "kdump.core", "x.elf", "kernel.elf"]
+                .iter()
+                .for_each(|file| forget(&scene.path(file)));
             forget(uniprof());
             let begun = Instant::now();
             let status = command().status().expect("it starts");

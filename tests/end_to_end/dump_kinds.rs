@@ -302,3 +302,24 @@ fn a_sparse_dump_of_16_gib_is_told_of_in_150_mb_of_memory() {
     let taken = fs::metadata(scene.path("sparse.x")).expect("the core").blocks() * 512;
     assert!(taken < 64 << 20, "{taken} bytes on disk");
 }
+
+#[test]
+fn the_core_that_uniprof_took_of_the_crash_tells_what_qemus_dump_does() {
+    let scene = with_core(|_, _| {});
+    let line = "run --on-crash dump=cores --no-restart --vcpus 2 --memory 128M --placement ram -- bundled workload=crash-null";
+    scene.run(&line.split(' ').collect::<Vec<_>>()).failed_with(1);
+    let core = fs::read_dir(scene.path("cores"))
+        .expect("a directory")
+        .next()
+        .expect("a core")
+        .expect("a name")
+        .path();
+    let core = core.to_str().expect("a name");
+    let [theirs, own] = ["elf.core", core].map(|file| verdict(&scene, file, KERNEL));
+    for field in ["kind", "function", "thread", "vcpu"] {
+        assert_eq!(own[field], theirs[field], "{field}");
+    }
+    let [theirs, own] =
+        ["elf.core", core].map(|file| crashed_from_fault(&crashed(&stacks(&scene, file, KERNEL))));
+    assert_eq!(own, theirs);
+}
