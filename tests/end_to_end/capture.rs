@@ -198,15 +198,22 @@ fn a_guest_is_started_again_later_each_time_and_old_cores_go() {
     for other in others {
         fs::write(scene.path("cores").join(other), "not ours").unwrap();
     }
-    let line = "run --on-crash dump=cores --restart on-crash:3 --keep 2 --memory 128M --name web -- bundled \
-                workload=crash-panic";
-    let ended = scene.run(&line.split_whitespace().collect::<Vec<_>>()).failed_with(1);
+    let guest = "--memory 128M --name web -- bundled workload=crash-panic";
+    let run = |options: &str| {
+        let line = format!("run --on-crash {options} {guest}");
+        scene.run(&line.split_whitespace().collect::<Vec<_>>()).failed_with(1)
+    };
+    let began = Instant::now();
+    run("dump=once --no-restart");
+    let whole_life = began.elapsed().as_millis() as u64;
+    let ended = run("dump=cores --restart on-crash:3 --keep 2");
     let delays = delays(&ended.stderr);
     let [first, second, third] = delays[..] else { panic!("{}", ended.stderr) };
     assert!(second >= 100 && third >= 200, "{delays:?}");
-    // The host may be busy for one of them.
+    // A new guest does not wait for the old one's core: it is there sooner than a guest starts, crashes and is written. The host
+    // may be busy for one of them.
     let own = [first, second - 100, third - 200];
-    assert!(own.iter().min().unwrap() <= &500, "{own:?}");
+    assert!(own.iter().min().unwrap() < &whole_life, "{own:?} {whole_life}");
     for wait in ["again in 0.1 s", "again in 0.2 s"] {
         assert!(ended.stderr.contains(wait), "{}", ended.stderr);
     }
