@@ -29,7 +29,7 @@
 //! memory enters through the traits [`ring::WriterWords`] and [`ring::ReaderWords`], which the guest
 //! implements over its region and the host over whatever shows it that region. Everything that a host reads
 //! is untrusted: geometry is validated once ([`layout::RegionHeader::from_words`]), blocks are copied before
-//! they are decoded, and a record that does not decode costs the rest of its sub-buffer and no more.
+//! they are decoded, and a record that does not decode costs what lies up to the next header and no more.
 //!
 //! ```
 //! use uniprof_wire::{layout::Geometry, record::{EventRecord, Record}, ring};

@@ -8,13 +8,16 @@ use crate::ring;
 pub struct Found<'a> {
     /// Position of its header.
     pub position: u64,
-    /// Words that the reader moves on by: the record's, or after damage all the rest of the block.
+    /// Words that the reader moves on by: the record's, or after damage all up to the next header.
     pub words: usize,
-    /// The record, or what is wrong. After anything but [`BadRecord::Abandoned`] the rest of the block is given up.
+    /// The record, or what is wrong.
     pub record: Result<Record<'a>, BadRecord>,
 }
 
 /// The records of one copied block (part of one sub-buffer), padding left out.
+///
+/// Damage costs what lies up to the next header: a header's tag is its own position, so one is known wherever it stands, and
+/// neither a payload nor what an earlier lap left behind looks like one.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     words: &'a [u64],
@@ -29,8 +32,11 @@ impl<'a> Records<'a> {
         Self { words, position, salt }
     }
 
-    fn header(&self, header: u64) -> Result<(Kind, bool, usize), BadRecord> {
-        if high(header) != ring::tag(self.position, self.salt) {
+    /// Reads the header that should stand `ahead` words further on.
+    fn header(&self, ahead: usize) -> Result<(Kind, bool, usize), BadRecord> {
+        let words = self.words.get(ahead..).unwrap_or_default();
+        let header = words.first().copied().unwrap_or_default();
+        if high(header) != ring::tag(self.position.wrapping_add(ahead as u64), self.salt) {
             return Err(BadRecord::Tag);
         }
         let kind = Kind::from_number(header as u8).ok_or(BadRecord::Kind)?;
@@ -39,12 +45,17 @@ impl<'a> Records<'a> {
             BUSY => false,
             _ => return Err(BadRecord::Kind),
         };
-        let words = (header >> 16 & 0xffff) as usize;
+        let len = (header >> 16 & 0xffff) as usize;
         let least = if kind == Kind::Padding { 1 } else { 2 };
-        if words < least || words > self.words.len() {
+        if len < least || len > words.len() {
             return Err(BadRecord::Length);
         }
-        Ok((kind, committed, words))
+        Ok((kind, committed, len))
+    }
+
+    /// How many words damage at the front costs.
+    fn words_to_next_header(&self) -> usize {
+        (1..self.words.len()).find(|&ahead| self.header(ahead).is_ok()).unwrap_or(self.words.len())
     }
 }
 
@@ -53,17 +64,19 @@ impl<'a> Iterator for Records<'a> {
 
     fn next(&mut self) -> Option<Found<'a>> {
         loop {
-            let first = *self.words.first()?;
+            if self.words.is_empty() {
+                return None;
+            }
             let position = self.position;
-            let (words, record) = match self.header(first) {
+            let (words, record) = match self.header(0) {
                 Ok((Kind::Padding, true, words)) => (words, None),
                 Ok((kind, false, words)) => (words, Some(Err(BadRecord::Abandoned(kind.class())))),
                 Ok((kind, true, words)) => {
                     let record = Record::decode(kind, &self.words[1..words]);
-                    let words = if record.is_ok() { words } else { self.words.len() };
+                    let words = if record.is_ok() { words } else { self.words_to_next_header() };
                     (words, Some(record))
                 }
-                Err(bad) => (self.words.len(), Some(Err(bad))),
+                Err(bad) => (self.words_to_next_header(), Some(Err(bad))),
             };
             self.words = &self.words[words..];
             self.position = self.position.wrapping_add(words as u64);
@@ -76,20 +89,27 @@ impl<'a> Iterator for Records<'a> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
     use super::*;
     use crate::record::{header, pair};
 
     #[test]
-    fn damage_costs_the_rest_of_the_block() {
-        let good = header(Kind::Switch, true, 4, ring::tag(0, 9));
-        let words = [good, 1, pair(2, 3), 0, 0xdead, 0, 0];
-        let found: [Option<Found<'_>>; 3] = {
-            let mut records = Records::new(&words, 0, 9);
-            [records.next(), records.next(), records.next()]
-        };
-        assert!(found[0].unwrap().record.is_ok());
-        assert_eq!(found[1].unwrap().record, Err(BadRecord::Tag));
-        assert_eq!(found[1].unwrap().words, 3);
-        assert_eq!(found[2], None);
+    fn damage_costs_what_lies_up_to_the_next_header() {
+        let switch =
+            |position, salt| [header(Kind::Switch, true, 4, ring::tag(position, salt)), 1, pair(2, 3), 0];
+        // What an earlier lap left there has the tag of another position.
+        let earlier = switch(5, 9);
+        let words = [&switch(0, 9)[..], &[0xdead], &earlier[..], &switch(9, 9)[..], &[0, 0]].concat();
+        let found: Vec<_> = Records::new(&words, 0, 9).collect();
+        let outline: Vec<_> =
+            found.iter().map(|found| (found.position, found.words, found.record.is_ok())).collect();
+        assert_eq!(outline, [(0, 4, true), (4, 1, false), (5, 4, true), (9, 4, true), (13, 2, false)]);
+        let stale = [&switch(0, 9)[..], &[0xdead], &switch(5 + 64, 9)[..], &switch(9, 9)[..]].concat();
+        let found: Vec<_> = Records::new(&stale, 0, 9).map(|found| (found.position, found.record)).collect();
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[1], (4, Err(BadRecord::Tag)));
+        assert!(found[2].0 == 9 && found[2].1.is_ok());
     }
 }
