@@ -27,6 +27,7 @@ pub mod heap;
 mod lab;
 pub mod locks;
 pub mod memory;
+mod mended;
 pub mod owner;
 pub mod print;
 mod program;

@@ -7,7 +7,7 @@ use uniprof_collector::dump::{Dump, Facts};
 use uniprof_collector::memory::GuestMemory;
 use uniprof_collector::paging::{AddressSpace, PageTables};
 use uniprof_wire::address::GuestPhysical;
-use uniprof_wire::tables::CrashRecord;
+use uniprof_wire::tables::{CrashReason, CrashRecord};
 
 use crate::program::Program;
 use crate::region::Region;
@@ -33,19 +33,20 @@ impl Evidence {
         let hint = dump.facts.as_ref().and_then(|facts| facts.region_at).map(GuestPhysical);
         let mut evidence = Self::new(dump.memory, dump.cpus, hint);
         evidence.facts = dump.facts;
-        evidence.remarks = dump.remarks;
+        evidence.remarks.extend(dump.remarks);
         evidence
     }
 
     /// Of memory and registers. Where nobody knows registers, those of the crash records stand in.
     #[must_use]
     pub fn new(memory: Arc<dyn GuestMemory>, cpus: Vec<CpuState>, hint: Option<GuestPhysical>) -> Self {
-        let region = Region::find(&*memory, hint);
+        let mut memory = memory;
+        let (region, mended) = Region::find_or_mend(&mut memory, hint);
         let cpus = match &region {
             Ok(region) if cpus.is_empty() => of_crash_records(region),
             _ => cpus,
         };
-        Self { memory, cpus, region, facts: None, remarks: Vec::new() }
+        Self { memory, cpus, region, facts: None, remarks: mended.into_iter().collect() }
     }
 }
 
@@ -54,9 +55,10 @@ pub(crate) fn of_crash_records(region: &Region) -> Vec<CpuState> {
     records.filter_map(|(vcpu, slot)| Some(of_crash_record(vcpu, &slot.entry()?))).collect()
 }
 
-/// The registers that a crash record has. A panic leaves only the stack and the frame pointer: all others are 0.
+/// The registers that a crash record has. An exception saves all of them; any other crash is a call, and those that mean nothing
+/// to its caller are 0.
 pub(crate) fn of_crash_record(vcpu: u32, record: &CrashRecord) -> CpuState {
-    let is_whole = record.registers.iter().filter(|value| **value != 0).count() > 2;
+    let is_whole = record.reason == CrashReason::Exception;
     CpuState {
         general: record.registers.map(|value| (is_whole || value != 0).then_some(value)),
         rflags: Some(record.rflags),

@@ -422,6 +422,24 @@ impl RegionHeader {
     }
 }
 
+impl RegionHeader {
+    /// The header page of a dead guest's region that was written over, as far as it still makes sense: where the guest believed
+    /// the region to lie, which version it has and its sizes must be whole; the magic word and the checksum may be damaged, and so
+    /// may every other word, whose content is taken as it is. The words are those of the header with both put right.
+    #[must_use]
+    pub fn mended(
+        words: &[u64; HEADER_WORDS],
+        at: GuestPhysical,
+        available: u64,
+    ) -> Option<(Self, [u64; HEADER_WORDS])> {
+        let mut words = *words;
+        words[0] = MAGIC;
+        words[HEADER_WORDS - 1] = checksum(&words);
+        let header = Self::from_words(&words, available).ok()?;
+        (header.region_gpa == at).then_some((header, words))
+    }
+}
+
 /// FNV-1a over the words but the last: tells a torn header from a whole one, not a forged one from a true one.
 fn checksum(words: &[u64; HEADER_WORDS]) -> u64 {
     words[..HEADER_WORDS - 1]
@@ -466,6 +484,19 @@ mod tests {
                 assert!(RegionHeader::from_words(&words, u64::MAX).is_err(), "word {word} bit {bit}");
             }
         }
+    }
+
+    #[test]
+    fn a_header_that_was_written_over_is_mended_where_place_and_sizes_are_whole() {
+        let at = header().region_gpa;
+        let mut words = header().to_words();
+        (words[0], words[8], words[HEADER_WORDS - 1]) = (0, 77, 0);
+        let (mended, whole) = RegionHeader::mended(&words, at, u64::MAX).unwrap();
+        assert_eq!(mended, RegionHeader { tsc_hz: 77, ..header() });
+        assert_eq!(RegionHeader::from_words(&whole, u64::MAX), Ok(mended));
+        assert_eq!(RegionHeader::mended(&words, GuestPhysical(at.0 + 4096), u64::MAX), None);
+        words[6] = 0;
+        assert_eq!(RegionHeader::mended(&words, at, u64::MAX), None);
     }
 
     #[test]
