@@ -6,7 +6,7 @@
 
 mod sampler;
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use uniprof_wire::address::GuestVirtual;
 use uniprof_wire::ring::WriterWords;
@@ -24,6 +24,19 @@ use crate::{arch, sample};
 static INTERVAL: AtomicU64 = AtomicU64::new(0);
 static LOCALS: [Local; MAX_VCPUS] =
     [const { Local { left: AtomicU64::new(0), random: AtomicU64::new(0) } }; MAX_VCPUS];
+
+/// How many sampled blocks have addresses of each kind: nearly every block that is given back was no sample, and is known not to be
+/// by one load.
+static SAMPLED: [AtomicU16; KINDS] = [const { AtomicU16::new(0) }; KINDS];
+/// Several times the slots of a table.
+const KINDS: usize = 4096;
+
+/// The count that an address belongs to.
+fn sampled_like(address: u64) -> &'static AtomicU16 {
+    /// 2^64 over the golden ratio: spreads addresses that differ in a few bits.
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    &SAMPLED[(address.wrapping_mul(SPREAD) >> (64 - KINDS.ilog2())) as usize]
+}
 
 /// One vCPU's place in the stream of its allocated bytes. An interrupt handler that allocates between a load and a store here costs a
 /// few bytes of that stream, nothing else.
@@ -93,13 +106,12 @@ fn count_allocation(address: u64, bytes: u64) {
 
 #[inline(never)]
 fn count_free(address: u64, bytes: u64) {
-    let Some(region) = region() else { return };
     let _pinned = Pinned::new();
     let Some(vcpu) = Vcpu::current() else { return };
     vcpu.add(VcpuField::FreedBytes, bytes);
     vcpu.add(VcpuField::FreedBlocks, 1);
-    if let Some(table) = Table::of(region) {
-        table.remove(address);
+    if sampled_like(address).load(Ordering::Relaxed) != 0 {
+        forget(address);
     }
 }
 
@@ -124,6 +136,15 @@ fn sample_block(vcpu: Vcpu, address: u64, bytes: u64, weight: u64) {
     if !table.is_some_and(|table| table.insert(&entry)) {
         vcpu.add(VcpuField::HeapDropped, 1);
         vcpu.add(VcpuField::HeapDroppedWeight, weight);
+    }
+}
+
+/// Takes a block out of the table, if it is in it.
+#[cold]
+#[inline(never)]
+fn forget(address: u64) {
+    if let Some(table) = region().and_then(Table::of) {
+        table.remove(address);
     }
 }
 
@@ -166,11 +187,14 @@ impl Table {
         };
         let words = self.entries.at_byte(slot * HEAP_WORDS * 8);
         entry.to_words().iter().enumerate().for_each(|(i, &word)| words.store(i, word));
+        sampled_like(key).fetch_add(1, Ordering::Relaxed);
         self.keys.store(slot, key);
         true
     }
 
     fn remove(&self, address: u64) {
-        let _ = self.places(address).find(|&slot| self.change(slot, address, HEAP_FREE));
+        if self.places(address).any(|slot| self.change(slot, address, HEAP_FREE)) {
+            sampled_like(address).fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
