@@ -35,6 +35,8 @@ struct Compared {
     exported: usize,
     /// Lines of rows that begin no statement.
     statement: usize,
+    /// Code that belongs to no line: gdb leaves the file out, too.
+    no_line: usize,
 }
 
 #[test]
@@ -104,6 +106,11 @@ fn classify(scene: &Scene, thread: u64, gdb: &[Frame], ours: &[Frame], found: &m
         } else if same_line == *own && gnu_line(scene, ours, depth) == own.line {
             // gdb passes over rows of the line table that begin no statement; GNU addr2line does not, either.
             found.statement += 1;
+        } else if own.line == 0
+            && theirs.file.is_empty()
+            && same_line == (Frame { file: String::new(), ..own.clone() })
+        {
+            found.no_line += 1;
         } else {
             panic!("gdb says {theirs:?}, and we {own:?}; {}", tell());
         }

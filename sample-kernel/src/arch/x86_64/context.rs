@@ -4,7 +4,7 @@ use crate::probes::SavedRegisters;
 
 unsafe extern "C" {
     fn switch_context(save: *mut usize, next: usize);
-    static switch_context_resume: u8;
+    static switch_context_resumes_at: u64;
 }
 
 /// Registers that `switch_context` pushes below its return address.
@@ -37,8 +37,10 @@ pub(crate) unsafe fn first_stack_pointer(top: usize, entry: extern "C" fn() -> !
 
 /// Where a stack goes on that a switch has left at `stack_pointer`.
 pub(crate) fn saved(stack_pointer: usize) -> SavedRegisters {
+    // SAFETY: a constant in read-only memory.
+    let rip = unsafe { switch_context_resumes_at };
     SavedRegisters {
-        rip: (&raw const switch_context_resume).addr() as u64,
+        rip,
         rsp: stack_pointer as u64,
         // The first of them is the frame pointer, which lies below the return address: a frame record.
         rbp: (stack_pointer + (PUSHED - 1) * size_of::<usize>()) as u64,

@@ -164,7 +164,7 @@ interrupt_common:
 
 # switch_context(rdi: where to leave the stack pointer, rsi: stack pointer to go on with)
 # Both stacks have the same frame here, so the rules hold for whichever rsp points to. A stack that waits, its pointer at the saved r15, is
-# unwound from switch_context_resume: where it goes on.
+# unwound from where it goes on, which switch_context_resumes_at holds: a symbol of its own inside the function would split that in two.
 .global switch_context
 .type switch_context, @function
 switch_context:
@@ -178,8 +178,7 @@ switch_context:
     save r15
     mov [rdi], rsp
     mov rsp, rsi
-.global switch_context_resume
-switch_context_resume:
+.Lswitch_context_resumes:
     restore r15
     restore r14
     restore r13
@@ -189,3 +188,11 @@ switch_context_resume:
     ret
     .cfi_endproc
 .size switch_context, . - switch_context
+
+.pushsection .rodata.switch_context, "a", @progbits
+.balign 8
+.global switch_context_resumes_at
+switch_context_resumes_at:
+    .quad .Lswitch_context_resumes
+.size switch_context_resumes_at, 8
+.popsection
