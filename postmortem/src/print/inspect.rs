@@ -15,6 +15,8 @@ use super::{Limits, PrintError};
 
 /// How deep a pointer or a number is looked for within wrappers.
 const MAX_WRAPPERS: u32 = 12;
+/// Fields that are looked at for one that is sought: damaged types contain themselves, many times over.
+const MAX_FIELDS: u32 = 1 << 12;
 /// The most bytes that are read for one value.
 pub(super) const MAX_READ: u64 = 1 << 20;
 
@@ -110,18 +112,25 @@ impl<'s> Inspector<'s> {
 
     /// A number, an address, a truth value or an enumerator as a number, with its sign.
     pub(super) fn integer(&mut self, value: &Operand) -> Result<i128, PrintError> {
+        self.integer_within(value, 0)
+    }
+
+    fn integer_within(&mut self, value: &Operand, depth: u32) -> Result<i128, PrintError> {
         let (id, ty) = self.bare(value.ty)?;
+        if depth > MAX_WRAPPERS {
+            return Err(self.no_number(id));
+        }
         let signed = match &ty.kind {
             Kind::Base(Base::Signed | Base::Byte) => true,
             Kind::Base(Base::Float | Base::Nothing) => return Err(self.no_number(id)),
             Kind::Base(_) | Kind::Pointer(_) => false,
             Kind::Enumeration(found) => match found.underlying {
-                Some(underlying) => return self.integer(&value.seen_as(underlying)),
+                Some(underlying) => return self.integer_within(&value.seen_as(underlying), depth + 1),
                 None => false,
             },
             Kind::Struct(_) => {
                 let inner = self.only_number(value, 0).ok_or_else(|| self.no_number(id))?;
-                return self.integer(&inner);
+                return self.integer_within(&inner, depth + 1);
             }
             _ => return Err(self.no_number(id)),
         };
@@ -179,10 +188,11 @@ impl<'s> Inspector<'s> {
 
     /// A field by its name; those of anonymous members, base classes and the current alternative of an enum count.
     pub(super) fn field(&mut self, value: &Operand, name: &str) -> Option<Operand> {
-        self.field_within(value, name, 0)
+        self.field_within(value, name, 0, &mut { MAX_FIELDS })
     }
 
-    fn field_within(&mut self, value: &Operand, name: &str, depth: u32) -> Option<Operand> {
+    fn field_within(&mut self, value: &Operand, name: &str, depth: u32, left: &mut u32) -> Option<Operand> {
+        *left = left.checked_sub(1)?;
         let (_, ty) = self.bare(value.ty).ok()?;
         let Kind::Struct(found) = &ty.kind else { return None };
         let is_called = |member: &&Member| {
@@ -199,13 +209,13 @@ impl<'s> Inspector<'s> {
             found.members.iter().filter(|member| member.name.is_none() || member.artificial).take(64)
         {
             let inner = self.member(value, member);
-            if let Some(inner) = inner.and_then(|inner| self.field_within(&inner, name, depth + 1)) {
+            if let Some(inner) = inner.and_then(|inner| self.field_within(&inner, name, depth + 1, left)) {
                 return Some(inner);
             }
         }
         let variant = self.variant(value, found).ok().flatten()?;
         let inner = self.member(value, &variant.member)?;
-        self.field_within(&inner, name, depth + 1)
+        self.field_within(&inner, name, depth + 1, left)
     }
 
     /// The alternative that an enum is.
@@ -226,17 +236,23 @@ impl<'s> Inspector<'s> {
 
     /// The first pointer within wrappers such as `Unique` and `NonNull`.
     pub(super) fn pointer(&mut self, value: &Operand) -> Option<(u64, Option<TypeId>)> {
-        self.pointer_within(value, 0)
+        self.pointer_within(value, 0, &mut { MAX_FIELDS })
     }
 
-    fn pointer_within(&mut self, value: &Operand, depth: u32) -> Option<(u64, Option<TypeId>)> {
+    fn pointer_within(
+        &mut self,
+        value: &Operand,
+        depth: u32,
+        left: &mut u32,
+    ) -> Option<(u64, Option<TypeId>)> {
+        *left = left.checked_sub(1)?;
         let (_, ty) = self.bare(value.ty).ok()?;
         match &ty.kind {
             Kind::Pointer(target) => Some((self.bits(value).ok()? as u64, *target)),
             Kind::Struct(found) if depth < MAX_WRAPPERS => {
                 for member in found.members.iter().take(8) {
                     let inner = self.member(value, member)?;
-                    if let Some(pointer) = self.pointer_within(&inner, depth + 1) {
+                    if let Some(pointer) = self.pointer_within(&inner, depth + 1, left) {
                         return Some(pointer);
                     }
                 }

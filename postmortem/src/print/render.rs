@@ -13,11 +13,15 @@ use super::value::Data;
 /// How many characters of a C string are shown next to its address.
 const STRING: u64 = 200;
 
+/// Alternatives and wrappers that are seen through on the way to one value: damaged types contain themselves.
+const MAX_SEEN_THROUGH: u32 = 100;
+
 /// How deep a value lies within what is shown.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Level {
     depth: u32,
     references: u32,
+    seen_through: u32,
 }
 
 impl Level {
@@ -28,12 +32,19 @@ impl Level {
     fn followed(self) -> Self {
         Self { references: self.references + 1, ..self }
     }
+
+    fn through(self) -> Result<Self, PrintError> {
+        let within = self.seen_through < MAX_SEEN_THROUGH;
+        within
+            .then(|| Self { seen_through: self.seen_through + 1, ..self })
+            .ok_or_else(|| PrintError::Type("its type contains itself".into()))
+    }
 }
 
 impl Inspector<'_> {
     /// A value with all that it is made of, within the limits.
     pub(super) fn render(&mut self, value: &Operand) -> Data {
-        self.at_level(value, Level { depth: 0, references: 0 })
+        self.at_level(value, Level::default())
     }
 
     fn at_level(&mut self, value: &Operand, level: Level) -> Data {
@@ -166,7 +177,7 @@ impl Inspector<'_> {
     ) -> Result<Data, PrintError> {
         if let Some(variant) = self.variant(value, found)? {
             let inner = self.member(value, &variant.member).ok_or_else(missing)?;
-            return self.try_render(&inner, level);
+            return self.try_render(&inner, level.through()?);
         }
         if found.variants.is_some() {
             return Ok(Data::Name("!".into()));
@@ -182,7 +193,7 @@ impl Inspector<'_> {
             Some(Library::Vector | Library::Deque) => self.list(value, level),
             Some(Library::Shared | Library::Wrapper) => match self.see_through(value) {
                 Some(inner) if inner.address() != value.address() => Ok(self.behind(&inner, level, false)),
-                Some(inner) => self.try_render(&inner, level),
+                Some(inner) => self.try_render(&inner, level.through()?),
                 None => self.fields(value, ty, found, level),
             },
             Some(Library::BTreeMap) => {

@@ -21,7 +21,13 @@ pub(crate) struct Question {
 }
 
 /// Memory of a process, by its own addresses.
-struct Process(Mutex<Vec<(u64, Vec<u8>)>>);
+pub(crate) struct Process(Mutex<Vec<(u64, Vec<u8>)>>);
+
+impl Process {
+    pub(crate) fn of(memory: Vec<(u64, Vec<u8>)>) -> Self {
+        Self(Mutex::new(memory))
+    }
+}
 
 impl GuestMemory for Process {
     fn read(&self, at: GuestPhysical, into: &mut [u8]) -> Result<(), MemoryError> {
@@ -165,7 +171,7 @@ fn run(folder: TempDir, path: PathBuf, at: &str, asked: &[Question]) -> Session 
     }
     let image =
         LoadedImage { name: "fixture".into(), image: Arc::new(load(&path).unwrap()), bias: LoadBias::NONE };
-    let process = Arc::new(Process(Mutex::new(memory)));
+    let process = Arc::new(Process::of(memory));
     let memory: Arc<dyn GuestMemory> = Arc::clone(&process) as _;
     let evidence = Evidence::new(memory, Vec::new(), None);
     let mut subject = Subject::new(evidence, Program::new(vec![image], &Tables::default()));
