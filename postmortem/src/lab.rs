@@ -146,8 +146,17 @@ impl Guest {
     }
 
     pub(crate) fn crash(&self, vcpu: usize, record: &CrashRecord) {
+        self.crash_slot(vcpu, 2, record);
+    }
+
+    /// A record that was begun and not finished.
+    pub(crate) fn torn_crash(&self, vcpu: usize, record: &CrashRecord) {
+        self.crash_slot(vcpu, 1, record);
+    }
+
+    fn crash_slot(&self, vcpu: usize, sequence: u64, record: &CrashRecord) {
         let at = REGION + (self.geometry.crash_table() + vcpu * CRASH_WORDS * 8) as u64;
-        self.memory.write_words(at, &[2]);
+        self.memory.write_words(at, &[sequence]);
         self.memory.write_words(at + 8, &record.to_words());
     }
 

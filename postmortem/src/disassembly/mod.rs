@@ -5,7 +5,7 @@
 
 mod operand;
 
-use iced_x86::{Decoder, DecoderOptions, Formatter as _, Instruction, IntelFormatter};
+use iced_x86::{Decoder, DecoderOptions, Formatter as _, Instruction, IntelFormatter, Mnemonic};
 use serde::Serialize;
 use uniprof_collector::cpu::CpuState;
 use uniprof_symbolizer::AddressKind;
@@ -76,7 +76,8 @@ pub fn around(
         Some((start, end, name)) => (start, Some(name), end),
         None => (address.0, None, address.0.saturating_add(MAX_FUNCTION)),
     };
-    let wanted = address.0.saturating_add(((after + 1) * LONGEST) as u64).min(end.max(address.0 + 1));
+    let wanted =
+        address.0.saturating_add(((after + 1) * LONGEST) as u64).min(end.max(address.0.saturating_add(1)));
     let first = start.max(address.0.saturating_sub(MAX_FUNCTION));
     let mut code = Code::read(subject, first, wanted.saturating_sub(first))?;
     let mut instructions = code.instructions();
@@ -123,6 +124,24 @@ pub(crate) fn decode(subject: &Subject, address: GuestVirtual) -> Option<Instruc
 /// What the instruction at an address reads or writes, by the registers there.
 pub(crate) fn reference(subject: &Subject, address: GuestVirtual, cpu: &CpuState) -> Option<Reference> {
     operand::reference(&decode(subject, address)?, cpu)
+}
+
+/// Whether an address lies in a short loop around a `pause`, which is how code waits for memory to change. It must lie between
+/// a branch back and its target: code that only stands near such a loop does something else.
+pub(crate) fn is_in_waiting_loop(subject: &Subject, address: GuestVirtual) -> bool {
+    const LOOP: u64 = 64;
+    let Ok(ahead) = Code::read(subject, address.0, LOOP) else { return false };
+    let ahead = ahead.instructions();
+    let mut backwards = ahead
+        .iter()
+        .take_while(|instruction| instruction.mnemonic() != Mnemonic::Ret)
+        .map(|instruction| (instruction.near_branch_target(), instruction.next_ip()))
+        .filter(|(target, end)| *target != 0 && *target <= address.0 && end - target <= LOOP);
+    let pauses = |(start, end): (u64, u64)| {
+        let code = Code::read(subject, start, end - start);
+        code.is_ok_and(|code| code.instructions().iter().any(|one| one.mnemonic() == Mnemonic::Pause))
+    };
+    backwards.any(pauses)
 }
 
 fn function_around(subject: &Subject, address: GuestVirtual) -> Option<(u64, u64, String)> {

@@ -43,3 +43,23 @@ fn an_address_whose_register_is_unknown_is_not_made_up() {
     subject.cpus[0].general[1] = None;
     assert_eq!(reference(&subject, GuestVirtual(0x1000), &subject.cpus[0]), None);
 }
+
+#[test]
+fn the_last_address_is_no_reason_to_stumble() {
+    let last = GuestVirtual(u64::MAX);
+    assert_eq!(around(&mut subject(), last, None, (2, 2)), Err(ListingError::NoMemory(last)));
+}
+
+#[test]
+fn a_loop_waits_where_it_pauses_and_only_for_those_in_it() {
+    let mut guest = Guest::bare();
+    // A load, `pause`, a test and a branch back to the load; a return; another `pause` and a return.
+    let code = [0x8b, 0x07, 0xf3, 0x90, 0x85, 0xc0, 0x74, 0xf8, 0xc3, 0xf3, 0x90, 0xc3];
+    guest.memory.write(0x1000, &code);
+    guest.memory.write(0x2000, &CODE);
+    guest.cpu(0x1000, 0x8000);
+    let subject = guest.subject();
+    let waits = |at: u64| is_in_waiting_loop(&subject, GuestVirtual(at));
+    assert_eq!([0x1000, 0x1002, 0x1004, 0x1006].map(waits), [true; 4]);
+    assert_eq!([0x0ffe, 0x1008, 0x1009, 0x2000, 0x2006, u64::MAX].map(waits), [false; 6]);
+}

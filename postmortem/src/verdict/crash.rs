@@ -15,17 +15,17 @@ const BRINK: u64 = 512;
 /// A double fault within this much of a page fault's address is its consequence.
 const NEAR: u64 = 64 << 10;
 
-/// By the guest's own crash record: of several, the first in time.
+/// By the guest's own crash record: of several, the first in time. What a torn one says of its time may be wrong, too.
 pub(super) fn by_record(case: &Case<'_>) -> Option<Finding> {
     let region = case.subject.region.as_ref().ok()?;
     let slots = (0..).zip(&region.tables.crashes);
-    let whole = slots.filter_map(|(vcpu, slot)| match slot {
-        Slot::Whole(record) => Some((vcpu, record)),
+    let records = slots.filter_map(|(vcpu, slot)| match slot {
+        Slot::Whole(record) => Some((false, vcpu, record)),
         // Claimed, and perhaps not filled in.
-        Slot::Torn(record) if record.rip != 0 => Some((vcpu, record)),
+        Slot::Torn(record) if record.rip != 0 => Some((true, vcpu, record)),
         _ => None,
     });
-    let (vcpu, record) = whole.min_by_key(|(_, record)| record.tsc)?;
+    let (torn, vcpu, record) = records.min_by_key(|(torn, _, record)| (*torn, record.tsc))?;
     let mut finding = match record.reason {
         CrashReason::Exception => exception(case, vcpu, record),
         CrashReason::OutOfMemory => {
@@ -36,7 +36,7 @@ pub(super) fn by_record(case: &Case<'_>) -> Option<Finding> {
     };
     finding.verdict.vcpu = Some(vcpu);
     finding.message = Some(message(record)).filter(|message| !message.is_empty());
-    if matches!(region.tables.crashes.get(vcpu as usize), Some(Slot::Torn(_))) {
+    if torn {
         finding.verdict.reason.push_str("; the crash record was not finished, so it may be in part wrong");
         finding.verdict.confidence = Confidence::Likely;
     }

@@ -4,6 +4,7 @@ use uniprof_collector::cpu::CpuState;
 use uniprof_wire::address::GuestVirtual;
 use uniprof_wire::tables::{ThreadEntry, ThreadState, VcpuStats, WaitKind};
 
+use crate::disassembly;
 use crate::locks::Wait;
 use crate::stacks::{self, Owner, Stack};
 
@@ -26,27 +27,32 @@ pub(super) fn deadlock(case: &Case<'_>) -> Option<Finding> {
 /// A vCPU that has shown no sign of life for too long, seen from the others or from the host.
 pub(super) fn silent_vcpu(case: &Case<'_>) -> Option<Finding> {
     let silent = silent(case);
-    // Any code that takes a lock stands near a `pause` now and then. As long as another vCPU takes interrupts, heartbeats tell.
+    // Any code that takes a lock waits in such a loop now and then. As long as another vCPU takes interrupts, heartbeats tell.
     let all_off = case.subject.cpus.iter().all(|cpu| cpu.interrupts_on() == Some(false));
     let spins = |cpu: &&CpuState| {
-        let known = silent.iter().any(|(vcpu, _)| *vcpu == cpu.vcpu) || case.why() == "watchdog";
+        // The watchdog meant those that lag behind; where none does, all of them fell silent together.
+        let told = case.why() == "watchdog" && silent.is_empty();
+        let known = told || silent.iter().any(|(vcpu, _)| *vcpu == cpu.vcpu);
         cpu.interrupts_on() == Some(false)
             && !is_halted(case.subject, cpu)
-            && (known || (all_off && is_loop(case, cpu)))
+            && (known || (all_off && disassembly::is_in_waiting_loop(case.subject, GuestVirtual(cpu.rip))))
     };
     if let Some(cpu) = case.subject.cpus.iter().find(spins) {
         return Some(spin(case, cpu, &silent));
     }
     let (vcpu, milliseconds) = silent.into_iter().next()?;
     let cpu = case.subject.cpus.iter().find(|cpu| cpu.vcpu == vcpu)?;
-    let sleeps = stacks::threads(case.subject)
-        .any(|thread| thread.state == ThreadState::Sleeping && u32::from(thread.vcpu) == vcpu);
+    // Who halts until a time that is yet to come needs no tick.
+    let due = |thread: &ThreadEntry| thread.wakes_at == 0 || thread.wakes_at <= latest(case);
+    let sleeps = stacks::threads(case.subject).any(|thread| {
+        thread.state == ThreadState::Sleeping && u32::from(thread.vcpu) == vcpu && due(&thread)
+    });
     let halted = is_halted(case.subject, cpu);
     if cpu.interrupts_on() != Some(true) || (halted && !sleeps) {
         return None;
     }
     let doing = match (halted, sleeps) {
-        (true, _) => "waits in a halt, though threads sleep until a time",
+        (true, _) => "waits in a halt, though a thread is to be woken",
         (false, _) => "runs with interrupts on",
     };
     let reason = format!(
@@ -96,14 +102,6 @@ pub(super) fn silent(case: &Case<'_>) -> Vec<(u32, u64)> {
 
 fn duration(milliseconds: u64) -> String {
     if milliseconds < 10_000 { format!("{milliseconds} ms") } else { format!("{} s", milliseconds / 1000) }
-}
-
-/// Whether a vCPU stands near a `pause`, as loops that wait have one.
-fn is_loop(case: &Case<'_>, cpu: &CpuState) -> bool {
-    const PAUSE: [u8; 2] = [0xf3, 0x90];
-    let mut bytes = [0; 32];
-    let read = case.subject.space.read(GuestVirtual(cpu.rip.wrapping_sub(16)), &mut bytes);
-    read.is_ok() && bytes.windows(2).any(|two| two == PAUSE)
 }
 
 /// A thread that goes on waiting for what has come, or for what nothing is left to bring.

@@ -176,6 +176,59 @@ fn a_vcpu_that_lags_behind_with_interrupts_off_spins() {
 }
 
 #[test]
+fn a_watchdog_that_meant_one_vcpu_says_nothing_of_another() {
+    let mut guest = Guest::with_region();
+    // The first has its interrupts off for a moment, the second lost its timer.
+    guest.cpu(0x2000, 0x8000).rflags = Some(2);
+    guest.cpu(0x3000, 0x8000);
+    guest.vcpu_word(1, 0, 1_500_000_000);
+    let verdict = judge(guest, taken("watchdog")).verdict;
+    assert_eq!((verdict.kind, verdict.vcpu), (Kind::LostTimer, Some(1)));
+}
+
+#[test]
+fn interrupts_off_near_a_pause_are_a_spin_only_in_a_loop_around_it() {
+    let at = |rip: u64| {
+        let mut guest = Guest::bare();
+        // `pause`, a branch back to it, and what runs after the loop.
+        guest.memory.write(0x2000, &[0xf3, 0x90, 0xeb, 0xfc, 0x90, 0xc3]);
+        guest.cpu(rip, 0x8000).rflags = Some(2);
+        judge(guest, taken("asked")).verdict
+    };
+    let spin = at(0x2002);
+    assert_eq!((spin.kind, spin.confidence), (Kind::Spin, Confidence::Guess));
+    assert_eq!(at(0x2004).kind, Kind::Healthy);
+}
+
+#[test]
+fn a_vcpu_that_halts_until_a_time_to_come_has_not_lost_its_timer() {
+    let sleeping = |wakes_at: u64| {
+        let mut guest = Guest::with_region();
+        guest.cpu(0x2000, 0x8000);
+        guest.cpu(0x3000, 0x8000).halted = Some(true);
+        guest.vcpu_word(1, 0, 9_000_000_000);
+        let mut entry = thread(1, "ticker", ThreadState::Sleeping, TOP);
+        (entry.vcpu, entry.wait, entry.wakes_at) = (1, WaitKind::Sleep, wakes_at);
+        guest.thread(&entry);
+        judge(guest, taken("asked")).verdict.kind
+    };
+    assert_eq!(sleeping(20_000_000_000), Kind::Healthy);
+    assert_eq!(sleeping(10_900_000_000), Kind::LostTimer);
+}
+
+#[test]
+fn a_torn_crash_record_gives_way_to_a_whole_one() {
+    let mut guest = Guest::with_region();
+    let mut torn = exception(13, 0, 0x1000, TOP - 64);
+    torn.tsc = 0;
+    guest.torn_crash(0, &torn);
+    guest.crash(1, &exception(6, 0, 0x2000, TOP - 64));
+    guest.thread(&thread(1, "t", ThreadState::Running, TOP));
+    let verdict = judge(guest, None).verdict;
+    assert_eq!((verdict.kind, verdict.confidence), (Kind::InvalidOpcode, Confidence::Certain));
+}
+
+#[test]
 fn a_thread_that_nobody_can_wake_is_a_lost_wake_up_and_a_sleeper_makes_the_difference() {
     let waiting = |sleeper: bool| {
         let mut guest = Guest::with_region();
