@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::dump::{PARTIAL, is_being_written, partial_path};
+
 /// How cores end.
 const EXTENSION: &str = ".core";
 /// Stands for the build-id of a kernel that has none.
@@ -48,18 +50,22 @@ impl CoreDir {
         Ok(Self { dir: dir.into(), guest: guest.into(), limits })
     }
 
-    /// A name that no file has.
+    /// A name that no file has, and that none will have which is being written.
     #[must_use]
     pub fn free_path(&self, taken_ns: u64, build_id: Option<&str>) -> PathBuf {
         let build = build_id.and_then(|id| id.get(..BUILD_ID)).filter(|id| is_hex(id)).unwrap_or(NO_BUILD_ID);
         let name = format!("{}-{}-{build}", self.guest, utc(taken_ns / 1_000_000_000));
         let plain = self.dir.join(format!("{name}{EXTENSION}"));
         let numbered = (2..).map(|number: u32| self.dir.join(format!("{name}.{number}{EXTENSION}")));
-        std::iter::once(plain.clone()).chain(numbered).find(|path| !path.exists()).unwrap_or(plain)
+        let is_free = |path: &PathBuf| !path.exists() && !partial_path(path).exists();
+        std::iter::once(plain.clone()).chain(numbered).find(is_free).unwrap_or(plain)
     }
 
     /// Removes the oldest cores of this guest until the rest is within the limits, `newest` not among them; which those were.
+    ///
+    /// What killed processes left of cores goes too, without a word: nobody could read it.
     pub fn prune(&self, newest: &Path) -> Vec<PathBuf> {
+        self.sweep();
         let mut cores: Vec<_> = std::fs::read_dir(&self.dir)
             .into_iter()
             .flatten()
@@ -83,6 +89,18 @@ impl CoreDir {
         });
         let gone = cores.into_iter().map(|(_, _, path)| path);
         gone.filter(|path| std::fs::remove_file(path).is_ok()).collect()
+    }
+
+    /// Removes cores of this guest that were begun and that nobody writes any more.
+    fn sweep(&self) {
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let core = name.to_str().and_then(|name| name.strip_suffix(PARTIAL));
+            if core.is_some_and(|core| self.age(core).is_some()) && !is_being_written(&entry.path()) {
+                // What can't be removed is tried again after the next crash.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// When the core of that name was taken, and which it was of that second; `None` for any other file.
@@ -156,6 +174,26 @@ mod tests {
         for build_id in [None, Some("short"), Some("../../..")] {
             assert!(cores.free_path(0, build_id).ends_with("web-1-19700101T000000Z-nobuildid.core"));
         }
+    }
+
+    #[test]
+    fn a_core_that_is_being_written_keeps_its_name_and_one_that_was_left_half_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let cores = CoreDir::open(dir.path(), "web", Limits::default()).unwrap();
+        let path = cores.free_path(0, None);
+        let partial = dir.path().join("web-19700101T000000Z-nobuildid.core.partial");
+        let held = std::fs::File::create(&partial).unwrap();
+        held.lock().unwrap();
+        assert!(cores.free_path(0, None).ends_with("web-19700101T000000Z-nobuildid.2.core"));
+        for name in ["web-20200101T000000Z-1a2b3c4d.core.partial", "web.core.partial", "db.partial"] {
+            std::fs::write(dir.path().join(name), "half").unwrap();
+        }
+        assert_eq!(cores.prune(&path), Vec::<PathBuf>::new());
+        let kept = ["db.partial", "web-19700101T000000Z-nobuildid.core.partial", "web.core.partial"];
+        assert_eq!(names(dir.path()), kept);
+        drop(held);
+        cores.prune(&path);
+        assert_eq!(names(dir.path()), ["db.partial", "web.core.partial"]);
     }
 
     #[test]

@@ -30,6 +30,7 @@ use source::FileSource;
 pub use facts::{FACTS_NOTE, Facts};
 pub(crate) use notes::page_table_root;
 pub use source::ReadAt;
+pub(crate) use write::{PARTIAL, is_being_written, partial_path};
 pub use write::{WriteError, Written, write};
 
 /// The kinds of dump that can be told apart.

@@ -18,7 +18,7 @@ mod notes;
 mod pages;
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -33,6 +33,8 @@ use crate::{
 use layout::Layout;
 use pages::Pages;
 
+/// How files end that are not whole yet.
+pub(crate) const PARTIAL: &str = ".partial";
 /// Bytes of a page, and unit of the file.
 const BLOCK: u64 = 4096;
 
@@ -110,14 +112,28 @@ struct Partial {
     path: Option<PathBuf>,
 }
 
+/// What a dump is called until it is whole.
+pub(crate) fn partial_path(to: &Path) -> PathBuf {
+    let mut name = to.file_name().unwrap_or_default().to_owned();
+    name.push(PARTIAL);
+    to.with_file_name(name)
+}
+
+/// Whether some process writes that file at this moment. A link is not followed.
+pub(crate) fn is_being_written(path: &Path) -> bool {
+    let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
+    is_file && File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 impl Partial {
     fn create(to: &Path) -> Result<Self, WriteError> {
-        let mut name = to.file_name().unwrap_or_default().to_owned();
-        name.push(".partial");
-        let path = to.with_file_name(name);
+        let path = partial_path(to);
         let failed = |source| WriteError::Io { doing: "create", path: to.into(), source };
         if to.file_name().is_none() || to.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        if is_being_written(&path) {
+            return Err(failed(io::Error::new(io::ErrorKind::ResourceBusy, "another process is writing it")));
         }
         // What a killed process left. A link is removed, not followed.
         match std::fs::remove_file(&path) {
@@ -125,6 +141,8 @@ impl Partial {
             _ => {}
         }
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+        // Held until the file has its name; where files can't be locked, nobody else is told.
+        let _ = file.try_lock();
         Ok(Self { file, path: Some(path) })
     }
 

@@ -118,3 +118,20 @@ fn a_directory_that_is_not_there_and_a_ctrl_c_leave_no_file() {
     assert!(matches!(cancelled, Err(WriteError::Cancelled)), "{cancelled:?}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn two_that_write_the_same_file_do_not_mix() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_file, ram) = guest();
+    let path = dir.path().join("x.core");
+    let mut second = None;
+    let first = write(&path, &ram, &[], &facts(), &Cancel::new(), |_, _| {
+        second.get_or_insert_with(|| {
+            write(&path, &ram, &[], &facts(), &Cancel::new(), |_, _| {}).map_err(|error| error.to_string())
+        });
+    });
+    let error = second.unwrap().unwrap_err();
+    assert!(error.ends_with("x.core: another process is writing it"), "{error}");
+    assert_eq!(first.unwrap().bytes, path.metadata().unwrap().len());
+    assert!(dump::open(&path, &dump::OpenOptions::default()).is_ok());
+}
