@@ -225,22 +225,21 @@ fn note_bytes(
     remarks: &mut Vec<String>,
 ) -> io::Result<(Vec<u8>, u64)> {
     let (mut bytes, mut end) = (Vec::new(), 0);
+    let (mut claimed, mut got) = (0_u64, 0_u64);
     for note in segments.iter().filter(|segment| segment.kind == PT_NOTE) {
         let room = notes::MOST_BYTES - bytes.len();
         let wanted = usize::try_from(note.stored).unwrap_or(usize::MAX).min(room);
         let mut read = read_up_to(source, note.offset, wanted)?;
-        if (read.len() as u64) < note.stored {
-            remarks.push(format!(
-                "Its notes have {} bytes, of which {} could be read.",
-                note.stored,
-                read.len()
-            ));
-        }
+        claimed = claimed.saturating_add(note.stored);
+        got += read.len() as u64;
         // The notes of the next segment begin at a whole word.
         read.resize(read.len().next_multiple_of(4), 0);
         bytes.append(&mut read);
         bytes.truncate(notes::MOST_BYTES);
         end = note.offset.saturating_add(note.stored).max(end);
+    }
+    if got < claimed {
+        remarks.push(format!("Its notes have {claimed} bytes, of which {got} could be read."));
     }
     Ok((bytes, end))
 }
