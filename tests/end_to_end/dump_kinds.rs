@@ -115,6 +115,33 @@ fn every_kind_of_dump_tells_the_same() {
     assert!(crashed(&raw).ends_with(&from), "{:?} {from:?}", crashed(&raw));
 }
 
+#[test]
+fn every_crash_is_reported_alike_from_every_kind_of_dump() {
+    for workload in [
+        "wild", "stack", "double", "triple", "panic", "oom", "deadlock", "spin", "lostwake", "heap",
+        "scribble", "gp",
+    ] {
+        let scene = Scene::with_guest();
+        let mut guest = Stopped::run(&scene, &format!("crash-{workload}"), &["-smp", "2"]);
+        guest.dump("elf.core", "elf", false);
+        guest.dump("paging.core", "elf", true);
+        guest.dump("flat.core", "kdump-zlib", false);
+        guest.end();
+        let plain = kdump::reassembled(&fs::read(scene.path("flat.core")).expect("the dump"));
+        for packing in [Packing::Lzo, Packing::Snappy, Packing::Zstd] {
+            let bytes = kdump::repacked(&plain, packing);
+            fs::write(scene.path(&format!("{packing:?}.core")), bytes).expect("a file");
+        }
+        fs::write(scene.path("plain.core"), plain).expect("a file");
+        let (wanted, stacks_of_elf) =
+            (verdict(&scene, "elf.core", KERNEL), stacks(&scene, "elf.core", KERNEL));
+        for file in ["paging.core", "flat.core", "plain.core", "Lzo.core", "Snappy.core", "Zstd.core"] {
+            assert_eq!(verdict(&scene, file, KERNEL), wanted, "{workload}: {file}");
+            assert_eq!(stacks(&scene, file, KERNEL), stacks_of_elf, "{workload}: {file}");
+        }
+    }
+}
+
 /// The names from the function that failed on.
 fn crashed_from_fault(names: &[String]) -> Vec<String> {
     let at = names.iter().position(|name| name.contains("session_lookup")).expect("the function that failed");
