@@ -5,7 +5,7 @@ use uniprof_symbolizer::types::{Base, Kind, Place, TypeId};
 use super::PrintError;
 use super::expression::{Expression, Operator, TypeName};
 use super::frame::FrameContext;
-use super::inspect::Inspector;
+use super::inspect::{Inspector, MAX_WRAPPERS};
 use super::operand::Operand;
 use super::value::{Data, Value};
 
@@ -197,12 +197,16 @@ impl Inspector<'_> {
     }
 
     pub(super) fn deref(&mut self, of: &Operand) -> Result<Operand, PrintError> {
+        self.deref_within(of, 0)
+    }
+
+    fn deref_within(&mut self, of: &Operand, depth: u32) -> Result<Operand, PrintError> {
         let (_, ty) = self.bare(of.ty)?;
         if let Some(inner) = self.see_through(of) {
-            return if matches!(ty.kind, Kind::Pointer(_)) {
+            return if matches!(ty.kind, Kind::Pointer(_)) || depth == MAX_WRAPPERS {
                 Ok(inner)
             } else {
-                self.deref(&inner).or(Ok(inner))
+                self.deref_within(&inner, depth + 1).or(Ok(inner))
             };
         }
         match &ty.kind {

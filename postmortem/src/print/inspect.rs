@@ -14,7 +14,7 @@ use super::operand::Operand;
 use super::{Limits, PrintError};
 
 /// How deep a pointer or a number is looked for within wrappers.
-const MAX_WRAPPERS: u32 = 12;
+pub(super) const MAX_WRAPPERS: u32 = 12;
 /// Fields that are looked at for one that is sought: damaged types contain themselves, many times over.
 const MAX_FIELDS: u32 = 1 << 12;
 /// The most bytes that are read for one value.

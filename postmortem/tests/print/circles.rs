@@ -13,7 +13,8 @@ use uniprof_wire::address::GuestPhysical;
 use crate::oracle::Process;
 
 /// A program of 64 bytes at `_start` whose DWARF 4 has these entries. Abbreviations: 2 a structure (name, size) with members (3:
-/// type, place), 4 an enumeration (name, size, type), 5 a variant part, 6 a variant, 7 a variable (name, type, place).
+/// type, place), 4 an enumeration (name, size, type), 5 a variant part, 6 a variant, 7 a variable (name, type, place), 8 a
+/// namespace (name).
 fn subject(entries: &str) -> Subject {
     let source = format!(
         r#"
@@ -30,6 +31,7 @@ abbreviations:
 .uleb128 5, 0x33; .byte 1; .uleb128 0, 0
 .uleb128 6, 0x19; .byte 1; .uleb128 0, 0
 .uleb128 7, 0x34; .byte 0; .uleb128 0x03, 0x08, 0x49, 0x13, 0x02, 0x18, 0, 0
+.uleb128 8, 0x39; .byte 1; .uleb128 0x03, 0x08, 0, 0
 .byte 0
 .section .debug_info
 unit: .long unit_end - 1f
@@ -87,4 +89,13 @@ fn a_field_is_not_looked_for_in_the_same_structure_for_ever() {
     let entries = format!("t: .uleb128 2; .asciz \"t\"; .uleb128 8\n{member}.byte 0\n");
     let said = said(&entries, "v.nothing");
     assert!(said.contains("nothing"), "{said}");
+}
+
+#[test]
+fn a_wrapper_around_itself_is_seen_through_only_so_often() {
+    let cell =
+        "t: .uleb128 2; .asciz \"Cell\"; .uleb128 8\n.uleb128 3; .long t - unit; .uleb128 0\n.byte 0\n";
+    let entries = format!(".uleb128 8; .asciz \"core\"\n.uleb128 8; .asciz \"cell\"\n{cell}.byte 0, 0\n");
+    assert!(said(&entries, "v").contains("its type contains itself"));
+    assert!(said(&entries, "*v").contains("its type contains itself"));
 }
