@@ -78,7 +78,9 @@ impl ReadAt for FileSource {
 pub(super) fn read_up_to(source: &dyn ReadAt, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     let there = source.size().saturating_sub(offset).min(len as u64) as usize;
     let mut bytes = vec![0; there];
-    source.read_exact_at(&mut bytes, offset)?;
+    if there > 0 {
+        source.read_exact_at(&mut bytes, offset)?;
+    }
     Ok(bytes)
 }
 

@@ -213,6 +213,15 @@ fn what_is_no_machines_core_is_told_by_what_it_is() {
 }
 
 #[test]
+fn notes_that_are_cut_off_are_told_once_however_many_segments_claim_them() {
+    let mut loads: Vec<Load> = vec![(4, 1 << 40, 0, 0, 1 << 20, 0); 1000];
+    loads.push((1, 0, 0, 0, 4096, 4096));
+    let dump = open_bytes(elf_headers(0, &loads).0).unwrap();
+    let told = dump.remarks.iter().filter(|remark| remark.contains("notes")).count();
+    assert_eq!(told, 1, "{:?}", dump.remarks.first());
+}
+
+#[test]
 fn a_sparse_core_of_16_gib_costs_what_it_holds() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let notes = qemu_note(0);
