@@ -176,7 +176,8 @@ impl Drop for Paused<'_> {
 }
 
 impl LiveGuest {
-    fn go_on(&self) -> Result<(), LiveError> {
+    /// Lets it go on, for somebody who ends the program before the guard is dropped.
+    pub fn go_on(&self) -> Result<(), LiveError> {
         let mut qmp = self.control()?;
         let Some(qmp) = qmp.as_mut() else { return Ok(()) };
         qmp.cont(LIMIT).map_err(|source| LiveError::Control { name: self.entry.name.clone(), source })

@@ -133,6 +133,22 @@ fn a_guest_that_was_dumped_goes_on_and_its_dump_is_its_memory() {
 }
 
 #[test]
+fn a_guest_goes_on_whenever_somebody_interrupts_what_looks_at_it() {
+    let scene = Scene::with_guest();
+    let running = start_workload(&scene, "kv", &["--memory", "512M"], "workload=ratio");
+    for delay in (20..=200).step_by(20) {
+        let find = scene.start(&["find", "kv", "0x123456789"]);
+        sleep(Duration::from_millis(delay));
+        find.signal(Signal::TERM);
+        find.wait(LIMIT);
+        let mut qmp = Qmp::connect(&entry(&scene, "kv").qmp, LIMIT).unwrap();
+        assert!(qmp.status(LIMIT).unwrap().running, "interrupted after {delay} ms");
+    }
+    scene.run(&["stop", "kv"]).ok();
+    running.wait(LIMIT).ok();
+}
+
+#[test]
 fn a_guest_that_crashes_leaves_a_core_and_its_fate_is_the_exit_code() {
     let scene = Scene::with_guest();
     let (ended, dump) = crashed(&scene, &["--vcpus", "2"], &["workload=crash-null"]);

@@ -1,7 +1,7 @@
 //! A guest's memory with names: a dump, or a guest that runs here, for the commands that look at memory.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use uniprof_collector::cpu::CpuState;
 use uniprof_collector::dump::{self, Facts, Format, OpenOptions};
@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::input::Input;
 use crate::options;
 use crate::profile::finder::{self, Found, GuestImage, Looked, Places};
-use crate::{bundled, output, profile};
+use crate::{bundled, interrupt, output, profile};
 
 /// A guest whose memory can be looked at, with its images.
 pub(crate) struct Opened {
@@ -94,12 +94,22 @@ impl Opened {
             let result = look(&mut seen)?;
             return Ok((seen, result));
         };
+        let cancel = interrupt::token()?;
         let paused = live.pause()?;
         let region_at = evidence.region.as_ref().ok().map(|region| region.found.at);
         evidence = evidence_of(&live, live.registers()?, region_at);
         let mut seen = Seen { subject: Subject::new(evidence, program), origin, looked };
-        let result = look(&mut seen);
         let was_running = paused.was_running();
+        let result = std::thread::scope(|scope| {
+            let (_working, alive) = mpsc::channel();
+            let (live, cancel) = (&live, &cancel);
+            scope.spawn(move || {
+                if interrupt::comes(cancel, &alive) {
+                    end_at_once(live, was_running);
+                }
+            });
+            look(&mut seen)
+        });
         let pause = paused.resume()?;
         if was_running {
             let name = &live.entry().name;
@@ -107,6 +117,14 @@ impl Opened {
         }
         Ok((seen, result?))
     }
+}
+
+/// A guest must not stand still for ever because somebody lost patience with what looks at it.
+fn end_at_once(live: &LiveGuest, was_running: bool) -> ! {
+    if was_running && let Err(error) = live.go_on() {
+        output::say(format_args!("uniprof: {} still stands still: {error}", live.entry().name));
+    }
+    std::process::exit(128 + signal_hook::consts::SIGINT)
 }
 
 /// What a guest that runs shows at this moment.
