@@ -1,7 +1,8 @@
 //! Output: whole files or none, and text that survives a closed pipe.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -147,7 +148,8 @@ pub(crate) fn file(
     result.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// As [`file`], but what is written may leave holes, and be anything but a pipe.
+/// As [`file`], but what is written may leave holes, and be anything but a pipe; and only its owner may read it, because it has what
+/// a guest had in its memory.
 pub(crate) fn sparse_file<T>(
     path: &Path,
     write: impl FnOnce(&mut File) -> anyhow::Result<T>,
@@ -155,7 +157,8 @@ pub(crate) fn sparse_file<T>(
     let is_special = path == Path::new("-") || fs::metadata(path).is_ok_and(|meta| !meta.is_file());
     anyhow::ensure!(!is_special, "{} is no file: this is not written in order", path.display());
     let temporary = beside(path);
-    let result = File::create(&temporary).map_err(anyhow::Error::from).and_then(|mut file| {
+    let created = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&temporary);
+    let result = created.map_err(anyhow::Error::from).and_then(|mut file| {
         let told = write(&mut file)?;
         fs::rename(&temporary, path)?;
         Ok(told)
@@ -186,6 +189,8 @@ fn beside(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -205,6 +210,14 @@ mod tests {
         assert!(format!("{:#}", failed.unwrap_err()).ends_with("flame.svg: no more"));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn memory_of_a_guest_is_for_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.elf");
+        sparse_file(&path, |file| Ok(file.write_all(b"secret")?)).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -161,6 +161,13 @@ fn by_qemu(
     name.push(".partial");
     // QEMU has a working directory of its own.
     let partial = std::path::absolute(path.with_file_name(name))?;
+    // QEMU would follow a link, and leave a file that is there readable for whoever it was.
+    match std::fs::remove_file(&partial) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {}", partial.display()));
+        }
+        _ => {}
+    }
     let mut progress = Bytes::new("written by QEMU");
     let result = write(&partial, &mut |done, all| progress.draw(done, all)).and_then(|paused| {
         std::fs::rename(&partial, path)
@@ -184,4 +191,25 @@ fn tell(path: &Path, bytes: u64, memory: Option<u64>, name: &str, paused: Durati
     };
     output::say(format_args!("wrote {path}: {:.1} MB{memory}; {paused}", bytes as f64 / 1e6));
     output::say(format_args!("next: `uniprof core {path}`"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_the_file_that_qemu_is_to_write_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, path) = (dir.path().join("victim"), dir.path().join("x.elf"));
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, dir.path().join("x.elf.partial")).unwrap();
+        by_qemu(&path, |partial, _| {
+            std::fs::write(partial, "core")?;
+            Ok(Duration::ZERO)
+        })
+        .unwrap();
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "core");
+        assert!(path.symlink_metadata().unwrap().is_file());
+    }
 }
