@@ -39,4 +39,4 @@ pub mod verdict;
 
 pub use program::{LoadedImage, Place, Program};
 pub use region::Region;
-pub use subject::{Evidence, Subject};
+pub use subject::{Evidence, Subject, of_crash_records};

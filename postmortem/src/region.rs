@@ -52,7 +52,9 @@ impl Region {
 fn why_none(search: &Search) -> String {
     match search.refused.first() {
         Some((at, why)) => format!("the observation region at {at} can't be read: {why}"),
-        None => "the guest has no observation region: no probes, or they were never initialised".into(),
+        None => "there is no observation region: the guest has no probes, they were never initialised, or its memory \
+                 is missing here"
+            .into(),
     }
 }
 

@@ -50,7 +50,9 @@ impl Evidence {
     }
 }
 
-pub(crate) fn of_crash_records(region: &Region) -> Vec<CpuState> {
+/// The registers that the guest's crash records have.
+#[must_use]
+pub fn of_crash_records(region: &Region) -> Vec<CpuState> {
     let records = (0..).zip(&region.tables.crashes);
     records.filter_map(|(vcpu, slot)| Some(of_crash_record(vcpu, &slot.entry()?))).collect()
 }

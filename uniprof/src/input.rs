@@ -60,7 +60,7 @@ impl Input {
             Some(word) if Path::new(word).exists() || partial_path(Path::new(word)).exists() => Ok(Self::File(word.into())),
             Some(word) if looks_like_a_file(word) => Err(Failure::error(
                 Exit::Failed,
-                format!("there is no file {word}; `uniprof record -o {word} -- bundled` makes one"),
+                format!("there is no file {word}; {} makes one", maker(word)),
             )),
             Some(word) => Ok(Self::Guest(word.into())),
             None => newest(Path::new(".")).map(Self::File).ok_or_else(|| {
@@ -84,6 +84,15 @@ impl Input {
             Self::Guest(name) => name.clone(),
             Self::Recovered(recovered) => recovered.stem.clone(),
         }
+    }
+}
+
+/// The command that makes a file of that name.
+fn maker(word: &str) -> String {
+    match Path::new(word).extension().and_then(|extension| extension.to_str()) {
+        Some(EXTENSION) => format!("`uniprof record -o {word} -- bundled`"),
+        Some("core") => format!("`uniprof dump GUEST -o {word}`"),
+        _ => "`uniprof record` (a recording) or `uniprof dump` (a core)".to_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A guest's memory with names: a dump, or a guest that runs here, for the commands that look at memory.
 
+use std::fs;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 
@@ -7,6 +8,7 @@ use uniprof_collector::cpu::CpuState;
 use uniprof_collector::dump::{self, Facts, Format, OpenOptions};
 use uniprof_collector::live::LiveGuest;
 use uniprof_collector::paging::{AddressSpace, PageTables, VirtualError};
+use uniprof_collector::recording;
 use uniprof_postmortem::{Evidence, LoadedImage, Program, Subject};
 use uniprof_symbolizer::{IdentityError, Image, LoadBias, TextSamples, check_identity};
 use uniprof_wire::address::{GuestPhysical, GuestVirtual};
@@ -159,6 +161,14 @@ impl Seen {
 /// Why there is no memory to look at, and what to do instead.
 fn no_memory(input: &Input) -> anyhow::Error {
     let sentence = match input {
+        Input::File(path) if fs::metadata(path).is_ok_and(|file| file.len() == 0) => {
+            format!("{} is empty: no dump was written to it", path.display())
+        }
+        Input::File(path) if recording::open(path).is_err() => format!(
+            "{0} is neither a dump of a kind that is known nor a recording; memory and nothing else is read with \
+             `--raw`, from address 0 on",
+            path.display()
+        ),
         Input::File(path) => format!(
             "{0} is a recording: it holds what the guest's probes wrote, not its memory; use `uniprof report {0}`, \
              `trace`, `logs` or `flame` on it, or take a dump with `uniprof dump`",

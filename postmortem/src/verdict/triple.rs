@@ -2,6 +2,8 @@
 //! what the hypervisor saw, and registers that stopped where they were.
 
 use uniprof_collector::cpu::CpuState;
+use uniprof_collector::memory::MemoryError;
+use uniprof_collector::paging::{Unmapped, VirtualError};
 use uniprof_wire::address::GuestVirtual;
 
 use crate::disassembly;
@@ -72,7 +74,14 @@ impl Signs {
     const ENOUGH: u32 = 4;
 
     fn of(subject: &Subject, cpu: &CpuState) -> Self {
-        let is_mapped = |at: u64| subject.space.translate(GuestVirtual(at)).is_ok();
+        // Page tables that the dump lacks say nothing.
+        let is_missing =
+            |at| matches!(subject.memory.read(at, &mut [0; 8]), Err(MemoryError::Missing { .. }));
+        let is_mapped = |at: u64| match subject.space.translate(GuestVirtual(at)) {
+            Err(VirtualError::Unmapped { why: Unmapped::NoTable { at, .. }, .. }) => is_missing(at),
+            Err(VirtualError::Unmapped { .. }) => false,
+            _ => true,
+        };
         let code = (!is_mapped(cpu.rip)).then_some(cpu.rip);
         let data = || {
             let reference = disassembly::reference(subject, GuestVirtual(cpu.rip), cpu)?;

@@ -29,7 +29,7 @@ Examples:
   uniprof dump kv --format elf -o kv.elf        an ELF core, for other tools
   uniprof dump qmp:/run/vm.qmp -o vm.dump       a QEMU that something else has started, by its QMP socket
 
-The guest stands still while its memory is written, and goes on then. A dump holds all that the guest knows: it can be read
+The guest stands still while its memory is written, and goes on then. A dump holds all that the guest knows: it can be read \
 by its owner only.";
 
 /// How long a QEMU that we did not start may take to answer.

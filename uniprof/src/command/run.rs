@@ -29,7 +29,7 @@ Examples:
   uniprof run --on-crash dump=cores --restart on-crash -- bundled workload=kv
   uniprof run --on-crash dump --no-restart -- bundled workload=crash-null    then: uniprof core FILE
 
-A crash is a panic, a triple fault or another reset, an end with an exit status that is not clean, and a vCPU without a
+A crash is a panic, a triple fault or another reset, an end with an exit status that is not clean, and a vCPU without a \
 sign of life (--watchdog). Cores are called NAME-TIME-BUILD.core and can be read by their owner only.";
 
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ use uniprof_postmortem::export::{self, Exported};
 
 use crate::input::Input;
 use crate::subject::Opened;
-use crate::{options, output};
+use crate::{bundled, options, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,8 +61,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         });
     }
     let kernel = opened.subject.program.images().first().map_or("KERNEL", |loaded| &loaded.name);
+    // The one that is bundled is no file yet.
+    let (first, kernel) = if kernel == bundled::NAME {
+        ("`uniprof kernel -o kernel.elf` and ", "kernel.elf")
+    } else {
+        ("", kernel)
+    };
     output::say(format_args!(
-        "wrote {0}: {1} threads, {2:.1} MB of memory of which {3:.1} MB are not zero; open it with `gdb {kernel} {0}`",
+        "wrote {0}: {1} threads, {2:.1} MB of memory of which {3:.1} MB are not zero; open it with {first}`gdb {kernel} {0}`",
         args.output.display(),
         exported.threads.len(),
         exported.memory_bytes as f64 / 1e6,

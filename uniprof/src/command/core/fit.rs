@@ -32,6 +32,14 @@ pub(super) fn name(name: &str, room: usize) -> String {
     cut(&shorter, room)
 }
 
+/// What a thread waits for in at most `room` characters: the words before its name stay.
+pub(super) fn what(text: &str, room: usize) -> String {
+    let path = text.find("::").unwrap_or(text.len());
+    let start = text[..path].rfind(' ').map_or(0, |blank| blank + 1);
+    let (words, rest) = text.split_at(start);
+    format!("{words}{}", name(rest, room.saturating_sub(words.chars().count())))
+}
+
 /// `a<b<c>>::d` as `a<…>::d`. A leading `<T as Trait>::f` stays, since nothing else says whose `f` it is.
 fn without_generics(name: &str) -> String {
     let (mut short, mut depth) = (String::new(), 0_usize);
@@ -100,6 +108,13 @@ mod tests {
         assert_eq!(name(long, 8), "…::drop…");
         let method = "<alloc::boxed::Box<F,A> as core::ops::function::FnOnce<Args>>::call_once";
         assert_eq!(name(method, 68), "<alloc::boxed::Box<…> as core::ops::function::FnOnce<…>>::call_once");
+    }
+
+    #[test]
+    fn what_is_waited_for_keeps_its_words() {
+        assert_eq!(what("the lock shop::cart::deadlock::JOURNAL", 30), "the lock …::deadlock::JOURNAL");
+        assert_eq!(what("the end of main (thread 1)", 40), "the end of main (thread 1)");
+        assert_eq!(what("", 40), "");
     }
 
     #[test]

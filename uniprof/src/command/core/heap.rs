@@ -93,14 +93,18 @@ fn print(out: &mut impl Write, heap: &Heap, stacks: bool) -> io::Result<()> {
         [
             "sampled".to_owned(),
             format!(
-                "{} blocks, one every {} on average: they stand for {}",
-                sampled.blocks,
+                "{}, one every {} on average: they stand for {}",
+                blocks(sampled.blocks),
                 mb(sampled.interval),
                 mb(sampled.estimated_bytes)
             ),
         ],
     ];
     output::table(out, &rows)?;
+    if sampled.blocks == 0 {
+        writeln!(out, "no block that lives was sampled, so nothing is known of sizes, sites and leaks")?;
+        return heap.remarks.iter().try_for_each(|remark| writeln!(out, "{remark}"));
+    }
     let mut rows = vec![["SIZE", "SAMPLED", "BLOCKS", "BYTES"].map(str::to_owned)];
     rows.extend(heap.sizes.iter().map(|class| {
         [
@@ -125,16 +129,17 @@ fn print(out: &mut impl Write, heap: &Heap, stacks: bool) -> io::Result<()> {
 }
 
 fn lost(out: &mut impl Write, leaks: &Leaks, stacks: bool) -> io::Result<()> {
-    if leaks.sampled_blocks == 0 {
+    if leaks.sampled_blocks == 0 && leaks.inside_blocks == 0 {
         writeln!(
             out,
             "each of these blocks is pointed to from somewhere in {} of memory",
             mb(leaks.scanned_bytes)
         )?;
-    } else {
+    }
+    if leaks.sampled_blocks > 0 {
         writeln!(
             out,
-            "nobody points to {} of these blocks, which stand for {}:",
+            "nobody points to {} of these blocks (they stand for {}):",
             leaks.sampled_blocks,
             mb(leaks.estimated_bytes)
         )?;
@@ -143,7 +148,7 @@ fn lost(out: &mut impl Write, leaks: &Leaks, stacks: bool) -> io::Result<()> {
     if leaks.inside_blocks > 0 {
         writeln!(
             out,
-            "nobody points to the start of {} more, which stand for {}, but into them:",
+            "nobody points to the start of {} of these blocks (they stand for {}), but into them:",
             leaks.inside_blocks,
             mb(leaks.inside_bytes)
         )?;
@@ -173,6 +178,10 @@ fn sites(out: &mut impl Write, sites: &[Site], stacks: bool) -> io::Result<()> {
         writeln!(out)?;
     }
     Ok(())
+}
+
+fn blocks(count: u64) -> String {
+    if count == 1 { "1 block".to_owned() } else { format!("{count} blocks") }
 }
 
 fn mb(bytes: u64) -> String {

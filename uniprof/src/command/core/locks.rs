@@ -15,7 +15,7 @@ use serde::Serialize;
 use uniprof_postmortem::locks::{self, Locks, Wait};
 use uniprof_postmortem::stacks;
 
-use super::stack_text;
+use super::{fit, stack_text};
 use crate::input::Input;
 use crate::subject::Opened;
 use crate::{options, output};
@@ -27,6 +27,9 @@ Examples:
   uniprof core locks shop.core --json | jq -r '.cycles[].text'
 
 What waits for what is told by the kernel's scheduler through its probes; one that does not tell has no waits here.";
+
+/// Characters of a name on a terminal.
+const MOST_NAME: usize = 40;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -95,12 +98,14 @@ fn print(locks: &Locks) -> anyhow::Result<()> {
     if !locks.cycles.is_empty() {
         writeln!(out)?;
     }
+    // On a terminal a thread should have a line of its own.
+    let room = if fit::width() == usize::MAX { usize::MAX } else { MOST_NAME };
     let mut rows = vec![["THREAD", "WAITS FOR", "HELD BY", "IN"].map(str::to_owned)];
     for wait in &locks.waits {
         let place = wait.place.as_deref().map(|place| format!("  {}", stack_text::short(place)));
-        let function = wait.function.clone().unwrap_or_default();
+        let function = fit::name(wait.function.as_deref().unwrap_or_default(), room);
         let function = format!("{function}{}", place.unwrap_or_default());
-        rows.push([wait.title.clone(), wait.what(), wait.holder_title.clone(), function]);
+        rows.push([wait.title.clone(), fit::what(&wait.what(), room), wait.holder_title.clone(), function]);
     }
     output::table(&mut out, &rows)?;
     Ok(out.flush()?)

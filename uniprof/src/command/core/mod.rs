@@ -32,7 +32,7 @@ Examples:
   uniprof core flame kv.core -o last.svg        where its last seconds went
   uniprof core export kv.core -o x.elf          a core with all threads, for gdb
 
-Without a verb it is `report`. A file that is called like a verb is ./VERB. `uniprof stacks`, `ps`, `print`, `locks`, `heap`, `regs`, `mem`, `find`, `trace`, `logs`
+Without a verb it is `report`. A file that is called like a verb is ./VERB. `uniprof stacks`, `ps`, `print`, `locks`, `heap`, `regs`, `mem`, `find`, `trace`, `logs` \
 and `flame` without `core` do the same, and take a running guest, too.";
 
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 use uniprof_postmortem::Subject;
-use uniprof_postmortem::print::{self, FrameContext, Value, Variable};
+use uniprof_postmortem::print::{self, FrameContext, PrintError, Value, Variable};
 use uniprof_postmortem::report;
 use uniprof_postmortem::stacks::{self, Owner, Stack};
 
@@ -27,7 +27,7 @@ Examples:
   uniprof core print kv.core '$rsp' --vcpu 1
   uniprof core print kv.core key --json | jq .value.value
 
-Without --thread, --vcpu and --frame a name is looked for in the stack that the report is about, from its innermost frame on,
+Without --thread, --vcpu and --frame a name is looked for in the stack that the report is about, from its innermost frame on, \
 and then among statics. Fields, indexes, slices, dereferences and casts work as in Rust, C and gdb.";
 
 /// Of a variable in a list less is shown than of one that was asked for.
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// A dump, or a running guest by name or pid
     #[arg(value_name = "FILE|TARGET")]
     input: String,
-    /// What to print; left out, all variables of a frame
+    /// What to print; left out, all variables of a frame: of --frame, or of the one that the report is about
     #[arg(value_name = "EXPR", allow_hyphen_values = true)]
     expression: Option<String>,
     /// In the stack of this thread
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn answer(subject: &mut Subject, args: &Args) -> anyhow::Result<Document> {
     let told = args.thread.is_some() || args.vcpu.is_some() || args.frame.is_some();
-    let stack = stack(subject, args)?;
+    let (stack, blamed) = stack(subject, args)?;
     let document = |frame, value, variables| Document {
         schema: "uniprof.print/1",
         expression: args.expression.clone(),
@@ -103,7 +103,8 @@ fn answer(subject: &mut Subject, args: &Args) -> anyhow::Result<Document> {
     };
     let Some(expression) = &args.expression else {
         let stack = stack.ok_or_else(|| fails("there is no stack to list variables of"))?;
-        let frame = functions(&stack, Some(args.frame.unwrap_or(0))).next();
+        let blamed = blamed.filter(|index| args.frame.is_none() && *index < stack.frames.len());
+        let frame = blamed.or_else(|| functions(&stack, Some(args.frame.unwrap_or(0))).next());
         let frame = frame.ok_or_else(|| no_frame(&stack, args.frame))?;
         let context = FrameContext::of_stack(&stack, frame).ok_or_else(|| no_frame(&stack, args.frame))?;
         let variables = print::locals_within(subject, &context, LISTED)?;
@@ -124,12 +125,18 @@ fn answer(subject: &mut Subject, args: &Args) -> anyhow::Result<Document> {
     let frame = stack.as_ref().and_then(|stack| Some((stack, functions(stack, args.frame).next()?)));
     let context = frame.and_then(|(stack, frame)| FrameContext::of_stack(stack, frame));
     let place = frame.filter(|_| expression.contains('$')).map(|(stack, frame)| Place::new(stack, frame));
-    let value = print::evaluate(subject, context.as_ref(), expression)?;
+    let value = print::evaluate(subject, context.as_ref(), expression).map_err(|why| match why {
+        PrintError::NoSuchName { .. } => fails(&format!(
+            "{why}; `uniprof print {}` lists those of the frame that the report is about, `--frame N` those of another",
+            args.input
+        )),
+        why => why.into(),
+    })?;
     Ok(document(place, Some(value), None))
 }
 
-/// The stack that was asked for, or that the report is about.
-fn stack(subject: &mut Subject, args: &Args) -> anyhow::Result<Option<Stack>> {
+/// The stack that was asked for; or the one that the report is about, and the index of the function that it blames.
+fn stack(subject: &mut Subject, args: &Args) -> anyhow::Result<(Option<Stack>, Option<usize>)> {
     let owner = |stack: &Stack| match (stack.owner, &args.thread, args.vcpu) {
         (Owner::Thread(id), Some(word), _) => *word == stack.name || word.parse() == Ok(id),
         (Owner::Vcpu(vcpu), _, Some(wanted)) => vcpu == wanted,
@@ -138,11 +145,13 @@ fn stack(subject: &mut Subject, args: &Args) -> anyhow::Result<Option<Stack>> {
     if args.thread.is_some() || args.vcpu.is_some() {
         let mut stacks = stacks::of(subject);
         let found = stacks.iter().position(owner).ok_or_else(|| fails("there is no such thread or vCPU"))?;
-        return Ok(Some(stacks.swap_remove(found)));
+        return Ok((Some(stacks.swap_remove(found)), None));
     }
     let mut examined = report::examination(subject);
     let index = examined.finding.stack.or((!examined.stacks.is_empty()).then_some(0));
-    Ok(index.filter(|index| *index < examined.stacks.len()).map(|index| examined.stacks.swap_remove(index)))
+    let index = index.filter(|index| *index < examined.stacks.len());
+    let blamed = examined.report.locals.first().map(|locals| locals.frame);
+    Ok((index.map(|index| examined.stacks.swap_remove(index)), blamed))
 }
 
 /// The functions of a frame, or of all, by their indexes, the innermost first.
@@ -151,33 +160,45 @@ fn functions(stack: &Stack, frame: Option<usize>) -> impl Iterator<Item = usize>
     stack.frames.iter().enumerate().filter(move |(_, one)| of_frame(one.depth)).map(|(index, _)| index)
 }
 
-/// The innermost function that has a variable of the name that the expression begins with and knows its value; else the
-/// innermost that has one.
+/// The innermost function that has a variable of a name in the expression and knows its value; else the innermost that has one.
+/// The first name counts that is a variable's: types in casts are none.
 fn home(subject: &mut Subject, stack: &Stack, frame: Option<usize>, expression: &str) -> Option<usize> {
-    let name = first_name(expression)?;
-    let mut without_value = None;
+    let names = names(expression);
+    let mut with_value = vec![None; names.len()];
+    let mut without_value = vec![None; names.len()];
     for index in functions(stack, frame) {
         let variables = FrameContext::of_stack(stack, index).map(|context| print::locals(subject, &context));
-        let variables = variables.and_then(Result::ok).unwrap_or_default();
-        let mut called = variables.iter().filter(|variable| variable.name == name).peekable();
-        if called.peek().is_some() {
-            if called.any(|variable| variable.value.as_ref().is_ok_and(Value::is_known)) {
-                return Some(index);
-            }
-            without_value.get_or_insert(index);
+        for variable in variables.and_then(Result::ok).unwrap_or_default() {
+            let Some(at) = names.iter().position(|name| **name == *variable.name) else { continue };
+            let is_known = variable.value.as_ref().is_ok_and(Value::is_known);
+            let homes = if is_known { &mut with_value } else { &mut without_value };
+            homes[at].get_or_insert(index);
+        }
+        if with_value.first().is_some_and(Option::is_some) {
+            break;
         }
     }
-    without_value
+    with_value.into_iter().zip(without_value).find_map(|(with, without)| with.or(without))
 }
 
-/// The first name in an expression, unless it is a path, which no local has.
-fn first_name(expression: &str) -> Option<&str> {
+/// Names in an expression that a variable can have: neither numbers, registers and fields, nor paths, which no local has.
+fn names(expression: &str) -> Vec<&str> {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    let rest = &expression[expression.find(|c| is_name(c) || c == '$')?..];
-    let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
-    let name = Some(&rest[..end]).filter(|name| !name.is_empty() && !rest[end..].starts_with("::"))?;
-    // A number is no name.
-    (!name.starts_with(|c: char| c.is_ascii_digit())).then_some(name)
+    let mut names = Vec::new();
+    let mut rest = expression;
+    while let Some(start) = rest.find(is_name) {
+        let (between, from) = rest.split_at(start);
+        let (name, after) = from.split_at(from.find(|c| !is_name(c)).unwrap_or(from.len()));
+        let between = between.trim_end();
+        // Two dots are a range.
+        let is_field = between.ends_with('.') && !between.ends_with("..") || between.ends_with("->");
+        let is_part = between.ends_with("::") || between.ends_with('$') || after.starts_with("::");
+        if !is_field && !is_part && name != "as" && !name.starts_with(|c: char| c.is_ascii_digit()) {
+            names.push(name);
+        }
+        rest = after;
+    }
+    names
 }
 
 fn fails(sentence: &str) -> anyhow::Error {
@@ -223,14 +244,17 @@ fn print(document: &Document) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::first_name;
+    use super::names;
 
     #[test]
-    fn the_name_that_an_expression_begins_with() {
-        assert_eq!(first_name("*self.shards[0]"), Some("self"));
-        assert_eq!(first_name("(key as u32) + 1"), Some("key"));
-        assert_eq!(first_name("kv::STORE.len"), None);
-        assert_eq!(first_name("$rsp"), None);
-        assert_eq!(first_name("0x10"), None);
+    fn names_that_a_variable_can_have() {
+        assert_eq!(names("*self.shards[0]"), ["self"]);
+        assert_eq!(names("(key as u32) + 1"), ["key", "u32"]);
+        assert_eq!(names("(u64)table"), ["u64", "table"]);
+        assert_eq!(names("buckets[first..last].len"), ["buckets", "first", "last"]);
+        assert_eq!(names("peer->port"), ["peer"]);
+        assert!(names("kv::STORE.len").is_empty());
+        assert!(names("$rsp + 0x10").is_empty());
+        assert!(names("").is_empty());
     }
 }

@@ -191,7 +191,7 @@ fn print(document: &Document) -> anyhow::Result<()> {
             seconds(thread.cpu_seconds),
             thread.cpu_share.map_or_else(|| "?".into(), |share| format!("{:.1} %", share * 100.0)),
             seconds(thread.since_seconds),
-            fit::name(&waits_for(thread), room),
+            fit::what(&waits_for(thread), room),
             fit::name(thread.function.as_deref().unwrap_or_default(), room),
         ]);
     }

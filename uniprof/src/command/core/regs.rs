@@ -12,7 +12,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 use uniprof_collector::cpu::{CpuState, GENERAL, StateSource};
-use uniprof_postmortem::{Subject, owner};
+use uniprof_postmortem::{Subject, of_crash_records, owner};
 use uniprof_wire::address::GuestVirtual;
 
 use crate::exit::{Exit, Failure};
@@ -46,6 +46,9 @@ pub(crate) struct Args {
 struct Document {
     schema: &'static str,
     vcpus: Vec<Vcpu>,
+    /// What crash records have, where a vCPU went on after its crash: for people.
+    #[serde(skip)]
+    crashed: Vec<Vcpu>,
 }
 
 #[derive(Serialize)]
@@ -77,7 +80,15 @@ fn document(subject: &Subject, wanted: &[u32]) -> anyhow::Result<Document> {
     if vcpus.is_empty() {
         return Err(Failure::error(Exit::Failed, absent(subject)));
     }
-    Ok(Document { schema: "uniprof.regs/1", vcpus })
+    // What a vCPU had when it crashed, where it went on from there.
+    let records = subject.region.as_ref().map(of_crash_records).unwrap_or_default();
+    let went_on = |crash: &CpuState| {
+        let cpu = subject.cpus.iter().find(|cpu| cpu.vcpu == crash.vcpu);
+        cpu.is_some_and(|cpu| cpu.source != StateSource::CrashRecord && cpu.rip != crash.rip)
+    };
+    let crashed = records.iter().filter(shown).filter(|crash| went_on(crash));
+    let crashed = crashed.map(|crash| vcpu(subject, crash)).collect();
+    Ok(Document { schema: "uniprof.regs/1", vcpus, crashed })
 }
 
 fn absent(subject: &Subject) -> String {
@@ -137,7 +148,7 @@ fn print(document: &Document) -> anyhow::Result<()> {
     let mut out = output::stdout();
     let order = || ["rip"].into_iter().chain(GENERAL);
     let special = ["rflags", "cs", "fs_base", "gs_base", "cr0", "cr2", "cr3", "cr4"];
-    for vcpu in &document.vcpus {
+    for vcpu in document.vcpus.iter().chain(&document.crashed) {
         let halted = if vcpu.halted == Some(true) { ", halted" } else { "" };
         writeln!(out, "vcpu{}{halted}, from {}", vcpu.vcpu, vcpu.source)?;
         for name in order().chain(special) {

@@ -46,6 +46,9 @@ pub(crate) struct Optional {
     /// A dump, or a running guest by name or pid
     #[arg(value_name = "FILE|TARGET")]
     input: Option<String>,
+    /// What a pattern of the shell put behind it, or what follows a verb that there is none of.
+    #[arg(hide = true)]
+    more: Vec<String>,
     /// Print a JSON document (schema uniprof.core/1)
     #[arg(long)]
     json: bool,
@@ -57,6 +60,17 @@ pub(crate) fn run_optional(args: &Optional) -> anyhow::Result<()> {
     let way_out = "name its file: `uniprof core FILE`; `uniprof core --help` lists what else can be asked";
     let input = args.input.as_deref();
     let input = input.ok_or_else(|| Failure::error(Exit::Usage, format!("which dump? {way_out}")))?;
+    if let Some(last) = args.more.last() {
+        let sentence = if Path::new(input).exists() {
+            let count = args.more.len() + 1;
+            format!(
+                "{count} dumps were named, and a report is of one: `uniprof core {last}` is of the last of them"
+            )
+        } else {
+            format!("`core` has no verb {input}; `uniprof core --help` lists those that there are")
+        };
+        return Err(Failure::error(Exit::Usage, sentence));
+    }
     report(input, args.json, &args.memory)
 }
 

@@ -6,11 +6,12 @@ use uniprof_postmortem::locks::Wait;
 use uniprof_postmortem::print::{Value, Variable};
 use uniprof_postmortem::report::{FaultReport, GroupReport, Report, VcpuReport};
 use uniprof_postmortem::stacks::{self, StackFrame};
-use uniprof_postmortem::verdict;
+use uniprof_postmortem::verdict::{self, Kind};
+use uniprof_symbolizer::UnwindEnd;
 use uniprof_wire::tables::WaitKind;
 
 use super::fit::{self, PAGE};
-use super::stack_text;
+use super::stack_text::{self, Item};
 use crate::output::{self, Paint};
 
 /// Frames that are shown of threads which the verdict is not about.
@@ -92,7 +93,9 @@ impl<W: Write> Page<'_, W> {
             Some(id) => format!("{} (build-id {id})", guest.kernel),
             None => guest.kernel.clone(),
         };
-        self.told("guest", &format!("{}{up}: {kernel}", guest.name))?;
+        if !guest.name.is_empty() || !kernel.is_empty() {
+            self.told("guest", &format!("{}{up}: {kernel}", guest.name))?;
+        }
         let ending = guest.ending.as_ref().map(|ending| format!(" ({ending})")).unwrap_or_default();
         match guest.why.as_str() {
             "" => Ok(()),
@@ -135,12 +138,21 @@ impl<W: Write> Page<'_, W> {
                 fit::name(innermost.name(), room)
             ))?;
         }
-        for (index, line) in stack_text::fitted(frames, "  ", PAGE).iter().enumerate().skip(folded) {
-            writeln!(self.out, "{line}")?;
-            self.locals(report, index)?;
+        let lines = stack_text::fitted(frames, "  ", PAGE);
+        for item in stack_text::folded(frames) {
+            match item {
+                Item::Frame(index) if index < folded => {}
+                Item::Frame(index) => {
+                    writeln!(self.out, "{}", lines[index])?;
+                    self.locals(report, index)?;
+                }
+                Item::Recursion(text) => self.line(&format!("  {text}"))?,
+            }
         }
         if frames.is_empty() {
             self.line(&format!("  none: {end}"))?;
+        } else if end != UnwindEnd::Root.to_string() {
+            self.line(&format!("  ends here: {end}"))?;
         }
         Ok(())
     }
@@ -271,7 +283,15 @@ impl<W: Write> Page<'_, W> {
         } else {
             format!("lost: {}", causes.join(", "))
         };
-        self.line(&format!("  {} of {} records since boot recovered; {causes}", loss.recovered, loss.emitted))
+        self.line(&format!(
+            "  {} of {} records since boot recovered; {causes}",
+            loss.recovered, loss.emitted
+        ))?;
+        // Old records are overwritten in good order; what was lost otherwise may be of any time.
+        match loss.lost_by.iter().any(|(cause, count)| *count > 0 && cause != "overwritten") {
+            true => self.line("  what was lost may be later than what is shown here"),
+            false => Ok(()),
+        }
     }
 
     fn lines(&mut self, heading: &str, lines: &[String]) -> io::Result<()> {
@@ -305,7 +325,8 @@ impl<W: Write> Page<'_, W> {
             (true, "stacks", String::new(), "every stack, whole"),
             (!report.locks.waits.is_empty(), "locks", String::new(), "who holds what"),
             (!report.locals.is_empty(), "print", format!(" --frame {frame}"), "its variables, whole"),
-            (report.fault.is_some(), "regs", String::new(), "all registers"),
+            (report.verdict.kind == Kind::OutOfMemory, "heap", String::new(), "who has the memory"),
+            (report.fault.is_some(), "regs", String::new(), "registers, as of the crash, too"),
             (!self.events.is_empty(), "trace", String::new(), "all events that are left"),
             (report.loss.is_some(), "flame", " -o last.svg".into(), "where its last seconds went"),
         ];

@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// Only this vCPU, and the thread that it runs; repeatable
     #[arg(long, value_name = "N")]
     vcpu: Vec<u32>,
-    /// Every stack by itself, and those of threads that have ended
+    /// Every stack by itself and with every frame of a recursion, and those of threads that have ended
     #[arg(long)]
     all: bool,
     /// Print a JSON document (schema uniprof.stacks/1)
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let stacks = groups.iter().map(Row::new).collect();
         return output::json(&Document { schema: "uniprof.stacks/1", stacks });
     }
-    print(&groups)?;
+    print(&groups, args.all)?;
     seen.tell_remarks();
     Ok(())
 }
@@ -134,14 +134,14 @@ impl Row {
     }
 }
 
-fn print(groups: &[StackGroup]) -> anyhow::Result<()> {
+fn print(groups: &[StackGroup], all: bool) -> anyhow::Result<()> {
     let mut out = output::stdout();
     for (index, group) in groups.iter().enumerate() {
         if index > 0 {
             writeln!(out)?;
         }
         writeln!(out, "{}", output::printable(&heading(group)))?;
-        stack_text::write(&mut out, &group.stack.frames, "  ")?;
+        stack_text::write(&mut out, &group.stack.frames, "  ", all)?;
         stack_text::write_end(&mut out, &group.stack, "  ")?;
     }
     Ok(out.flush()?)
