@@ -19,7 +19,11 @@ pub(super) fn of(case: &Case<'_>) -> Finding {
             return case.on(busiest(case), Kind::Hang, reason, Confidence::Likely);
         }
         ("panic", _) => {
-            let reason = "the guest told its hypervisor that it panicked, and left no record of it".into();
+            let record = match case.subject.region {
+                Ok(_) => "left no record of it",
+                Err(_) => "a record of it, if it left one, can't be found",
+            };
+            let reason = format!("the guest told its hypervisor that it panicked, and {record}");
             return case.on(busiest(case), Kind::Panic, reason, Confidence::Certain);
         }
         ("exit", Some(ending)) => {
