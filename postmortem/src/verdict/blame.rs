@@ -155,7 +155,11 @@ fn is_library(name: &str) -> bool {
     const MEMORY: [&str; 8] = ["memcpy", "memmove", "memset", "memcmp", "bcmp", "strlen", "strcpy", "strcmp"];
     let bare =
         name.trim_start_matches(['<', '&', '*', '[']).trim_start_matches("mut ").trim_start_matches("const ");
-    CRATES.iter().any(|start| bare.starts_with(start)) || MEMORY.contains(&last(name))
+    let is_of_crate = |path: &str| CRATES.iter().any(|start| path.starts_with(start));
+    // `<T as alloc::slice::ConvertVec>::to_vec`: a kernel's own type would have a path.
+    let of_any_type = name.strip_prefix('<').and_then(|rest| rest.split_once(" as "));
+    let of_any_type = of_any_type.is_some_and(|(ty, path)| !ty.contains("::") && is_of_crate(path));
+    is_of_crate(bare) || of_any_type || MEMORY.contains(&last(name))
 }
 
 /// Whether a function is a library's, an allocator's, or the probes' own: not who wanted the memory.

@@ -59,8 +59,12 @@ pub(super) fn of(case: &Case<'_>) -> Finding {
         "all vCPUs wait for an interrupt, and nothing tells of a crash".to_owned()
     } else {
         let running = stacks::threads(subject).filter(|thread| thread.state == ThreadState::Running).count();
-        let threads = if running == 0 { String::new() } else { format!(", {running} threads run") };
-        format!("nothing tells of a crash{threads}, and no thread waits for itself")
+        let threads = match running {
+            0 => String::new(),
+            1 => ", a thread runs".to_owned(),
+            several => format!(", {several} threads run"),
+        };
+        format!("nothing tells of a crash{threads}, and no threads wait for each other")
     };
     case.on(busiest(case), Kind::Healthy, reason, sure)
 }

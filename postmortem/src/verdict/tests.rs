@@ -336,3 +336,13 @@ fn functions_that_only_report_are_not_to_blame() {
     assert!(blame::is_allocator("<alloc::vec::Vec<T> as core::clone::Clone>::clone"));
     assert!(blame::is_allocator("malloc") && !blame::is_allocator("kernel::free_list_of_packets"));
 }
+
+#[test]
+fn functions_of_the_library_for_any_type_are_the_librarys() {
+    let is_plumbing = super::blame::is_plumbing;
+    assert!(is_plumbing("<T as alloc::slice::<impl [T]>::to_vec_in::ConvertVec>::to_vec"));
+    assert!(is_plumbing("<A as core::slice::cmp::SliceOrd>::compare"));
+    assert!(is_plumbing("<alloc::string::String as core::clone::Clone>::clone"));
+    assert!(!is_plumbing("<kernel::Page as core::ops::drop::Drop>::drop"));
+    assert!(!is_plumbing("<T as kernel::Handler>::handle"));
+}

@@ -61,11 +61,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         });
     }
     let kernel = opened.subject.program.images().first().map_or("KERNEL", |loaded| &loaded.name);
-    // The one that is bundled is no file yet.
-    let (first, kernel) = if kernel == bundled::NAME {
-        ("`uniprof kernel -o kernel.elf` and ", "kernel.elf")
-    } else {
-        ("", kernel)
+    // The one that is bundled is no file yet; one that was found by its build-id may lie anywhere.
+    let (first, kernel) = match kernel {
+        bundled::NAME => ("`uniprof kernel -o kernel.elf` and ", "kernel.elf"),
+        kernel if Path::new(kernel).exists() => ("", kernel),
+        _ => ("", "KERNEL"),
     };
     output::say(format_args!(
         "wrote {0}: {1} threads, {2:.1} MB of memory of which {3:.1} MB are not zero; open it with {first}`gdb {kernel} {0}`",
