@@ -56,7 +56,7 @@ enum Format {
     Core,
     /// By QEMU: an ELF core
     Elf,
-    /// By QEMU: kdump-compressed, flattened in QEMU before 8.0
+    /// By QEMU: kdump-compressed, flattened
     KdumpZlib,
 }
 
