@@ -111,11 +111,14 @@ fn init() {
     assert!(live().is_empty());
 }
 
-/// Every vCPU allocates 20,000 blocks of 64 to 2,047 bytes and gives all but every hundredth back, half of them on another vCPU.
+/// Every vCPU allocates 4,000 blocks of 64 to 2,047 bytes and gives all but every tenth back, half of them on another vCPU. At most
+/// some 620 sampled blocks live at once, which the table has room for however the threads run.
 fn totals_are_exact_and_the_table_holds_what_lives() {
-    const BLOCKS: usize = 20_000;
+    const BLOCKS: usize = 4_000;
+    const KEPT: usize = 10;
     let bytes = |n: usize| 64 + n * 37 % 1984;
     let address = |vcpu: usize, n: usize| (vcpu << 40) + 0x10_0000 + n * 2048;
+    let number = |entry: &HeapEntry| ((entry.address.0 & 0xff_ffff_ffff) as usize - 0x10_0000) / 2048;
     let run = |vcpu: u32, work: &(dyn Fn(usize) + Sync)| {
         VCPU.set(vcpu);
         let top = 0_u8;
@@ -128,7 +131,7 @@ fn totals_are_exact_and_the_table_holds_what_lives() {
                 run(vcpu, &|vcpu| {
                     for n in 0..BLOCKS {
                         allocate(address(vcpu, n), bytes(n));
-                        if n % 2 == 0 && n % 100 != 0 {
+                        if n % 2 == 0 && n % KEPT != 0 {
                             probe::freed(address(vcpu, n), bytes(n));
                         }
                     }
@@ -148,7 +151,7 @@ fn totals_are_exact_and_the_table_holds_what_lives() {
         }
     });
     let all: u64 = (0..BLOCKS).map(|n| bytes(n) as u64).sum();
-    let kept: Vec<usize> = (0..BLOCKS).step_by(100).collect();
+    let kept: Vec<usize> = (0..BLOCKS).step_by(KEPT).collect();
     let kept_bytes: u64 = kept.iter().map(|&n| bytes(n) as u64).sum();
     for vcpu in stats() {
         assert_eq!((vcpu.allocated_bytes, vcpu.allocated_blocks), (all, BLOCKS as u64));
@@ -156,25 +159,25 @@ fn totals_are_exact_and_the_table_holds_what_lives() {
         assert_eq!(vcpu.interval, INTERVAL);
     }
     let sum = |of: fn(&HeapStats) -> u64| stats().iter().map(of).sum::<u64>();
-    // One sample in 16 KiB, of 80 MB.
+    // One sample in 16 KiB, of 16 MB.
     let expected = (4 * all / INTERVAL) as f64;
     let sampled = sum(|vcpu| vcpu.sampled) as f64;
     assert!((sampled - expected).abs() < 5.0 * expected.sqrt(), "{sampled} samples, not {expected}");
+    // Both places of an address may be full before the table is.
+    let dropped = sum(|vcpu| vcpu.dropped);
+    assert!(dropped * 100 <= sampled as u64, "{dropped} of {sampled} found no slot");
 
     let mut known = BTreeMap::new();
     for entry in before.iter().chain(&live()) {
-        let (vcpu, n) = ((entry.address.0 >> 40) as usize, (entry.address.0 & 0xff_ffff_ffff) as usize);
-        assert_eq!(entry.bytes, bytes((n - 0x10_0000) / 2048) as u64, "{entry:?}");
+        let vcpu = (entry.address.0 >> 40) as usize;
+        assert_eq!(entry.bytes, bytes(number(entry)) as u64, "{entry:?}");
         assert_eq!(entry.thread, 100 + vcpu as u32);
         assert!(entry.weight > INTERVAL && entry.weight < 2 * INTERVAL, "small against the interval");
         known.insert(entry.address, *entry);
     }
-    assert!(known.len() > 500, "half of the blocks lived then: {}", known.len());
+    assert!(known.len() > 400, "half of the blocks lived then: {}", known.len());
     let live = live();
-    assert!(
-        live.iter()
-            .all(|entry| (entry.address.0 & 0xff_ffff_ffff) % (100 * 2048) == 0x10_0000 % (100 * 2048))
-    );
+    assert!(live.iter().all(|entry| kept.contains(&number(entry))));
     let estimate: u64 = live.iter().map(|entry| entry.weight).sum();
     let (estimate, truth) = (estimate as f64, (4 * kept_bytes) as f64);
     let bound = 5.0 * (truth * INTERVAL as f64 * 1.1).sqrt();
