@@ -1,6 +1,6 @@
 //! The control page: what collectors ask for, checked and merged.
 //!
-//! The highest live rate and the longest snapshot win and classes unite, so two collectors each get what they asked for. A request
+//! The highest live rate and the longest snapshot win, classes and patterns unite, so two collectors each get what they asked for. A request
 //! whose renewal counter stands still for its lease is dropped: a collector that was killed leaves nothing
 //! switched on.
 
@@ -24,6 +24,8 @@ const MAX_LEASE_MS: u64 = 60_000;
 static RATE: AtomicU32 = AtomicU32::new(0);
 static CLASSES_ON: AtomicU64 = AtomicU64::new(0);
 static SNAPSHOT_BYTES: AtomicU32 = AtomicU32::new(0);
+/// What the sites were last switched by: a hash of all classes and patterns.
+static SITES_BY: AtomicU64 = AtomicU64::new(0);
 /// TSC at which the page is to be looked at again; `u64::MAX` while a vCPU looks.
 static NEXT_LOOK: AtomicU64 = AtomicU64::new(0);
 /// What each slot showed, and when that was new.
@@ -75,23 +77,45 @@ pub(crate) fn check(region: &Region, now: u64) {
 
 fn look(region: &Region, now: u64) {
     let (mut rate, mut classes, mut bytes) = (region.sample_hz, region.classes, region.snapshot_bytes);
+    let mut requests = [ControlRequest::default(); CONTROL_SLOTS];
     for (index, seen) in SEEN.iter().enumerate() {
         if let Some(request) = live_request(region, index, seen, now) {
             rate = rate.max(request.rate);
             classes |= request.classes;
             bytes = bytes.max(request.snapshot_bytes);
+            requests[index] = request;
         }
     }
     let rate = rate.min(MAX_RATE);
     RATE.store(rate, Ordering::Relaxed);
     let bytes = bytes.min(longest_snapshot(region.geometry)) / 8 * 8;
     SNAPSHOT_BYTES.store(bytes, Ordering::Relaxed);
-    if CLASSES_ON.swap(classes, Ordering::Relaxed) != classes {
-        sites::enable(classes);
-    }
+    CLASSES_ON.store(classes, Ordering::Relaxed);
+    switch_sites(region.classes, &requests);
     for vcpu in (0..region.geometry.vcpus()).filter_map(Vcpu::of) {
         vcpu.set(VcpuField::Rate, rate.into());
+        vcpu.set(VcpuField::RateAsked, rate.into());
         vcpu.set(VcpuField::Classes, classes);
+        vcpu.add(VcpuField::Looks, 1);
+    }
+}
+
+/// Switches each site on that the kernel or a collector wants.
+fn switch_sites(own: u64, requests: &[ControlRequest]) {
+    let words = requests
+        .iter()
+        .flat_map(|request| core::iter::once(request.classes).chain(request.patterns.to_words()));
+    // FNV-1a, word by word; never 0, so that the first look switches.
+    let by =
+        words.fold(own ^ 0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x100_0000_01b3)) | 1;
+    if SITES_BY.swap(by, Ordering::Relaxed) == by {
+        return;
+    }
+    for site in sites::entries() {
+        let Some(kind) = site.kind() else { continue };
+        let class = kind.class().bit();
+        let name = site.name();
+        site.enable(own & class != 0 || requests.iter().any(|request| request.wants(name, class)));
     }
 }
 

@@ -40,7 +40,7 @@
 //!
 //! fn get(key: u64) {
 //!     let _span = probe::span!("kv.get", key = key);
-//!     probe::event!("kv.miss", key = key, shard = key % 4);
+//!     probe::event!("kv.miss", key = key, peer: str = "10.0.2.2", age: f64 = 0.5);
 //! }
 //! get(7);
 //!
@@ -60,6 +60,7 @@
 //! the heap hooks from NMIs. What the platform must promise for that stands at [`Platform`].
 
 mod arch;
+mod arg;
 mod control;
 mod crash;
 mod event;
@@ -70,18 +71,20 @@ mod region;
 mod sample;
 mod sites;
 mod snapshot;
+mod span;
 mod thread;
 mod vcpu;
 mod wait;
 
+pub use arg::Unsigned;
 pub use crash::{Crash, crash};
-pub use event::{Arg, Span};
 pub use heap::{allocated, freed};
 pub use log::log_line;
 pub use platform::{Platform, ThreadId};
 pub use region::{Config, Image, Memory, Status, init, set_interrupt_cost};
 pub use sample::{next_tick, poll, tick, tick_with_registers};
 pub use sites::Site;
+pub use span::{Span, SpanId};
 pub use thread::{switch, thread_exit, thread_start};
 pub use uniprof_wire::record::{Class, Registers, SwitchReason};
 pub use uniprof_wire::tables::{CrashReason, WaitKind};
@@ -91,8 +94,9 @@ pub use wait::{SavedRegisters, Wait, saved, wait_begin, wait_end, woken};
 /// What the macros expand to; not for direct use.
 #[doc(hidden)]
 pub mod expansion {
-    pub use crate::event::{counter, event};
+    pub use crate::arg::{Address, Word, bytes, same, text};
+    pub use crate::event::{counter, event, gauge};
     pub use crate::region::StaticRegion;
     pub use uniprof_wire::site::SiteKind;
-    pub use uniprof_wire::site::entry_bytes;
+    pub use uniprof_wire::site::{HEADER_BYTES, entry_bytes};
 }

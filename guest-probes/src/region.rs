@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, 
 
 use uniprof_wire::address::{GuestPhysical, GuestVirtual};
 use uniprof_wire::layout::{self, Geometry, LayoutError, RegionHeader, RingKind};
-use uniprof_wire::record::CLASSES;
+use uniprof_wire::record::Class;
 use uniprof_wire::ring::{RingGeometry, Writer, WriterWords};
 use uniprof_wire::tables::{HEAP_SLOTS, IMAGE_WORDS, ImageEntry, MIN_HEAP_SLOTS};
 use uniprof_wire::text::FixedText;
@@ -70,7 +70,7 @@ pub struct Config<'a> {
 }
 
 impl Config<'_> {
-    /// One vCPU, rings of 1 MiB (or what fits), 10 Hz, every class on, stacks by frame pointers, a sample of the heap every 512 KiB.
+    /// One vCPU, rings of 1 MiB (or what fits), 10 Hz, the [light](Class::LIGHT) classes on, stacks by frame pointers, a sample of the heap every 512 KiB.
     #[must_use]
     pub const fn new(memory: Memory) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Config<'_> {
             memory,
             ring_bytes: 1 << 20,
             sample_hz: 10,
-            classes: (1 << CLASSES) - 1,
+            classes: Class::LIGHT,
             snapshot_bytes: 0,
             heap_interval: 512 << 10,
             wall_ns: 0,
@@ -371,7 +371,7 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
             geometry,
             tsc_hz: config.tsc_hz,
             sample_hz: config.sample_hz,
-            classes: config.classes & ((1 << CLASSES) - 1),
+            classes: config.classes & Class::RECORDED,
             snapshot_bytes: config.snapshot_bytes,
         };
     }

@@ -3,7 +3,6 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use uniprof_wire::address::GuestVirtual;
-use uniprof_wire::record::Class;
 use uniprof_wire::site::{self, SiteKind};
 
 /// One site with `N` bytes of text. The macros make them.
@@ -12,11 +11,13 @@ pub struct Site<const N: usize> {
     first: u64,
     enabled: AtomicU32,
     line: u32,
+    slot: AtomicU32,
+    reserved: u32,
     text: [u8; N],
 }
 
 impl<const N: usize> Site<N> {
-    /// Describes a site; `text` is `name`, file NUL, argument names each NUL.
+    /// Describes a site; `text` is `name`, file NUL, for each argument its type's letter and its name NUL.
     #[must_use]
     pub const fn new(kind: SiteKind, name: &str, args: usize, line: u32, text: &str) -> Self {
         let mut bytes = [0; N];
@@ -29,6 +30,8 @@ impl<const N: usize> Site<N> {
             first: site::first_word(kind, site::HEADER_BYTES + N, args, name.len()),
             enabled: AtomicU32::new(0),
             line,
+            slot: AtomicU32::new(0),
+            reserved: 0,
             text: bytes,
         }
     }
@@ -69,39 +72,66 @@ pub(crate) fn section() -> (GuestVirtual, GuestVirtual) {
     (GuestVirtual(&raw const START as u64), GuestVirtual(&raw const STOP as u64))
 }
 
-/// Switches every site on or off by its class.
-pub(crate) fn enable(classes: u64) {
+/// An entry of the section, whichever text it has.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    at: *const u8,
+    first: u64,
+}
+
+impl Entry {
+    /// What it emits.
+    pub(crate) fn kind(self) -> Option<SiteKind> {
+        SiteKind::from_number((self.first >> 32) as u8)
+    }
+
+    fn total(self) -> usize {
+        (self.first >> 16 & 0xffff) as usize
+    }
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static [u8] {
+        let len = ((self.first >> 48) as usize).min(self.total() - site::HEADER_BYTES);
+        // SAFETY: the entry lies whole in the section, and its text is never written.
+        unsafe { core::slice::from_raw_parts(self.at.add(site::HEADER_BYTES), len) }
+    }
+
+    /// Switches it on or off.
+    pub(crate) fn enable(self, on: bool) {
+        // SAFETY: the enabled word of an entry, which is only accessed as an atomic.
+        let enabled = unsafe { AtomicU32::from_ptr(self.at.add(8).cast_mut().cast()) };
+        enabled.store(u32::from(on), Ordering::Relaxed);
+    }
+}
+
+/// Every entry of the section, in order.
+pub(crate) fn entries() -> impl Iterator<Item = Entry> {
     let (start, stop) = (&raw const START, &raw const STOP);
     let mut at = start;
-    while (stop as usize).saturating_sub(at as usize) >= site::HEADER_BYTES {
-        // SAFETY: within the section, whose parts are 8-aligned.
-        let first = unsafe { at.cast::<u64>().read() };
-        let total = (first >> 16 & 0xffff) as usize;
-        if first as u16 != site::MAGIC || total < site::HEADER_BYTES {
-            // SAFETY: padding between two objects' parts; the loop's condition holds it inside.
-            at = unsafe { at.add(8) };
-            continue;
+    core::iter::from_fn(move || {
+        while (stop as usize).saturating_sub(at as usize) >= site::HEADER_BYTES {
+            // SAFETY: within the section, whose parts are 8-aligned.
+            let entry = Entry { at, first: unsafe { at.cast::<u64>().read() } };
+            let whole = entry.first as u16 == site::MAGIC && entry.total() >= site::HEADER_BYTES;
+            // SAFETY: an entry lies whole in the section; else this is padding between two objects' parts, and the loop's
+            // condition holds it inside.
+            at = unsafe { at.add(if whole { entry.total() } else { 8 }) };
+            if whole {
+                return Some(entry);
+            }
         }
-        let class = match (first >> 32) as u8 {
-            kind if kind == SiteKind::Span as u8 => Class::Span,
-            kind if kind == SiteKind::Counter as u8 => Class::Counter,
-            _ => Class::Event,
-        };
-        // SAFETY: the enabled word of an entry, which is only accessed as an atomic.
-        let enabled = unsafe { AtomicU32::from_ptr(at.add(8).cast_mut().cast()) };
-        enabled.store(u32::from(classes & class.bit() != 0), Ordering::Relaxed);
-        // SAFETY: an entry lies whole in the section.
-        at = unsafe { at.add(total) };
-    }
+        None
+    })
 }
 
 /// Makes the static of a site and evaluates to a reference to it. For the probe macros.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __site {
-    ($kind:ident, $name:literal $(, $key:ident)*) => {{
-        const TEXT: &str = concat!($name, file!(), "\0" $(, stringify!($key), "\0")*);
-        const BYTES: usize = $crate::expansion::entry_bytes(TEXT.len()) - 16;
+    ($kind:ident, $name:literal $(, $key:ident $($type:ident)?)*) => {{
+        const TEXT: &str =
+            concat!($name, file!(), "\0" $(, $crate::__letter!($($type)?), stringify!($key), "\0")*);
+        const BYTES: usize = $crate::expansion::entry_bytes(TEXT.len()) - $crate::expansion::HEADER_BYTES;
         const ARGS: usize = { const KEYS: &[&str] = &[$(stringify!($key)),*]; KEYS.len() };
         #[unsafe(link_section = "uniprof_sites")]
         static SITE: $crate::Site<BYTES> =

@@ -147,7 +147,11 @@ fn init() {
     // SAFETY: the static region.
     assert_eq!(unsafe { probe::init(config) }, probe::Status::On);
     assert!(off(config).contains("twice"));
-    assert_eq!((stats().rate, stats().classes), (100, 0xfe), "stated from the start");
+    assert_eq!(
+        (stats().rate, stats().classes),
+        (100, Class::RECORDED & !Class::Sample.bit()),
+        "stated from the start"
+    );
     let header = header();
     assert_eq!(header.name.as_str(), "face");
     assert!(header.geometry.ring_bytes() < 1 << 20, "halved until two rings fit 1 MiB");
@@ -157,7 +161,7 @@ fn init() {
 fn events_carry_their_arguments() {
     {
         let _span = probe::span!("request", id = 9u32);
-        probe::event!("hit", key = -1i32, ratio = 0.5f64, ok = true);
+        probe::event!("hit", key: i32 = -1, ratio: f64 = 0.5, ok: bool = true);
         probe::counter!("bytes", 77u64);
     }
     let (start, end) = header().sites;
@@ -168,12 +172,14 @@ fn events_carry_their_arguments() {
     drain(RingKind::Events, |record| match record {
         Record::SpanBegin(e) => {
             assert_eq!((e.args, e.thread), (&[9][..], 5));
-            assert_eq!(site(e.site).args().collect::<Vec<_>>(), ["id"]);
+            assert_eq!(site(e.site).args().map(|arg| arg.name).collect::<Vec<_>>(), ["id"]);
             seen.push(site(e.site).name);
         }
         Record::Event(e) => {
             assert_eq!(e.args, [u64::MAX, 0.5f64.to_bits(), 1]);
-            assert_eq!(site(e.site).args().collect::<Vec<_>>(), ["key", "ratio", "ok"]);
+            let values: Vec<_> =
+                site(e.site).values(e.args).map(|(arg, value)| format!("{}={value}", arg.name)).collect();
+            assert_eq!(values, ["key=-1", "ratio=0.5", "ok=true"]);
             assert!(site(e.site).file.ends_with("face.rs"));
             seen.push(site(e.site).name);
         }

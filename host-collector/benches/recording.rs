@@ -8,6 +8,7 @@ use uniprof_collector::{
     recording::{Body, Item, Message, RecordingFile, RingId, SessionInfo, open},
 };
 use uniprof_wire::layout::RingKind;
+use uniprof_wire::record::CLASSES;
 
 /// Bytes of one block: the usual sub-buffer.
 const BLOCK: usize = 64 << 10;
@@ -17,7 +18,7 @@ const TOTAL: usize = 256 << 20;
 fn block(n: u64) -> Message<'static> {
     let words = (0..BLOCK as u64 / 8).map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n).collect();
     let ring = RingId { vcpu: (n % 4) as u16, kind: RingKind::Core };
-    let body = Body::Block { ring, start: n * BLOCK as u64 / 8, sealed: Some([n; 8]), words };
+    let body = Body::Block { ring, start: n * BLOCK as u64 / 8, sealed: Some([n; CLASSES]), words };
     Message { at: HostTime::now(), session: 0, body }
 }
 

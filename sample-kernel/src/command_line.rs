@@ -29,10 +29,7 @@ pub(crate) enum UsageError<'a> {
 
 pub(crate) const WORDS: &str = "workload=, requests=, shares=, seconds=, uniprof.hz=, uniprof.classes=, uniprof.ring=, uniprof.stack=, uniprof.heap=, uniprof.placement=, uniprof.wall=";
 
-/// Every class that something records.
-const ALL_CLASSES: u64 = Class::Other.bit() - 1;
-
-const CLASS_NAMES: &str = "samples, events, spans, switches, counters, logs, threads (with commas and no spaces between them), all, none";
+const CLASS_NAMES: &str = "samples, events, spans, switches, counters, logs, threads, off-cpu, locks, irq, heap, calls (with commas and no spaces between them), light, all, none";
 
 impl fmt::Display for UsageError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,7 +58,7 @@ impl<'a> Options {
             probes: Settings {
                 ring_bytes: 1 << 20,
                 sample_hz: 99,
-                classes: ALL_CLASSES,
+                classes: Class::LIGHT,
                 snapshot_bytes: 0,
                 heap_interval: 512 << 10,
                 wall_ns: 0,
@@ -125,11 +122,12 @@ fn classes(text: &str) -> Option<u64> {
     text.split(',').try_fold(0, |mask, name| {
         Some(
             mask | match name {
-                "all" => ALL_CLASSES,
+                "all" => Class::RECORDED,
+                "light" => Class::LIGHT,
                 "none" => 0,
                 _ => Class::ALL
                     .iter()
-                    .find(|class| class.bit() & ALL_CLASSES != 0 && class.name() == name)?
+                    .find(|class| class.bit() & Class::RECORDED != 0 && class.name() == name)?
                     .bit(),
             },
         )

@@ -85,6 +85,11 @@ pub enum LayoutError {
         /// What the region says.
         found: u32,
     },
+    /// Histograms of one vCPU: too many.
+    Histograms {
+        /// What the region says.
+        found: u32,
+    },
     /// The stated size is smaller than what the geometry needs.
     TooSmall {
         /// Bytes that the geometry needs.
@@ -117,6 +122,9 @@ impl core::fmt::Display for LayoutError {
                 tables::MIN_HEAP_SLOTS,
                 tables::MAX_HEAP_SLOTS
             ),
+            Self::Histograms { found } => {
+                write!(f, "{found} histograms to a vCPU; at most {} are possible", tables::MAX_HISTOGRAMS)
+            }
             Self::TooSmall { needed, available } => {
                 write!(f, "the region needs {needed} bytes and has {available}")
             }
@@ -133,6 +141,7 @@ pub struct Geometry {
     ring_bytes: u32,
     sub_buffer_bytes: u32,
     heap_slots: u32,
+    histograms: u32,
 }
 
 const fn align_up(value: usize, to: usize) -> usize {
@@ -159,7 +168,7 @@ impl Geometry {
         if !sizes_ok {
             return Err(LayoutError::Rings { ring_bytes, sub_buffer_bytes });
         }
-        Ok(Self { vcpus, ring_bytes, sub_buffer_bytes, heap_slots: 0 })
+        Ok(Self { vcpus, ring_bytes, sub_buffer_bytes, heap_slots: 0, histograms: 0 })
     }
 
     /// The geometry with rings of `ring_bytes` and a sub-buffer size to go with them: an eighth of the ring,
@@ -195,6 +204,17 @@ impl Geometry {
             return Err(LayoutError::Heap { found: slots });
         }
         Ok(Self { heap_slots: slots, ..self })
+    }
+
+    /// The same with `histograms` histograms for each vCPU behind the heap table; 0 for none.
+    ///
+    /// # Errors
+    /// [`LayoutError::Histograms`], with the number.
+    pub const fn with_histograms(self, histograms: u32) -> Result<Self, LayoutError> {
+        if histograms > tables::MAX_HISTOGRAMS {
+            return Err(LayoutError::Histograms { found: histograms });
+        }
+        Ok(Self { histograms, ..self })
     }
 
     /// Number of vCPUs that have rings.
@@ -288,10 +308,29 @@ impl Geometry {
         align_up(self.heap_slots as usize * (1 + tables::HEAP_WORDS) * 8, PAGE)
     }
 
+    /// Histograms of each vCPU; 0 where there are none.
+    #[must_use]
+    pub const fn histograms(self) -> u32 {
+        self.histograms
+    }
+
+    /// Byte offset of the first histogram of `vcpu`; its others follow.
+    #[must_use]
+    pub const fn histogram_table(self, vcpu: u32) -> usize {
+        let bytes_per_vcpu = self.histograms as usize * tables::HISTOGRAM_WORDS * 8;
+        self.heap_keys() + self.heap_bytes() + vcpu as usize * bytes_per_vcpu
+    }
+
+    /// Bytes of the histograms of all vCPUs.
+    #[must_use]
+    pub const fn histogram_bytes(self) -> usize {
+        align_up(self.histogram_table(self.vcpus) - self.histogram_table(0), PAGE)
+    }
+
     /// Bytes of the whole region.
     #[must_use]
     pub const fn region_bytes(self) -> usize {
-        self.heap_keys() + self.heap_bytes()
+        self.histogram_table(0) + self.histogram_bytes()
     }
 }
 
@@ -372,6 +411,7 @@ impl RegionHeader {
         words[11] = self.sites.0.0;
         words[12] = self.sites.1.0;
         words[13] = u64::from(self.geometry.heap_slots);
+        words[14] = u64::from(self.geometry.histograms);
         words[16..24].copy_from_slice(&self.name.to_words());
         words[HEADER_WORDS - 1] = checksum(&words);
         words
@@ -401,7 +441,8 @@ impl RegionHeader {
         let geometry = Geometry::new(words[6] as u32, (words[6] >> 32) as u32, words[7] as u32)?;
         // A number beyond 32 bits is as wrong as any other beyond the maximum.
         let heap_slots = u32::try_from(words[13]).unwrap_or(u32::MAX);
-        let geometry = geometry.with_heap_slots(heap_slots)?;
+        let histograms = u32::try_from(words[14]).unwrap_or(u32::MAX);
+        let geometry = geometry.with_heap_slots(heap_slots)?.with_histograms(histograms)?;
         let needed = geometry.region_bytes() as u64;
         let available = available.min(words[3]);
         if needed > available {

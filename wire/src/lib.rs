@@ -51,6 +51,7 @@
 
 pub mod address;
 pub mod layout;
+pub mod pattern;
 pub mod record;
 pub mod ring;
 pub mod site;
@@ -58,4 +59,4 @@ pub mod tables;
 pub mod text;
 
 /// Version of everything in this crate; a reader refuses a region of another version and names both.
-pub const WIRE_VERSION: u32 = 2;
+pub const WIRE_VERSION: u32 = 3;

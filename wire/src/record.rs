@@ -8,12 +8,22 @@
 //!  Sample      thread:32 │ end:8 │ stack words:8 │ frames:16     rip rsp rbp weight missed  stack…  frames…
 //!  Event       site:32 │ thread:32                               arguments…
 //!  SpanBegin   site:32 │ thread:32                               arguments…
-//!  SpanEnd     site:32 │ thread:32                               TSC of its begin
+//!  SpanEnd     site:32 │ thread:32                               TSC of its begin, the thread that began it if another
 //!  Counter     site:32 │ thread:32                               value
 //!  Switch      from:32 │ to:32                                   reason
 //!  Log         thread:32 │ bytes:32                              UTF-8, zero-padded
 //!  Thread      thread:32 │ action:8 │ 0:8 │ name bytes:16        entry, stack low, stack high, name…
 //!  Snapshot    thread:32 │ 0:16 │ stack words:16                rip rsp rbp rbx r12 r13 r14 r15 weight missed stack end  stack…
+//!  Park        thread:32 │ end:8 │ reason:4 │ wait:4 │ frames:16   waits for, waits on, frames…
+//!  Resume      thread:32 │ end:8 │ reason:8 │ frames:16    parked (TSC), woken (TSC), waker, frames…
+//!  Wake        waker:32 │ end:8 │ by interrupt:8 │ frames:16    thread, frames…
+//!  LockWait    thread:32 │ end:8 │ kind:8 │ frames:16      lock, begin (TSC), owner, frames…
+//!  LockHold    thread:32 │ end:8 │ kind:8 │ frames:16      lock, since (TSC), frames…
+//!  Interrupt   thread:32 │ vector:32                       begin (TSC)
+//!  Allocation  thread:32 │ end:8 │ 0:8 │ frames:16         address, bytes, weight, frames…
+//!  Free        thread:32 │ 0:32                            address, bytes, weight
+//!  Call        site:32 │ thread:32                         begin (TSC), arguments…, result
+//!  Mark        thread:32 │ bytes:32                        UTF-8, zero-padded
 //!  Padding     (header only; its length reaches to the end of the sub-buffer)
 //! ```
 //!
@@ -21,25 +31,34 @@
 //! padding at least one.
 
 mod block;
+mod callers;
+mod class;
+mod codec;
+mod event;
+mod heap;
+mod lock;
+mod log;
+mod off_cpu;
 mod sample;
+mod thread;
 
-use crate::address::GuestVirtual;
 use crate::text;
 
 pub use crate::text::Text;
 pub use block::{Found, Records};
+pub use callers::Callers;
+pub use class::{CLASSES, Class};
+pub use event::{
+    CallRecord, CounterRecord, EventRecord, MAX_ARG_BYTES, MAX_ARG_WORDS, MAX_ARGS, SpanEndRecord,
+};
+pub use heap::{AllocationRecord, FreeRecord};
+pub use lock::{LockHoldRecord, LockKind, LockWaitRecord};
+pub use log::{LogRecord, MAX_LOG_BYTES};
+pub use off_cpu::{ParkRecord, ResumeRecord, WakeRecord};
 pub use sample::{
     MAX_FRAMES, MAX_SNAPSHOT_BYTES, Registers, SNAPSHOT_HEAD, SampleRecord, SnapshotRecord, WalkEnd,
 };
-
-/// Number of classes under which records are counted.
-pub const CLASSES: usize = 8;
-/// Most arguments of one event or span.
-pub const MAX_ARGS: usize = 16;
-/// Longest log line in bytes; longer ones are cut by the guest.
-pub const MAX_LOG_BYTES: usize = 1024;
-/// Longest thread name in bytes.
-pub const MAX_NAME_BYTES: usize = 64;
+pub use thread::{InterruptRecord, MAX_NAME_BYTES, SwitchReason, SwitchRecord, ThreadAction, ThreadRecord};
 
 const BUSY: u8 = 0xb5;
 const COMMITTED: u8 = 0xc3;
@@ -68,6 +87,26 @@ pub enum Kind {
     Thread = 9,
     /// [`SnapshotRecord`]
     Snapshot = 10,
+    /// [`ParkRecord`]
+    Park = 11,
+    /// [`ResumeRecord`]
+    Resume = 12,
+    /// [`WakeRecord`]
+    Wake = 13,
+    /// [`LockWaitRecord`]
+    LockWait = 14,
+    /// [`LockHoldRecord`]
+    LockHold = 15,
+    /// [`InterruptRecord`]
+    Interrupt = 16,
+    /// [`AllocationRecord`]
+    Allocation = 17,
+    /// [`FreeRecord`]
+    Free = 18,
+    /// [`CallRecord`]
+    Call = 19,
+    /// [`LogRecord`] that an observer asked for
+    Mark = 20,
 }
 
 impl Kind {
@@ -83,6 +122,16 @@ impl Kind {
             8 => Self::Log,
             9 => Self::Thread,
             10 => Self::Snapshot,
+            11 => Self::Park,
+            12 => Self::Resume,
+            13 => Self::Wake,
+            14 => Self::LockWait,
+            15 => Self::LockHold,
+            16 => Self::Interrupt,
+            17 => Self::Allocation,
+            18 => Self::Free,
+            19 => Self::Call,
+            20 => Self::Mark,
             _ => return None,
         })
     }
@@ -96,187 +145,15 @@ impl Kind {
             Self::SpanBegin | Self::SpanEnd => Class::Span,
             Self::Switch => Class::Switch,
             Self::Counter => Class::Counter,
-            Self::Log => Class::Log,
+            Self::Log | Self::Mark => Class::Log,
             Self::Thread => Class::Thread,
+            Self::Park | Self::Resume | Self::Wake => Class::OffCpu,
+            Self::LockWait | Self::LockHold => Class::Lock,
+            Self::Interrupt => Class::Irq,
+            Self::Allocation | Self::Free => Class::Heap,
+            Self::Call => Class::Call,
             Self::Padding => Class::Other,
         }
-    }
-}
-
-/// What emitted and lost records are counted under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Class {
-    /// CPU samples.
-    Sample = 0,
-    /// Trace events.
-    Event = 1,
-    /// Beginnings and ends of spans.
-    Span = 2,
-    /// Thread switches.
-    Switch = 3,
-    /// Counter values.
-    Counter = 4,
-    /// Log lines.
-    Log = 5,
-    /// Thread starts and exits.
-    Thread = 6,
-    /// Not counted today; keeps a class's counters one cache line.
-    Other = 7,
-}
-
-impl Class {
-    /// Every class, in the order of the counters.
-    pub const ALL: [Self; CLASSES] = [
-        Self::Sample,
-        Self::Event,
-        Self::Span,
-        Self::Switch,
-        Self::Counter,
-        Self::Log,
-        Self::Thread,
-        Self::Other,
-    ];
-
-    /// A word for people, JSON and the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sample => "samples",
-            Self::Event => "events",
-            Self::Span => "spans",
-            Self::Switch => "switches",
-            Self::Counter => "counters",
-            Self::Log => "logs",
-            Self::Thread => "threads",
-            Self::Other => "other",
-        }
-    }
-
-    /// Its bit in a mask of classes.
-    #[must_use]
-    pub const fn bit(self) -> u64 {
-        1 << self as u8
-    }
-}
-
-/// An event, or the beginning of a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventRecord<'a> {
-    /// When.
-    pub tsc: u64,
-    /// Byte offset of its entry in the site section.
-    pub site: u32,
-    /// On which thread; 0 outside threads.
-    pub thread: u32,
-    /// Raw arguments, at most [`MAX_ARGS`]; the site knows their names.
-    pub args: &'a [u64],
-}
-
-/// The end of a span. It carries its begin, so that it stands alone when the begin has been overwritten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpanEndRecord {
-    /// When.
-    pub tsc: u64,
-    /// Byte offset of its entry in the site section.
-    pub site: u32,
-    /// On which thread.
-    pub thread: u32,
-    /// TSC of the matching begin.
-    pub begin: u64,
-}
-
-/// A counter's new value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CounterRecord {
-    /// When.
-    pub tsc: u64,
-    /// Byte offset of its entry in the site section.
-    pub site: u32,
-    /// On which thread.
-    pub thread: u32,
-    /// The value.
-    pub value: u64,
-}
-
-/// Why a thread left the CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum SwitchReason {
-    /// Its time slice ended.
-    Preempted = 0,
-    /// It yielded.
-    Yielded = 1,
-    /// It waits (lock, join, message).
-    Blocked = 2,
-    /// It sleeps until a time.
-    Sleeping = 3,
-    /// It ended.
-    Exited = 4,
-    /// The CPU had been idle.
-    Idle = 5,
-}
-
-/// A vCPU went from one thread to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SwitchRecord {
-    /// When.
-    pub tsc: u64,
-    /// The thread that left.
-    pub from: u32,
-    /// The thread that came.
-    pub to: u32,
-    /// Why the first one left.
-    pub reason: SwitchReason,
-}
-
-/// A line of the guest's log or console.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct LogRecord<'a> {
-    /// When.
-    pub tsc: u64,
-    /// On which thread.
-    pub thread: u32,
-    /// The line.
-    pub text: Text<'a>,
-}
-
-/// A thread came or went.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ThreadRecord<'a> {
-    /// When.
-    pub tsc: u64,
-    /// Which.
-    pub thread: u32,
-    /// Whether it came or went.
-    pub action: ThreadAction,
-    /// Its entry function.
-    pub entry: GuestVirtual,
-    /// Its stack, low and high end.
-    pub stack: (GuestVirtual, GuestVirtual),
-    /// Its name.
-    pub name: Text<'a>,
-}
-
-/// Whether a thread came or went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum ThreadAction {
-    /// It was started.
-    Started = 0,
-    /// It ended.
-    Exited = 1,
-}
-
-impl core::fmt::Debug for LogRecord<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Log {{ tsc: {}, thread: {}, text: {:?} }}", self.tsc, self.thread, self.text)
-    }
-}
-
-impl core::fmt::Debug for ThreadRecord<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Thread {{ thread: {}, {:?}, name: {:?} }}", self.thread, self.action, self.name)
     }
 }
 
@@ -301,6 +178,26 @@ pub enum Record<'a> {
     Log(LogRecord<'a>),
     /// A thread came or went.
     Thread(ThreadRecord<'a>),
+    /// A thread left the CPU, to wait.
+    Park(ParkRecord<'a>),
+    /// It got the CPU back.
+    Resume(ResumeRecord<'a>),
+    /// A thread was made ready to run.
+    Wake(WakeRecord<'a>),
+    /// A lock was taken after a wait.
+    LockWait(LockWaitRecord<'a>),
+    /// A lock was released that somebody waited for.
+    LockHold(LockHoldRecord<'a>),
+    /// An interrupt was served.
+    Interrupt(InterruptRecord),
+    /// A sampled block was allocated.
+    Allocation(AllocationRecord<'a>),
+    /// A sampled block was given back.
+    Free(FreeRecord),
+    /// A call of the kernel's interface returned.
+    Call(CallRecord<'a>),
+    /// A line that an observer asked the guest to write.
+    Mark(LogRecord<'a>),
 }
 
 /// What is wrong with the words where a record should be.
@@ -352,6 +249,16 @@ impl<'a> Record<'a> {
             Self::Counter(_) => Kind::Counter,
             Self::Log(_) => Kind::Log,
             Self::Thread(_) => Kind::Thread,
+            Self::Park(_) => Kind::Park,
+            Self::Resume(_) => Kind::Resume,
+            Self::Wake(_) => Kind::Wake,
+            Self::LockWait(_) => Kind::LockWait,
+            Self::LockHold(_) => Kind::LockHold,
+            Self::Interrupt(_) => Kind::Interrupt,
+            Self::Allocation(_) => Kind::Allocation,
+            Self::Free(_) => Kind::Free,
+            Self::Call(_) => Kind::Call,
+            Self::Mark(_) => Kind::Mark,
         }
     }
 
@@ -365,112 +272,19 @@ impl<'a> Record<'a> {
             Self::SpanEnd(r) => r.tsc,
             Self::Switch(r) => r.tsc,
             Self::Counter(r) => r.tsc,
-            Self::Log(r) => r.tsc,
+            Self::Log(r) | Self::Mark(r) => r.tsc,
             Self::Thread(r) => r.tsc,
+            Self::Park(r) => r.tsc,
+            Self::Resume(r) => r.tsc,
+            Self::Wake(r) => r.tsc,
+            Self::LockWait(r) => r.tsc,
+            Self::LockHold(r) => r.tsc,
+            Self::Interrupt(r) => r.tsc,
+            Self::Allocation(r) => r.tsc,
+            Self::Free(r) => r.tsc,
+            Self::Call(r) => r.tsc,
         }
     }
-
-    /// Words after the header.
-    #[must_use]
-    #[inline]
-    pub const fn payload_words(&self) -> usize {
-        match self {
-            Self::Sample(r) => 7 + r.stack.len() + r.frames.len(),
-            Self::Snapshot(r) => 1 + SNAPSHOT_HEAD + r.stack.len(),
-            Self::Event(r) | Self::SpanBegin(r) => 2 + r.args.len(),
-            Self::SpanEnd(_) | Self::Counter(_) | Self::Switch(_) => 3,
-            Self::Log(r) => 2 + text::words_for(r.text.len()),
-            Self::Thread(r) => 5 + text::words_for(r.name.len()),
-        }
-    }
-
-    /// Hands every payload word to `put`, in order, in runs: the index of the first word, and the words. Lengths must be
-    /// within this module's limits.
-    #[inline]
-    pub fn encode(&self, mut put: impl FnMut(usize, &[u64])) {
-        put(0, &[self.tsc()]);
-        match self {
-            Self::Sample(r) => {
-                let shape = r.end as u32 | (r.stack.len() as u32 & 0xff) << 8 | (r.frames.len() as u32) << 16;
-                put(1, &[pair(r.thread, shape), r.rip, r.rsp, r.rbp, r.weight, u64::from(r.missed)]);
-                put(7, r.stack);
-                put(7 + r.stack.len(), r.frames);
-            }
-            Self::Snapshot(r) => {
-                put(1, &r.head(r.stack.len()));
-                put(1 + SNAPSHOT_HEAD, r.stack);
-            }
-            Self::Event(r) | Self::SpanBegin(r) => {
-                put(1, &[pair(r.site, r.thread)]);
-                put(2, r.args);
-            }
-            Self::SpanEnd(r) => {
-                put(1, &[pair(r.site, r.thread), r.begin]);
-            }
-            Self::Counter(r) => {
-                put(1, &[pair(r.site, r.thread), r.value]);
-            }
-            Self::Switch(r) => {
-                put(1, &[pair(r.from, r.to), r.reason as u64]);
-            }
-            Self::Log(r) => {
-                put(1, &[pair(r.thread, r.text.len() as u32)]);
-                (0..text::words_for(r.text.len())).for_each(|i| put(2 + i, &[r.text.word(i)]));
-            }
-            Self::Thread(r) => {
-                let shape = pair(r.thread, r.action as u32 | (r.name.len() as u32) << 16);
-                put(1, &[shape, r.entry.0, r.stack.0.0, r.stack.1.0]);
-                (0..text::words_for(r.name.len())).for_each(|i| put(5 + i, &[r.name.word(i)]));
-            }
-        }
-    }
-
-    /// Decodes the payload words of a record of `kind`.
-    ///
-    /// # Errors
-    /// [`BadRecord::Length`] and [`BadRecord::Payload`].
-    pub fn decode(kind: Kind, payload: &'a [u64]) -> Result<Self, BadRecord> {
-        let [tsc, shape, rest @ ..] = payload else { return Err(BadRecord::Length) };
-        let (tsc, shape) = (*tsc, *shape);
-        let three = || rest.first().copied().filter(|_| rest.len() == 1).ok_or(BadRecord::Length);
-        let args = || (rest.len() <= MAX_ARGS).then_some(rest).ok_or(BadRecord::Length);
-        let (site, thread) = (low(shape), high(shape));
-        Ok(match kind {
-            Kind::Padding => return Err(BadRecord::Kind),
-            Kind::Sample => Self::Sample(SampleRecord::decode(tsc, shape, rest)?),
-            Kind::Snapshot => Self::Snapshot(SnapshotRecord::decode(tsc, shape, rest)?),
-            Kind::Event => Self::Event(EventRecord { tsc, site, thread, args: args()? }),
-            Kind::SpanBegin => Self::SpanBegin(EventRecord { tsc, site, thread, args: args()? }),
-            Kind::SpanEnd => Self::SpanEnd(SpanEndRecord { tsc, site, thread, begin: three()? }),
-            Kind::Counter => Self::Counter(CounterRecord { tsc, site, thread, value: three()? }),
-            Kind::Switch => {
-                let reason = switch_reason(three()?)?;
-                Self::Switch(SwitchRecord { tsc, from: low(shape), to: high(shape), reason })
-            }
-            Kind::Log => {
-                let text = decode_text(rest, high(shape) as usize, MAX_LOG_BYTES)?;
-                Self::Log(LogRecord { tsc, thread: low(shape), text })
-            }
-            Kind::Thread => Self::Thread(decode_thread(tsc, shape, rest)?),
-        })
-    }
-}
-
-fn decode_thread(tsc: u64, shape: u64, rest: &[u64]) -> Result<ThreadRecord<'_>, BadRecord> {
-    let [entry, stack_low, stack_high, name @ ..] = rest else { return Err(BadRecord::Length) };
-    let action = match high(shape) & 0xffff {
-        0 => ThreadAction::Started,
-        1 => ThreadAction::Exited,
-        _ => return Err(BadRecord::Payload),
-    };
-    Ok(ThreadRecord {
-        tsc,
-        thread: low(shape),
-        action,
-        entry: GuestVirtual(*entry),
-        stack: (GuestVirtual(*stack_low), GuestVirtual(*stack_high)),
-        name: decode_text(name, (high(shape) >> 16) as usize, MAX_NAME_BYTES)?,
-    })
 }
 
 fn decode_text(words: &[u64], bytes: usize, most: usize) -> Result<Text<'_>, BadRecord> {
@@ -478,45 +292,4 @@ fn decode_text(words: &[u64], bytes: usize, most: usize) -> Result<Text<'_>, Bad
         return Err(BadRecord::Length);
     }
     Ok(Text::Words(words, bytes))
-}
-
-fn switch_reason(number: u64) -> Result<SwitchReason, BadRecord> {
-    Ok(match number {
-        0 => SwitchReason::Preempted,
-        1 => SwitchReason::Yielded,
-        2 => SwitchReason::Blocked,
-        3 => SwitchReason::Sleeping,
-        4 => SwitchReason::Exited,
-        5 => SwitchReason::Idle,
-        _ => return Err(BadRecord::Payload),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_fits_the_smallest_sub_buffer() {
-        let words = [0; 255];
-        let largest = [
-            Record::Sample(SampleRecord {
-                tsc: 0,
-                thread: 0,
-                rip: 0,
-                rsp: 0,
-                rbp: 0,
-                weight: 0,
-                missed: 0,
-                end: WalkEnd::Root,
-                stack: &words[..8],
-                frames: &words[..MAX_FRAMES],
-            }),
-            Record::Event(EventRecord { tsc: 0, site: 0, thread: 0, args: &words[..MAX_ARGS] }),
-            Record::Log(LogRecord { tsc: 0, thread: 0, text: Text::Bytes(&[0; MAX_LOG_BYTES]) }),
-        ];
-        for record in largest {
-            assert!((record.payload_words() + 1) * 8 <= crate::layout::MIN_SUB_BUFFER as usize);
-        }
-    }
 }

@@ -5,8 +5,8 @@
 //! ```text
 //!  word 0        HEAD        position after the last reservation; only ever grows
 //!  word 1        IN_FLIGHT   where the oldest unfinished write began; IDLE when there is none
-//!  word 8..16    REFUSED     records refused, one counter per class
-//!  word 16..     slot counters: for each sub-buffer slot, records committed per class, never reset
+//!  word 16..32   REFUSED     records refused, one counter per class
+//!  word 32..     slot counters: for each sub-buffer slot, records committed per class, never reset
 //!  then          data: `ring` words, split into sub-buffers of `sub_buffer` words
 //! ```
 //!
@@ -71,9 +71,9 @@ pub const HEAD: usize = 0;
 /// Word of the position at which the oldest unfinished write began.
 pub const IN_FLIGHT: usize = 1;
 /// First word of the counters of refused records.
-pub const REFUSED: usize = 8;
+pub const REFUSED: usize = 16;
 /// First word of the slot counters.
-pub const SLOT_COUNTERS: usize = 16;
+pub const SLOT_COUNTERS: usize = REFUSED + CLASSES;
 /// Value of [`IN_FLIGHT`] while nobody writes: above every position, so that the frontier is the head.
 pub const IDLE: u64 = u64::MAX;
 

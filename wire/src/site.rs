@@ -7,13 +7,22 @@
 //! ```text
 //!  byte 0   MAGIC:16 │ total bytes:16 (a multiple of 8) │ kind:8 │ arguments:8 │ name bytes:16
 //!  byte 8   enabled:32 (the guest writes it: 0 or 1) │ line:32
-//!  byte 16  name, file NUL, argument names each NUL, zero padding
+//!  byte 16  slot:32 (the guest writes it: 1 + the number of a histogram, 0 for none) │ 0:32
+//!  byte 24  name, file NUL, for each argument its type (a letter, see ArgType) and its name NUL, zero padding
 //! ```
+//!
+//! A call's last argument is its result.
 
-/// First two bytes of an entry.
-pub const MAGIC: u16 = 0x5e17;
+mod value;
+
+use crate::record::Class;
+
+pub use value::{ArgType, Bytes, Value, Values, text_words};
+
+/// First two bytes of an entry. Another one than that of wire versions 1 and 2, whose arguments had no types.
+pub const MAGIC: u16 = 0x5e18;
 /// Bytes before the text.
-pub const HEADER_BYTES: usize = 16;
+pub const HEADER_BYTES: usize = 24;
 /// Name of the section.
 pub const SECTION: &str = "uniprof_sites";
 /// Largest section that a host reads.
@@ -29,6 +38,52 @@ pub enum SiteKind {
     Span = 2,
     /// `counter!`
     Counter = 3,
+    /// `gauge!`
+    Gauge = 4,
+    /// `histogram!`
+    Histogram = 5,
+    /// `call!`
+    Call = 6,
+}
+
+impl SiteKind {
+    /// The kind with that number in an entry.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Event,
+            2 => Self::Span,
+            3 => Self::Counter,
+            4 => Self::Gauge,
+            5 => Self::Histogram,
+            6 => Self::Call,
+            _ => return None,
+        })
+    }
+
+    /// The class that its records are counted under, and that switches it on.
+    #[must_use]
+    pub const fn class(self) -> Class {
+        match self {
+            Self::Event => Class::Event,
+            Self::Span => Class::Span,
+            Self::Counter | Self::Gauge | Self::Histogram => Class::Counter,
+            Self::Call => Class::Call,
+        }
+    }
+
+    /// A word for people, JSON and the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Span => "span",
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Call => "call",
+        }
+    }
 }
 
 /// One entry.
@@ -46,14 +101,37 @@ pub struct Site<'a> {
     pub line: u32,
     /// Whether it was switched on when the section was copied.
     pub enabled: bool,
-    /// Names of its arguments, each followed by a NUL.
+    /// Number of its histogram in the region's table, once the guest has given it one.
+    pub slot: Option<u32>,
+    /// For each argument its type and its name, followed by a NUL.
     args: &'a str,
 }
 
+/// An argument of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SiteArg<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its type.
+    pub ty: ArgType,
+}
+
 impl<'a> Site<'a> {
-    /// Names of its arguments.
-    pub fn args(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.args.split_terminator('\0')
+    /// Its arguments; of a call, the result last.
+    pub fn args(&self) -> impl Iterator<Item = SiteArg<'a>> + Clone + use<'a> {
+        self.args.split_terminator('\0').filter_map(|arg| {
+            let mut letters = arg.chars();
+            Some(SiteArg { ty: ArgType::from_letter(letters.next()?)?, name: letters.as_str() })
+        })
+    }
+
+    /// What the words of a record of this site say, argument by argument. Words that are missing or left over are not shown.
+    pub fn values<'w>(
+        &self,
+        words: &'w [u64],
+    ) -> impl Iterator<Item = (SiteArg<'a>, Value<'w>)> + use<'a, 'w> {
+        let mut values = Values::new(words);
+        self.args().map_while(move |arg| Some((arg, values.next(arg.ty)?)))
     }
 }
 
@@ -66,7 +144,7 @@ pub const fn entry_bytes(text: usize) -> usize {
 /// First word of an entry.
 #[must_use]
 pub const fn first_word(kind: SiteKind, total: usize, args: usize, name: usize) -> u64 {
-    assert!(total <= u16::MAX as usize && args <= crate::record::MAX_ARGS && name <= u16::MAX as usize);
+    assert!(total <= u16::MAX as usize && args <= crate::record::MAX_ARGS + 1 && name <= u16::MAX as usize);
     MAGIC as u64 | (total as u64) << 16 | (kind as u64) << 32 | (args as u64) << 40 | (name as u64) << 48
 }
 
@@ -84,19 +162,13 @@ pub struct Sites<'a> {
 }
 
 fn parse(id: u32, bytes: &[u8]) -> Option<(Site<'_>, usize)> {
-    let (first, rest) = bytes.split_first_chunk::<8>()?;
-    let (second, _) = rest.split_first_chunk::<8>()?;
-    let (first, second) = (u64::from_le_bytes(*first), u64::from_le_bytes(*second));
+    let words = bytes.get(..HEADER_BYTES)?.as_chunks::<8>().0;
+    let [first, second, third] = [0, 1, 2].map(|i: usize| u64::from_le_bytes(words[i]));
     let total = (first >> 16 & 0xffff) as usize;
     if first as u16 != MAGIC || total < HEADER_BYTES || !total.is_multiple_of(8) {
         return None;
     }
-    let kind = match (first >> 32) as u8 {
-        1 => SiteKind::Event,
-        2 => SiteKind::Span,
-        3 => SiteKind::Counter,
-        _ => return None,
-    };
+    let kind = SiteKind::from_number((first >> 32) as u8)?;
     let text = core::str::from_utf8(bytes.get(HEADER_BYTES..total)?).ok()?;
     let (name, text) = text.split_at_checked((first >> 48) as usize)?;
     let (file, text) = text.split_once('\0')?;
@@ -109,6 +181,7 @@ fn parse(id: u32, bytes: &[u8]) -> Option<(Site<'_>, usize)> {
         file,
         line: (second >> 32) as u32,
         enabled: second as u32 != 0,
+        slot: (third as u32).checked_sub(1),
         args: &text[..args_bytes],
     };
     Some((site, total))
@@ -145,6 +218,7 @@ mod tests {
         let mut bytes = Vec::new();
         bytes.extend(first_word(SiteKind::Event, total, args.len(), name.len()).to_le_bytes());
         bytes.extend((1 | 77u64 << 32).to_le_bytes());
+        bytes.extend(4u64.to_le_bytes());
         bytes.extend(text.bytes());
         bytes.resize(total, 0);
         bytes
@@ -152,7 +226,7 @@ mod tests {
 
     #[test]
     fn entries_are_found_after_padding_and_damage() {
-        let mut section = entry("kv.get", &["key", "size"]);
+        let mut section = entry("kv.get", &["ukey", "isize"]);
         section.extend([0; 16]);
         section.extend([0xff; 8]);
         let second = section.len() as u32;
@@ -160,13 +234,27 @@ mod tests {
         let found: Vec<_> = sites(&section).collect();
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].name, found[0].file, found[0].line, found[0].id), ("kv.get", "main.rs", 77, 0));
-        assert_eq!(found[0].args().collect::<Vec<_>>(), ["key", "size"]);
+        assert_eq!(found[0].slot, Some(3));
+        let args: Vec<_> = found[0].args().map(|arg| (arg.name, arg.ty)).collect();
+        assert_eq!(args, [("key", ArgType::Unsigned), ("size", ArgType::Signed)]);
         assert_eq!((found[1].name, found[1].id, found[1].args().count()), ("kv.put", second, 0));
     }
 
     #[test]
+    fn values_are_read_by_their_types() {
+        let section = entry("x", &["upid", "speer", "iresult"]);
+        let site = sites(&section).next().unwrap();
+        let text = [5 | 5 << 32, u64::from_le_bytes(*b"hello\0\0\0")];
+        let words = [7, text[0], text[1], -1i64 as u64];
+        let values: Vec<_> =
+            site.values(&words).map(|(arg, value)| std::format!("{}={value}", arg.name)).collect();
+        assert_eq!(values, ["pid=7", "peer=\"hello\"", "result=-1"]);
+        assert_eq!(site.values(&words[..2]).count(), 1, "text that is cut off is not shown");
+    }
+
+    #[test]
     fn truncated_entries_are_not_found() {
-        let whole = entry("kv.get", &["key"]);
+        let whole = entry("kv.get", &["ukey"]);
         for len in 0..whole.len() {
             assert_eq!(sites(&whole[..len]).count(), 0, "{len} bytes");
         }

@@ -11,18 +11,24 @@
 //!  ImageEntry     32 words   written at init and when an image is loaded
 //!  ControlRequest 64 words   written by a host, checked by the guest
 //!  HeapEntry      32 words   written by the vCPU that allocates the block; lies after the rings
+//!  Histogram     984 words   written by its vCPU; lies after the heap table
 //! ```
 
 use crate::address::{GuestPhysical, GuestVirtual};
-use crate::record::CLASSES;
 use crate::text::FixedText;
 
+mod control;
 mod heap;
+mod histogram;
 mod thread;
 
+pub use control::ControlRequest;
 pub use heap::{
     HEAP_CLAIMED, HEAP_FRAMES, HEAP_FREE, HEAP_SLOTS, HEAP_WAYS, HEAP_WORDS, HeapCallers, HeapEntry,
     MAX_HEAP_SLOTS, MIN_HEAP_SLOTS, heap_buckets,
+};
+pub use histogram::{
+    HISTOGRAM_BUCKETS, HISTOGRAM_WORDS, Histogram, MAX_HISTOGRAMS, bucket_of, bucket_range, histogram_field,
 };
 pub use thread::{ThreadEntry, ThreadState, WaitKind, thread_field};
 
@@ -118,6 +124,20 @@ pub enum VcpuField {
     HeapDroppedWeight = 19,
     /// Mean of the bytes from one sample of the heap to the next; 0 while the heap is not watched.
     HeapInterval = 20,
+    /// TSC ticks spent in interrupt handlers, where the kernel tells of them.
+    IrqTime = 21,
+    /// Interrupts served, likewise.
+    Interrupts = 22,
+    /// Sampling rate that was asked for, in Hz: above [`VcpuField::Rate`] while the budget holds it down.
+    RateAsked = 23,
+    /// The smallest budget that was asked for, in millionths of a vCPU's time; 0: none.
+    Budget = 24,
+    /// How often the budget made the guest lower its rate or switch sites off.
+    Throttled = 25,
+    /// Classes that the budget has switched off for now, a bit each.
+    ClassesShed = 26,
+    /// How often the control page has been looked at: a request is in effect once this has grown by two.
+    Looks = 27,
 }
 
 /// Running totals of one vCPU.
@@ -152,6 +172,20 @@ pub struct VcpuStats {
     pub snapshot_bytes: u32,
     /// What went through the heap.
     pub heap: HeapStats,
+    /// TSC ticks spent in interrupt handlers, where the kernel tells of them.
+    pub irq_time: u64,
+    /// Interrupts served, likewise.
+    pub interrupts: u64,
+    /// Sampling rate that was asked for, in Hz; above `rate` while the budget holds it down.
+    pub rate_asked: u32,
+    /// The smallest budget that was asked for, in millionths of a vCPU's time; 0: none.
+    pub budget_ppm: u32,
+    /// How often the budget made the guest lower its rate or switch classes off.
+    pub throttled: u64,
+    /// Classes that the budget has switched off for now, a bit each.
+    pub classes_shed: u64,
+    /// How often the control page has been looked at.
+    pub looks: u64,
 }
 
 /// Running totals of the heap, of one vCPU: only their sum over all vCPUs says what is allocated, because blocks are given back
@@ -205,6 +239,13 @@ impl VcpuStats {
                 dropped_weight: field(VcpuField::HeapDroppedWeight),
                 interval: field(VcpuField::HeapInterval),
             },
+            irq_time: field(VcpuField::IrqTime),
+            interrupts: field(VcpuField::Interrupts),
+            rate_asked: field(VcpuField::RateAsked) as u32,
+            budget_ppm: field(VcpuField::Budget) as u32,
+            throttled: field(VcpuField::Throttled),
+            classes_shed: field(VcpuField::ClassesShed),
+            looks: field(VcpuField::Looks),
         }
     }
 
@@ -358,51 +399,6 @@ impl CrashRecord {
     }
 }
 
-/// What one collector asks of the guest. The guest serves the highest rate, the union of the classes and the longest
-/// snapshots of all requests whose lease lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ControlRequest {
-    /// Who asks: any number but 0 that no other collector uses.
-    pub owner: u64,
-    /// Goes up while the collector lives; a request that shows no new value for `lease_ms` is dropped.
-    pub renewals: u64,
-    /// How long a request lives without renewal, in milliseconds; the guest caps it at a minute.
-    pub lease_ms: u32,
-    /// Samples per second and vCPU; the guest caps it.
-    pub rate: u32,
-    /// Classes wanted, a bit each.
-    pub classes: u64,
-    /// Bytes of stack that each sample shall take along, for the host to unwind; 0: return addresses that the guest finds by
-    /// frame pointers. The guest caps it.
-    pub snapshot_bytes: u32,
-}
-
-impl ControlRequest {
-    /// Words of a slot that are in use, with the sequence word.
-    pub const WORDS: usize = 7;
-
-    /// The slot's words after the sequence word.
-    #[must_use]
-    pub fn to_words(&self) -> [u64; Self::WORDS - 1] {
-        let Self { owner, renewals, lease_ms, rate, classes, snapshot_bytes } = *self;
-        [owner, renewals, lease_ms.into(), rate.into(), classes, snapshot_bytes.into()]
-    }
-
-    /// From the first words of the slot.
-    #[must_use]
-    pub fn from_words(words: &[u64; Self::WORDS]) -> Slot<Self> {
-        let entry = Self {
-            owner: words[1],
-            renewals: words[2],
-            lease_ms: words[3] as u32,
-            rate: words[4] as u32,
-            classes: words[5] & ((1 << CLASSES) - 1),
-            snapshot_bytes: words[6] as u32,
-        };
-        if entry.owner == 0 { Slot::Empty } else { slot(words[0], entry) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -436,9 +432,5 @@ mod tests {
             message: FixedText::new(b"page fault"),
         };
         assert_eq!(CrashRecord::from_words(&with_sequence(2, &crash.to_words())), Slot::Whole(crash));
-
-        let request =
-            ControlRequest { owner: 1, renewals: 2, lease_ms: 3, rate: 4, classes: 5, snapshot_bytes: 6 };
-        assert_eq!(ControlRequest::from_words(&with_sequence(2, &request.to_words())), Slot::Whole(request));
     }
 }

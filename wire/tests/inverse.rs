@@ -6,11 +6,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use uniprof_wire::address::GuestVirtual;
 use uniprof_wire::record::{
-    CounterRecord, EventRecord, LogRecord, MAX_ARGS, MAX_FRAMES, MAX_LOG_BYTES, MAX_NAME_BYTES, Record,
-    Records, Registers, SampleRecord, SnapshotRecord, SpanEndRecord, SwitchReason, SwitchRecord, Text,
-    ThreadAction, ThreadRecord, WalkEnd,
+    AllocationRecord, CallRecord, Callers, CounterRecord, EventRecord, FreeRecord, InterruptRecord,
+    LockHoldRecord, LockKind, LockWaitRecord, LogRecord, MAX_ARG_WORDS, MAX_FRAMES, MAX_LOG_BYTES,
+    MAX_NAME_BYTES, ParkRecord, Record, Records, Registers, ResumeRecord, SampleRecord, SnapshotRecord,
+    SpanEndRecord, SwitchReason, SwitchRecord, Text, ThreadAction, ThreadRecord, WakeRecord, WalkEnd,
 };
 use uniprof_wire::ring::{self, Block, RingGeometry, Source, Writer};
+use uniprof_wire::tables::WaitKind;
 
 /// A record that owns what the borrowed form points to.
 #[derive(Clone, Debug)]
@@ -32,12 +34,26 @@ impl Owned {
         Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 }
     }
 
+    fn end(&self) -> WalkEnd {
+        [WalkEnd::Root, WalkEnd::OutsideStack, WalkEnd::NotRising, WalkEnd::Depth]
+            [usize::from(self.small % 4)]
+    }
+
+    fn callers(&self) -> Callers<'_> {
+        Callers { end: self.end(), frames: &self.words }
+    }
+
+    fn begun_on(&self) -> u32 {
+        if self.small.is_multiple_of(2) { self.thread } else { !self.thread }
+    }
+
     fn record(&self) -> Record<'_> {
         let &Self { tsc, thread, .. } = self;
         let site = self.number;
         let value = self.words.first().copied().unwrap_or(3);
-        let args = &self.words[..self.words.len().min(MAX_ARGS)];
+        let args = &self.words[..self.words.len().min(MAX_ARG_WORDS)];
         let name = Text::Bytes(&self.text[..self.text.len().min(MAX_NAME_BYTES)]);
+        let even = self.small.is_multiple_of(2);
         match self.kind {
             0 => Record::Sample(SampleRecord {
                 tsc,
@@ -47,14 +63,15 @@ impl Owned {
                 rbp: value ^ 1,
                 weight: value,
                 missed: site,
-                end: [WalkEnd::Root, WalkEnd::OutsideStack, WalkEnd::NotRising, WalkEnd::Depth]
-                    [usize::from(self.small % 4)],
+                end: self.end(),
                 stack: &self.more,
                 frames: &self.words,
             }),
             1 => Record::Event(EventRecord { tsc, site, thread, args }),
             2 => Record::SpanBegin(EventRecord { tsc, site, thread, args }),
-            3 => Record::SpanEnd(SpanEndRecord { tsc, site, thread, begin: value }),
+            3 => {
+                Record::SpanEnd(SpanEndRecord { tsc, site, thread, begin: value, begun_on: self.begun_on() })
+            }
             4 => Record::Switch(SwitchRecord { tsc, from: thread, to: site, reason: SwitchReason::Blocked }),
             5 => Record::Counter(CounterRecord { tsc, site, thread, value }),
             6 => Record::Log(LogRecord { tsc, thread, text: Text::Bytes(&self.text) }),
@@ -67,6 +84,66 @@ impl Owned {
                 stack_end: !tsc,
                 stack: &self.words,
             }),
+            8 => Record::Park(ParkRecord {
+                tsc,
+                thread,
+                reason: if even { SwitchReason::Blocked } else { SwitchReason::Sleeping },
+                wait: if even { WaitKind::Lock } else { WaitKind::Sleep },
+                waits_for: GuestVirtual(value),
+                waits_on: site,
+                callers: self.callers(),
+            }),
+            9 => Record::Resume(ResumeRecord {
+                tsc,
+                thread,
+                reason: SwitchReason::Sleeping,
+                parked: value,
+                woken: !value,
+                waker: site,
+                callers: if even { Callers::NONE } else { self.callers() },
+            }),
+            10 => Record::Wake(WakeRecord {
+                tsc,
+                waker: thread,
+                by_interrupt: even,
+                thread: site,
+                callers: self.callers(),
+            }),
+            11 => Record::LockWait(LockWaitRecord {
+                tsc,
+                thread,
+                kind: if even { LockKind::Spin } else { LockKind::Blocking },
+                lock: GuestVirtual(value),
+                begin: !value,
+                owner: site,
+                callers: self.callers(),
+            }),
+            12 => Record::LockHold(LockHoldRecord {
+                tsc,
+                thread,
+                kind: LockKind::Blocking,
+                lock: GuestVirtual(value),
+                since: !value,
+                callers: self.callers(),
+            }),
+            13 => Record::Interrupt(InterruptRecord { tsc, thread, vector: site, begin: value }),
+            14 => Record::Allocation(AllocationRecord {
+                tsc,
+                thread,
+                address: GuestVirtual(value),
+                bytes: !value,
+                weight: value ^ 9,
+                callers: self.callers(),
+            }),
+            15 => Record::Free(FreeRecord {
+                tsc,
+                thread,
+                address: GuestVirtual(value),
+                bytes: !value,
+                weight: value ^ 9,
+            }),
+            16 => Record::Call(CallRecord { tsc, site, thread, begin: value, args }),
+            17 => Record::Mark(LogRecord { tsc, thread, text: name }),
             _ => Record::Thread(ThreadRecord {
                 tsc,
                 thread,
@@ -85,7 +162,7 @@ impl Owned {
 
 prop_compose! {
     fn owned()(
-        kind in 0u8..9,
+        kind in 0u8..19,
         tsc: u64,
         thread: u32,
         number: u32,

@@ -66,8 +66,9 @@ pub const MAX_RECORD: u64 = 256 << 20;
 const CHUNK_BYTES: u64 = 1 << 20;
 /// Name of the metadata record.
 const SESSION: &str = "uniprof.session";
-/// MCAP profile and message encoding.
-const PROFILE: &str = "uniprof";
+/// MCAP profile and message encoding, with the wire version of the records in it.
+const PROFILE: &str = "uniprof/3";
+const _: () = assert!(uniprof_wire::WIRE_VERSION == 3, "name the version in PROFILE");
 
 #[cfg(test)]
 mod tests;

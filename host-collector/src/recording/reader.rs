@@ -167,7 +167,13 @@ impl<R: Read> Reader<R> {
                     reader.frames.skip(len);
                 }
                 Some((profile, _)) if profile != PROFILE && profile.chars().all(|c| c.is_ascii_graphic()) => {
-                    return Err(foreign(&format!("it is an MCAP file with the profile {profile:?}")));
+                    return Err(foreign(&match profile.split_once('/').map_or(profile, |(name, _)| name) {
+                        "uniprof" => format!(
+                            "it was written by another version ({profile}; this one reads {PROFILE}): read it with that \
+                             version, or record again"
+                        ),
+                        _ => format!("it is an MCAP file with the profile {profile:?}"),
+                    }));
                 }
                 _ => reader.resynchronise("the file's header is damaged").map_err(failed)?,
             },

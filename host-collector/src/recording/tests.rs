@@ -1,7 +1,7 @@
 use std::{borrow::Cow, io::Write, ops::Range};
 
 use proptest::prelude::*;
-use uniprof_wire::{address::GuestPhysical, layout::RingKind};
+use uniprof_wire::{address::GuestPhysical, layout::RingKind, record::CLASSES};
 
 use super::*;
 use crate::clock::HostTime;
@@ -27,7 +27,7 @@ fn message(n: u64, body: Body<'static>) -> Message<'static> {
 
 fn block(n: u64, words: usize) -> Message<'static> {
     let ring = RingId { vcpu: (n % 2) as u16, kind: RingKind::ALL[(n / 2 % 2) as usize] };
-    let sealed = n.is_multiple_of(3).then_some([n; 8]);
+    let sealed = n.is_multiple_of(3).then_some([n; CLASSES]);
     let words = (0..words as u64).map(|word| word.wrapping_mul(n).wrapping_add(n)).collect();
     message(n, Body::Block { ring, start: n << 20, sealed, words })
 }
@@ -44,7 +44,7 @@ fn all_kinds() -> Vec<Message<'static>> {
                 ring,
                 head: 4,
                 last: true,
-                refused: [1; 8],
+                refused: [1; CLASSES],
                 slots: vec![2; 64].into(),
             }),
         ),
@@ -239,7 +239,7 @@ proptest! {
         let original = message(1, Body::Block {
             ring: RingId { vcpu: n as u16, kind: RingKind::Core },
             start: u64::from(n),
-            sealed: (n % 2 == 0).then_some([u64::from(n); 8]),
+            sealed: (n % 2 == 0).then_some([u64::from(n); CLASSES]),
             words: Cow::Owned(words),
         });
         let (bytes, _) = recording(std::slice::from_ref(&original), 1);

@@ -25,6 +25,19 @@ pub enum WalkEnd {
     NoStack = 4,
 }
 
+impl WalkEnd {
+    pub(super) const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::Root,
+            1 => Self::OutsideStack,
+            2 => Self::NotRising,
+            3 => Self::Depth,
+            4 => Self::NoStack,
+            _ => return None,
+        })
+    }
+}
+
 /// Where a CPU was, and how it came there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleRecord<'a> {
@@ -60,14 +73,7 @@ impl<'a> SampleRecord<'a> {
             return Err(BadRecord::Length);
         }
         let (stack, frames) = rest.split_at(stack_words);
-        let end = match counts & 0xff {
-            0 => WalkEnd::Root,
-            1 => WalkEnd::OutsideStack,
-            2 => WalkEnd::NotRising,
-            3 => WalkEnd::Depth,
-            4 => WalkEnd::NoStack,
-            _ => return Err(BadRecord::Payload),
-        };
+        let end = WalkEnd::from_number(counts as u8).ok_or(BadRecord::Payload)?;
         let missed = u32::try_from(*missed).map_err(|_| BadRecord::Payload)?;
         Ok(Self {
             tsc,

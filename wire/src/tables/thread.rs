@@ -80,7 +80,7 @@ impl WaitKind {
     }
 
     /// A number that is not known reads as [`WaitKind::Other`]: the thread waits, whatever for.
-    const fn from_number(number: u8) -> Self {
+    pub(crate) const fn from_number(number: u8) -> Self {
         match number {
             0 => Self::None,
             1 => Self::Lock,
@@ -120,6 +120,10 @@ pub mod thread_field {
     pub const WAKES_AT: usize = 22;
     /// TSC at which it was last made ready to run. Written by whoever wakes it.
     pub const WOKEN: usize = 23;
+    /// The thread that did so; 0: an interrupt, or unknown. Written with it.
+    pub const WAKER: usize = 24;
+    /// TSC of the record of its leaving the CPU to wait; 0 where none was written.
+    pub const PARKED: usize = 25;
 }
 
 /// One thread.
@@ -159,6 +163,10 @@ pub struct ThreadEntry {
     pub wakes_at: u64,
     /// TSC at which it was last made ready to run; 0 never.
     pub woken: u64,
+    /// The thread that made it so; 0: an interrupt, or unknown.
+    pub waker: u32,
+    /// TSC of its [`ParkRecord`](crate::record::ParkRecord) while it waits; 0 where none was written.
+    pub parked: u64,
 }
 
 impl ThreadEntry {
@@ -207,6 +215,8 @@ impl ThreadEntry {
         words[20] = self.wait_since;
         words[21] = self.wakes_at;
         words[22] = self.woken;
+        words[23] = self.waker.into();
+        words[24] = self.parked;
         words
     }
 
@@ -231,6 +241,8 @@ impl ThreadEntry {
             wait_since: words[thread_field::WAIT_SINCE],
             wakes_at: words[thread_field::WAKES_AT],
             woken: words[thread_field::WOKEN],
+            waker: words[thread_field::WAKER] as u32,
+            parked: words[thread_field::PARKED],
         };
         let sequence = if state.is_none() && words[0] != 0 { words[0] | 1 } else { words[0] };
         slot(sequence, entry)
@@ -265,6 +277,8 @@ mod tests {
             wait_since: 9,
             wakes_at: 10,
             woken: 11,
+            waker: 12,
+            parked: 13,
         };
         assert_eq!(ThreadEntry::from_words(&with_sequence(2, &thread)), Slot::Whole(thread));
         assert_eq!(ThreadEntry::from_words(&with_sequence(3, &thread)), Slot::Torn(thread));

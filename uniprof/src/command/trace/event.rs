@@ -49,11 +49,14 @@ impl Event {
                 (counter.thread, What::Counter { site: counter.site, value: counter.value })
             }
             Record::Switch(switch) => (switch.from, What::Switch { to: switch.to, reason: switch.reason }),
-            Record::Log(log) => (log.thread, What::Log { text: text(log.text.bytes().collect()) }),
+            Record::Log(log) | Record::Mark(log) => {
+                (log.thread, What::Log { text: text(log.text.bytes().collect()) })
+            }
             Record::Thread(thread) => {
                 let name = text(thread.name.bytes().collect());
                 (thread.thread, What::Thread { action: thread.action, name })
             }
+            _ => return None,
         };
         Some(Self { tsc: record.tsc(), vcpu, thread, what })
     }
@@ -240,7 +243,7 @@ mod tests {
         // A site that is not known, and more arguments than names.
         assert!(told(&event(24, &[1])).ends_with("  site 24 0=1"));
         assert!(told(&event(16, &[1, 1 << 40])).ends_with("  kv.get key=1 1=0x10000000000"));
-        let end = SpanEndRecord { tsc: 1_500_000, site: 16, thread: 3, begin: 1_499_000 };
+        let end = SpanEndRecord { tsc: 1_500_000, site: 16, thread: 3, begin: 1_499_000, begun_on: 3 };
         assert!(told(&Record::SpanEnd(end)).ends_with("  kv.get ended after 1000 us"));
         let switch = SwitchRecord { tsc: 0, from: 3, to: 9, reason: SwitchReason::Blocked };
         assert!(told(&Record::Switch(switch)).ends_with("  switch to thread 9 (blocked)"));

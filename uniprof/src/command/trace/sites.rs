@@ -45,7 +45,7 @@ impl Sites {
 
 impl Site {
     fn new(site: site::Site<'_>) -> (u32, Self) {
-        let args = site.args().map(str::to_owned).collect();
+        let args = site.args().map(|arg| arg.name.to_owned()).collect();
         (site.id, Self { name: site.name.into(), file: site.file.into(), line: site.line, args })
     }
 }
