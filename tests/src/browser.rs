@@ -19,6 +19,28 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Chromium reads commands on descriptor 3 and answers on 4.
 const WITH_PIPES: &str = "exec 3<&0 4>&1 </dev/null >&2; exec \"$@\"";
 
+/// From a screenshot (PNG in base64) and a side to rows of blocks. It asks for nothing, so that no page's policy is in the way.
+const BLOCKS: &str = "async (png, side) => {
+  const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
+  const bitmap = await createImageBitmap(new Blob([bytes], { type: 'image/png' }));
+  const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
+  context.drawImage(bitmap, 0, 0);
+  const block = Math.round(side * devicePixelRatio);
+  const rows = [];
+  for (let y = 0; y < bitmap.height; y += block) {
+    const row = [];
+    for (let x = 0; x < bitmap.width; x += block) {
+      const { data } = context.getImageData(x, y, Math.min(block, bitmap.width - x), Math.min(block, bitmap.height - y));
+      const sums = [0, 0, 0];
+      for (let at = 0; at < data.length; at++) if (at % 4 < 3) sums[at % 4] += data[at];
+      const means = sums.map((sum) => Math.round(sum / (data.length / 4)).toString(16).padStart(2, '0'));
+      row.push(means.join(''));
+    }
+    rows.push(row.join(' '));
+  }
+  return rows.join('\\n');
+}";
+
 /// A browser with one page. It ends with this value, also where a test panics.
 #[derive(Debug)]
 pub struct Browser {
@@ -116,6 +138,17 @@ impl Browser {
     /// Shows the page as it is printed.
     pub fn show_as_printed(&mut self) {
         self.call("Emulation.setEmulatedMedia", json!({ "media": "print" }));
+    }
+
+    /// What the window shows, as the mean colours of its blocks of `side` by `side` CSS pixels: a line for each row of blocks,
+    /// six hexadecimal digits for each block.
+    #[track_caller]
+    pub fn screenshot(&mut self, side: u32) -> String {
+        // What was asked to be drawn has been drawn after two frames.
+        self.eval("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))");
+        let shot = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let rows = self.eval(&format!("({BLOCKS})({}, {side})", shot["data"]));
+        rows.as_str().expect("a text").to_owned()
     }
 
     /// Opens a file at a link into it (empty, or from `#` on), and waits until its script has run.

@@ -14,7 +14,7 @@ const TEXT_WIDTH = 26;
 // Longer labels fit no window.
 const LABEL_LIMIT = 400;
 
-const graph = { canvas: null, context: null, stage: null, width: 0, height: 0, ratio: 1, pending: false, drawn: 0 };
+const graph = { canvas: null, context: null, stage: null, width: 0, height: 0, ratio: 1, fromBottom: 0, pending: false, drawn: 0 };
 const labels = new Map();
 const widths = new Map();
 
@@ -38,19 +38,21 @@ function resizeGraph() {
   const height = stage.clientHeight;
   const ratio = window.devicePixelRatio || 1;
   if (width === graph.width && height === graph.height && ratio === graph.ratio) return;
-  const fromBottom = stage.scrollHeight - stage.scrollTop - graph.height;
   Object.assign(graph, { width, height, ratio });
   canvas.width = Math.round(width * ratio);
   canvas.height = Math.round(height * ratio);
   canvas.style.width = `${width}px`;
   canvas.style.height = `${height}px`;
   fitContent();
-  if (state.layout === "flame") stage.scrollTop = stage.scrollHeight - height - fromBottom;
   drawNow();
 }
 
+/** Makes the scrolled content as high as the tree. A root at the bottom stays as far from there as it was drawn last, whatever
+    the browser has scrolled since, because the window or the content became higher or lower. */
 function fitContent() {
+  const { stage, fromBottom } = graph;
   $("space").style.height = `${contentHeight()}px`;
+  if (state.layout === "flame") stage.scrollTop = stage.scrollHeight - graph.height - fromBottom;
 }
 
 /** To where the root is. */
@@ -79,6 +81,7 @@ function drawNow() {
   timed("draw", () =>
     paint({ context: graph.context, width: graph.width, height: graph.height, top: graph.stage.scrollTop, ratio: graph.ratio }));
   graph.drawn++;
+  graph.fromBottom = graph.stage.scrollHeight - graph.stage.scrollTop - graph.height;
 }
 
 /** Draws what of the graph is between `top` and `top + height` of its content. */

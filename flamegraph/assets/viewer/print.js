@@ -1,29 +1,47 @@
-// On paper: the whole height of the graph, light, and the first functions of the table.
+// On paper: all levels of what is in view, light, on one page where that can be read, and the first functions of the table.
 
 // Pixels of a line on landscape A4 at 96 dpi, less margins.
 const PAPER_WIDTH = 1040;
+// What the heading leaves of its height, and how much smaller a graph is drawn to fit into that.
+const PAPER_HEIGHT = 520;
+const SMALLEST = 2;
 // No browser draws canvases of any height.
 const TALLEST = 12000;
 const PRINTED_ROWS = 40;
 
 let printing = false;
 
+/** How many levels have a frame in view. */
+function levelsInView() {
+  const { tree } = app;
+  const [left, right] = [zoom.from * tree.total, zoom.to * tree.total];
+  let levels = 1;
+  for (let node = 0; node < tree.count; node++) {
+    const { start, width, depth } = tree;
+    const seen = width[node] > 0 && start[node] < right && start[node] + width[node] > left;
+    if (seen && depth[node] >= levels) levels = depth[node] + 1;
+  }
+  return levels;
+}
+
 function startPrinting() {
   if (printing || !app.tree) return;
   printing = true;
   const { canvas, context } = graph;
-  const height = Math.min(app.tree.levels * ROW + 8, TALLEST / 2);
+  const height = Math.min(levelsInView() * ROW + 8, TALLEST / 2);
+  const smaller = Math.min(SMALLEST, Math.max(1, height / PAPER_HEIGHT));
+  const width = PAPER_WIDTH * smaller;
   const content = contentHeight();
   graph.kept = { width: canvas.style.width, height: canvas.style.height };
-  canvas.width = PAPER_WIDTH * 2;
+  canvas.width = width * 2;
   canvas.height = height * 2;
   canvas.style.width = `${PAPER_WIDTH}px`;
-  canvas.style.height = `${height}px`;
+  canvas.style.height = `${height / smaller}px`;
   app.palette.use(state.color, THEMES.light);
-  const shown = state.hover;
-  state.hover = -1;
-  paint({ context, width: PAPER_WIDTH, height, top: state.layout === "icicle" ? 0 : content - height, ratio: 2 });
-  state.hover = shown;
+  const { hover, selected } = state;
+  Object.assign(state, { hover: -1, selected: -1 });
+  paint({ context, width, height, top: state.layout === "icicle" ? 0 : content - height, ratio: 2 });
+  Object.assign(state, { hover, selected });
   showLegend();
   showPrintedTable();
 }

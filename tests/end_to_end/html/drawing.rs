@@ -1,4 +1,4 @@
-//! What is drawn: colours and blocks against a golden, light and dark, on paper, and 100,000 nodes.
+//! What is drawn: colours and blocks against a golden, light and dark, on paper, and 100,000 nodes and functions.
 //!
 //! Not glyphs: machines have different fonts. `UNIPROF_BLESS=1` writes the golden anew.
 
@@ -199,5 +199,61 @@ fn a_hundred_thousand_nodes_and_none_is_lost() {
           return `ready ${uniprof.timings.ready.toFixed(0)} ms after navigation, redraw ${zooms[10].toFixed(1)} ms`; })()",
     );
     println!("100k nodes: {figures}");
+    assert_eq!(page.browser.complaints(), Vec::<String>::new());
+}
+
+/// 20,000 stacks of six frames: 100,000 functions that are each in one stack only, below one of 500.
+fn of_many_functions() -> Profile {
+    let mut builder = ProfileBuilder::new();
+    let main = builder.thread(1, "main");
+    let groups: Vec<_> =
+        (0..500).map(|n| builder.frame(Frame::function(&format!("group::Group{n}::run")))).collect();
+    for stack in 0..20_000u32 {
+        let mut frames = vec![main, groups[stack as usize % groups.len()]];
+        for level in 0..5 {
+            let name = format!("unit_{}::Type{level}::function_{stack:05}_{level}", stack % 40);
+            let file = format!("src/unit_{}.rs", stack % 40);
+            frames.push(builder.frame(Frame::function(&name).at(&file, stack % 900 + 1)));
+        }
+        let samples = 1 + u64::from(stack % 7);
+        builder.add(
+            frames,
+            Owner { thread: 1, vcpu: stack % 4 },
+            Amount { samples, weight: samples * 1_000_000 },
+        );
+    }
+    builder.finish()
+}
+
+#[test]
+fn a_hundred_thousand_distinct_functions() {
+    let profile = of_many_functions();
+    let total = profile.total().samples;
+    let mut page = Page::of(&profile, &Title { guest: "many".into(), ..Title::default() });
+    assert_eq!(page.samples(), total);
+    // The page holds only the rows that are in view.
+    assert!(page.rows().len() < 200);
+    page.browser.click_on("[data-sort=name]");
+    assert_eq!(page.rows()[0][2], "group::Group0::run");
+    page.browser.key("/");
+    page.browser.type_text("type4::function_");
+    let share = page.browser.text("#share");
+    assert!(share.ends_with("in 20,000 functions"), "{share}");
+    page.browser.key("Escape");
+    page.browser.type_text("function_12345_");
+    let share = page.browser.text("#share");
+    assert!(share.ends_with("in 5 functions"), "{share}");
+    assert_eq!(page.rows().len(), 5);
+    page.browser.key("Enter");
+    page.browser.key("Escape");
+    page.browser.key("Escape");
+    page.browser.click_on("#vcpus summary");
+    page.browser.click_on("#vcpus .item:nth-child(1) .only");
+    assert!(page.samples().as_u64().is_some_and(|samples| samples < total / 3));
+    let figures = page.browser.eval(
+        "(() => { const draws = Array.from({ length: 20 }, () => uniprof.draw()).sort((a, b) => a - b);
+          return `ready ${uniprof.timings.ready.toFixed(0)} ms after navigation, redraw ${draws[10].toFixed(1)} ms`; })()",
+    );
+    println!("100,500 functions: {figures}");
     assert_eq!(page.browser.complaints(), Vec::<String>::new());
 }

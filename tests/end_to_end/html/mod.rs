@@ -4,3 +4,4 @@ mod choices;
 mod drawing;
 mod hostile;
 mod page;
+mod screenshot;
