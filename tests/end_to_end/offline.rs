@@ -106,3 +106,32 @@ fn a_closed_pipe_is_no_error() {
     let ended = scene.run_command(&mut shell).ok();
     assert_eq!(ended.stderr, "");
 }
+
+/// Where `uniprof symbols` looks shows which setting counts.
+#[test]
+fn a_flag_goes_over_a_variable_and_a_variable_over_the_file() {
+    let scene = Scene::new();
+    for folder in ["flag", "variable", "file", "second"] {
+        std::fs::create_dir(scene.path(folder)).unwrap();
+        scene.run(&["kernel", "-o", &format!("{folder}/k.elf")]).ok();
+    }
+    std::fs::create_dir_all(scene.path("config/uniprof")).unwrap();
+    std::fs::write(scene.path("config/uniprof/config.toml"), "symbols = [\"file\", \"second\"]\n").unwrap();
+    let looked = |words: &[&str], variable: bool| {
+        let mut command = scene.command(&[&["symbols", "sample", "--json"], words].concat());
+        command.env("XDG_CONFIG_HOME", scene.path("config"));
+        if variable {
+            command.env("UNIPROF_SYMBOLS", "variable");
+        }
+        let document = scene.run_command(&mut command).ok().json();
+        let places = document["looked"].as_array().unwrap().iter();
+        let places = places.filter_map(|looked| looked["place"].as_str()?.strip_suffix("/k.elf"));
+        places.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = |words: &[&str], variable| looked(words, variable).into_iter().next();
+    assert_eq!(first(&[], false).as_deref(), Some("file"));
+    assert_eq!(first(&[], true).as_deref(), Some("variable"));
+    assert_eq!(first(&["--symbols", "flag"], true).as_deref(), Some("flag"));
+    // None of one source is mixed with those of another.
+    assert!(!looked(&[], true).contains(&"file".to_owned()));
+}

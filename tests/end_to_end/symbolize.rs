@@ -220,3 +220,27 @@ fn names_stand_after_the_addresses_of_a_text() {
     assert_eq!(document["unknown"], "[unknown: outside the image]");
     scene.run(&["symbolize", "kernel.elf", "main"]).failed_with(2).says(&["`main` is no address"]);
 }
+
+#[test]
+fn debug_files_and_further_images_are_named() {
+    let scene = Scene::new();
+    scene.run(&["kernel", "-o", "whole.elf"]).ok();
+    std::fs::create_dir(scene.path("lib")).unwrap();
+    let objcopy = |words: &[&str]| run(Command::new("objcopy").args(words).current_dir(scene.path("")));
+    objcopy(&["--only-keep-debug", "whole.elf", "lib/anything"]);
+    objcopy(&["-S", "whole.elf", "k.elf"]);
+    let nm = run(Command::new("nm").arg(scene.path("whole.elf")));
+    let address = nm.lines().find(|line| line.ends_with(" ratio_sixty")).unwrap()[..16].to_owned();
+    let said = |words: &[&str]| scene.run(&[&["symbolize", "k.elf"], words].concat()).ok().stdout;
+    assert!(
+        said(&[&address]).ends_with("[unknown: image has no symbols, in .text]\n"),
+        "{}",
+        said(&[&address])
+    );
+    assert!(said(&[&address, "--symbols", "lib"]).contains("  ratio_sixty ("));
+    let moved = format!("{:x}", u64::from_str_radix(&address, 16).unwrap() + 0x4000_0000);
+    assert!(said(&[&moved]).ends_with("[unknown: outside the image]\n"));
+    let further = ["--image", "whole.elf@0x40000000", &moved, &address];
+    let lines = said(&further);
+    assert!(lines.contains("  ratio_sixty (") && lines.contains("image has no symbols"), "{lines}");
+}

@@ -32,7 +32,8 @@ pub(crate) struct Config {
     pub(crate) placement: Option<Placement>,
     pub(crate) ring: Option<Size>,
     pub(crate) accel: Option<Accel>,
-    pub(crate) symbols: Option<PathBuf>,
+    /// Directories to look for symbols in.
+    pub(crate) symbols: Vec<PathBuf>,
     /// How large the symbol tables that are kept may be together.
     pub(crate) cache: Option<Size>,
 }
@@ -66,6 +67,12 @@ impl Config {
             toml::Value::String(text) => text.clone(),
             toml::Value::Integer(number) => number.to_string(),
             toml::Value::Float(number) => number.to_string(),
+            toml::Value::Array(list) if key == "symbols" => {
+                let folder = |one: &toml::Value| one.as_str().map(PathBuf::from);
+                let folders: Option<Vec<PathBuf>> = list.iter().map(folder).collect();
+                self.symbols = folders.ok_or("write each directory as a text, in quotes")?;
+                return Ok(());
+            }
             other => return Err(format!("a {} is no value for it", other.type_str())),
         };
         match key {
@@ -78,7 +85,7 @@ impl Config {
             "placement" => self.placement = Some(chosen(&text)?),
             "ring" => self.ring = Some(parsed(&text)?),
             "accel" => self.accel = Some(chosen(&text)?),
-            "symbols" => self.symbols = Some(text.into()),
+            "symbols" => self.symbols = text.split(':').map(PathBuf::from).collect(),
             "cache" => self.cache = Some(parsed(&text)?),
             _ => return Err(format!("no such key; there are {KEYS}")),
         }
@@ -129,6 +136,9 @@ mod tests {
         assert_eq!(config.machine, Some(Machine::Microvm));
         assert_eq!(config.call_graph, Some(CallGraph::Dwarf(8192)));
         assert_eq!(config.accel, None);
+        for text in ["symbols = \"/a:/b\"", "symbols = [\"/a\", \"/b\"]"] {
+            assert_eq!(Config::parse(text).unwrap().symbols, [PathBuf::from("/a"), "/b".into()]);
+        }
     }
 
     #[test]
@@ -137,6 +147,7 @@ mod tests {
         assert!(Config::parse("machine = \"pc\"").unwrap_err().contains("none of q35, microvm"));
         assert!(Config::parse("ring = \"1M\"\nring =").unwrap_err().starts_with("line 2"));
         assert!(Config::parse("call-graph = \"lbr\"").unwrap_err().starts_with("call-graph: `lbr`"));
+        assert!(Config::parse("symbols = [1]").unwrap_err().contains("in quotes"));
         assert!(Config::parse("frequency = [1]").unwrap_err().contains("array"));
     }
 }

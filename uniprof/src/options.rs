@@ -173,7 +173,7 @@ impl SymbolCache {
 impl Symbols {
     /// The directories to look in.
     pub(crate) fn dirs(&self, config: &Config) -> Vec<PathBuf> {
-        if self.symbols.is_empty() { config.symbols.iter().cloned().collect() } else { self.symbols.clone() }
+        if self.symbols.is_empty() { config.symbols.clone() } else { self.symbols.clone() }
     }
 }
 

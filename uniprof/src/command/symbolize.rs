@@ -26,6 +26,7 @@ Examples:
   uniprof symbolize kernel.elf < console.log              names after every address in a text
   uniprof symbolize --return-addresses kernel.elf < backtrace.txt
   uniprof symbolize kernel.elf --bias 0x40000000 --json < addresses
+  uniprof symbolize kernel.elf --image app.elf@0x40000000 --symbols /srv/symbols < console.log
   uniprof symbolize --format addr2line kernel.elf 101234  as `addr2line -e ELF -f -i -C -a` prints it";
 
 /// The longest line that is looked into; what is longer is no line of a log.
@@ -34,15 +35,21 @@ const MAX_LINE: u64 = 1 << 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The image, with debug info
+    /// The image, with debug info here or in a file that belongs to it
     #[arg(value_name = "ELF")]
-    image: PathBuf,
+    kernel: PathBuf,
     /// Addresses in hexadecimal; left out, standard input: a list, or a text that mentions some
     #[arg(value_name = "ADDR")]
     addresses: Vec<String>,
     /// How far from its link addresses the image runs, in hexadecimal
     #[arg(long, value_name = "BIAS", default_value = "0", value_parser = values::hexadecimal)]
     bias: u64,
+    /// One more image, and how far from its link addresses it runs; repeatable
+    #[arg(long, value_name = "ELF[@BIAS]")]
+    image: Vec<values::Image>,
+    /// A directory with debug files or a build-id tree; repeatable
+    #[arg(long, value_name = "DIR", env = "UNIPROF_SYMBOLS", hide_env = true, value_delimiter = ':')]
+    symbols: Vec<PathBuf>,
     /// Addresses are those that calls return to, as in a backtrace: name the call before each
     #[arg(short, long)]
     return_addresses: bool,
@@ -69,10 +76,8 @@ enum Format {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let format = if args.json { Format::Json } else { args.format };
-    let image = profile::finder::open_complete(&args.image)?;
-    let tables = args.cache.tables(&Config::load()?);
     let mut answers = Answers {
-        symbolizer: Symbolizer::with_tables(Arc::new(image), LoadBias::new(args.bias), tables),
+        images: images(args)?,
         kind: if args.return_addresses { AddressKind::Return } else { AddressKind::Instruction },
         format,
         out: output::stdout(),
@@ -91,8 +96,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(answers.out.flush()?)
 }
 
+/// The image, then those that `--image` named.
+fn images(args: &Args) -> anyhow::Result<Vec<Symbolizer>> {
+    let config = Config::load()?;
+    let tables = args.cache.tables(&config);
+    let dirs = if args.symbols.is_empty() { &config.symbols } else { &args.symbols };
+    let kernel = (&args.kernel, args.bias);
+    let others = args.image.iter().map(|image| (&image.file, image.bias.unwrap_or(0)));
+    let open = |(path, bias): (&PathBuf, u64)| {
+        let image = Arc::new(profile::finder::open_complete(path, dirs)?);
+        Ok(Symbolizer::with_tables(image, LoadBias::new(bias), tables.clone()))
+    };
+    [kernel].into_iter().chain(others).map(open).collect()
+}
+
 struct Answers<W> {
-    symbolizer: Symbolizer,
+    /// At least one.
+    images: Vec<Symbolizer>,
     kind: AddressKind,
     format: Format,
     out: W,
@@ -127,8 +147,15 @@ impl<W: Write> Answers<W> {
         }
     }
 
+    /// By the image whose code it is; why there is no name says the first.
+    fn resolve(&mut self, address: GuestVirtual) -> Resolution {
+        let lookup = self.kind.lookup(address);
+        let home = self.images.iter().position(|image| image.is_executable(lookup));
+        self.images[home.unwrap_or(0)].resolve(address, self.kind)
+    }
+
     fn one(&mut self, address: GuestVirtual) -> io::Result<()> {
-        let answer = self.symbolizer.resolve(address, self.kind);
+        let answer = self.resolve(address);
         match self.format {
             Format::Text => format::text(&mut self.out, address, &answer),
             Format::Addr2line => format::addr2line(&mut self.out, address, &answer),
@@ -140,7 +167,7 @@ impl<W: Write> Answers<W> {
     fn annotate(&mut self, text: &str) -> io::Result<()> {
         let mut done = 0;
         for mention in mentions(text) {
-            let answer = self.symbolizer.resolve(mention.address, self.kind);
+            let answer = self.resolve(mention.address);
             if let Resolution::Symbol { frames, .. } = &answer {
                 let name = format::on_one_line(frames);
                 write!(self.out, "{} {name}", &text[done..mention.range.end])?;
@@ -158,7 +185,8 @@ mod tests {
     fn answered(format: Format, input: &str) -> String {
         let image = uniprof_symbolizer::Image::parse(crate::bundled::elf().unwrap()).unwrap();
         let symbolizer = Symbolizer::new(Arc::new(image), LoadBias::NONE);
-        let mut answers = Answers { symbolizer, kind: AddressKind::Instruction, format, out: Vec::new() };
+        let mut answers =
+            Answers { images: vec![symbolizer], kind: AddressKind::Instruction, format, out: Vec::new() };
         answers.stream(&mut input.as_bytes()).unwrap();
         String::from_utf8(answers.out).unwrap()
     }
@@ -168,8 +196,12 @@ mod tests {
         let Ok(elf) = crate::bundled::elf() else { return };
         let image = uniprof_symbolizer::Image::parse(elf).unwrap();
         let symbolizer = Symbolizer::new(Arc::new(image), LoadBias::NONE);
-        let mut answers =
-            Answers { symbolizer, kind: AddressKind::Instruction, format: Format::Text, out: Vec::new() };
+        let mut answers = Answers {
+            images: vec![symbolizer],
+            kind: AddressKind::Instruction,
+            format: Format::Text,
+            out: Vec::new(),
+        };
         answers.stream(&mut &b"a \xff\xfe 0x12 b\n"[..]).unwrap();
         assert_eq!(answers.out, b"a \xff\xfe 0x12 b\n");
     }

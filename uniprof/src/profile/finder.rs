@@ -106,12 +106,13 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<(PathBuf, Image)> {
         .with_context(|| format!("cannot use the image {}", path.display()))
 }
 
-/// Opens a file that the user named, with the debug information that is found for it.
-pub(crate) fn open_complete(path: &Path) -> anyhow::Result<Image> {
+/// Opens a file that the user named, with the debug information that is found for it, in `dirs` first.
+pub(crate) fn open_complete(path: &Path, dirs: &[PathBuf]) -> anyhow::Result<Image> {
     let (path, mut image) = open(path)?;
     let cache = cache::debug_files();
     let servers = Servers::from_env(cache.as_deref());
-    let search = Search { dirs: vec![SYSTEM_DEBUG_DIR.into()], cache };
+    let dirs = dirs.iter().cloned().chain([SYSTEM_DEBUG_DIR.into()]).collect();
+    let search = Search { dirs, cache };
     let guest = GuestImage::default();
     Finder { guest: &guest, search, servers, looked: Vec::new() }.complete(&mut image, Some(&path));
     Ok(image)
