@@ -22,6 +22,7 @@ mod output;
 mod profile;
 mod progress;
 mod recorder;
+mod sites;
 mod subject;
 mod supervisor;
 mod values;

@@ -8,7 +8,6 @@
 //! ```
 
 mod event;
-mod sites;
 
 use std::io::Write as _;
 
@@ -18,12 +17,12 @@ use crate::config::Config;
 use crate::input::Input;
 use crate::profile::walk::{Visitor, walk};
 use crate::profile::{self, Figures, Source};
+use crate::sites::Sites;
 use crate::{options, output};
 
 use event::Event;
 
 pub(crate) use event::Line;
-pub(crate) use sites::Sites;
 
 const EXAMPLES: &str = "\
 Examples:

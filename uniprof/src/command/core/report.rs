@@ -10,11 +10,12 @@ use uniprof_postmortem::report::{self, Loss, Report};
 use uniprof_wire::ring::Source;
 
 use super::report_text::Page;
-use crate::command::trace::{self, Line, Sites};
+use crate::command::trace::{self, Line};
 use crate::exit::{Exit, Failure};
 use crate::input::{Input, Recovered};
 use crate::output::{self, Paint};
 use crate::profile::Figures;
+use crate::sites::Sites;
 use crate::subject::{Opened, Seen};
 use crate::{bundled, options};
 

@@ -6,9 +6,9 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use uniprof_wire::record::{Record, SwitchReason, ThreadAction};
 
-use super::sites::Sites;
 use crate::output;
 use crate::profile::Figures;
+use crate::sites::Sites;
 
 const SCHEMA: &str = "uniprof.trace/1";
 /// Numbers from here on are more likely addresses or hashes than counts.
@@ -149,7 +149,7 @@ impl Line {
         self.kind = kind;
         self.name = site.map_or_else(|| format!("site {id}"), |site| site.name.clone());
         for (index, value) in args.iter().enumerate() {
-            let name = site.and_then(|site| site.args.get(index).cloned());
+            let name = site.and_then(|site| Some(site.args.get(index)?.name.clone()));
             self.args.push((name.unwrap_or_else(|| index.to_string()), (*value).into()));
         }
         self.file = site.map(|site| site.file.clone());
@@ -226,14 +226,24 @@ fn length(ns: u64) -> String {
 mod tests {
     use uniprof_wire::record::{EventRecord, SpanEndRecord, SwitchRecord};
 
-    use super::super::sites::Site;
     use super::*;
+    use crate::sites::{Site, SiteArg};
+    use uniprof_wire::site::{ArgType, SiteKind};
 
     fn told(record: &Record<'_>) -> String {
-        let site = Site { name: "kv.get".into(), file: "kv.rs".into(), line: 7, args: vec!["key".into()] };
+        let site = Site {
+            id: 16,
+            kind: SiteKind::Event,
+            name: "kv.get".into(),
+            file: "kv.rs".into(),
+            line: 7,
+            enabled: true,
+            slot: None,
+            args: vec![SiteArg { name: "key".into(), ty: ArgType::Unsigned }],
+        };
         let mut figures = Figures { tsc_hz: 1_000_000, ..Figures::default() };
         figures.threads.insert(3, "kv-0\u{1b}[2J".into());
-        Line::new(&Event::new(1, record).unwrap(), &Sites::with(16, site), &figures).to_string()
+        Line::new(&Event::new(1, record).unwrap(), &[site].into_iter().collect(), &figures).to_string()
     }
 
     #[test]
