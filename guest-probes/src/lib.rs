@@ -65,6 +65,7 @@ mod control;
 mod crash;
 mod event;
 mod heap;
+mod histogram;
 mod log;
 mod platform;
 mod region;
@@ -96,6 +97,7 @@ pub use wait::{SavedRegisters, Wait, saved, wait_begin, wait_end, woken};
 pub mod expansion {
     pub use crate::arg::{Address, Word, bytes, same, text};
     pub use crate::event::{counter, event, gauge};
+    pub use crate::histogram::record;
     pub use crate::region::StaticRegion;
     pub use uniprof_wire::site::SiteKind;
     pub use uniprof_wire::site::{HEADER_BYTES, entry_bytes};

@@ -7,10 +7,10 @@ use uniprof_wire::address::{GuestPhysical, GuestVirtual};
 use uniprof_wire::layout::{self, Geometry, LayoutError, RegionHeader, RingKind};
 use uniprof_wire::record::Class;
 use uniprof_wire::ring::{RingGeometry, Writer, WriterWords};
-use uniprof_wire::tables::{HEAP_SLOTS, IMAGE_WORDS, ImageEntry, MIN_HEAP_SLOTS};
+use uniprof_wire::tables::{HEAP_SLOTS, IMAGE_WORDS, ImageEntry, MAX_HISTOGRAMS, MIN_HEAP_SLOTS};
 use uniprof_wire::text::FixedText;
 
-use crate::{arch, control, heap, platform, sites};
+use crate::{arch, control, heap, histogram, platform, sites};
 
 /// vCPUs that the probes serve; others run unobserved.
 pub(crate) const MAX_VCPUS: usize = 64;
@@ -214,6 +214,8 @@ impl WriterWords for Words {
 pub(crate) struct Region {
     pub(crate) words: Words,
     pub(crate) geometry: Geometry,
+    /// The first histogram.
+    pub(crate) histograms: Words,
     pub(crate) tsc_hz: u64,
     pub(crate) sample_hz: u32,
     pub(crate) classes: u64,
@@ -237,6 +239,7 @@ static SHARED: Shared = Shared {
             Ok(geometry) => geometry,
             Err(_) => unreachable!(),
         },
+        histograms: NOWHERE,
         tsc_hz: 1,
         sample_hz: 0,
         classes: 0,
@@ -308,7 +311,9 @@ fn claim(config: &Config<'_>) -> Result<Geometry, Why> {
     let geometry = loop {
         let geometry = Geometry::with_ring_bytes(config.vcpus, ring_bytes).map_err(Why::Layout)?;
         if geometry.region_bytes() <= bytes {
-            break if config.heap_interval == 0 { geometry } else { with_heap_table(geometry, bytes) };
+            let geometry =
+                if config.heap_interval == 0 { geometry } else { with_heap_table(geometry, bytes) };
+            break with_histograms(geometry, bytes);
         }
         if ring_bytes == layout::MIN_RING {
             let (needed, available) = (geometry.region_bytes() as u64, bytes as u64);
@@ -334,6 +339,18 @@ fn with_heap_table(geometry: Geometry, bytes: usize) -> Geometry {
     geometry
 }
 
+/// The geometry with as many histograms as the kernel has sites for, and as what is left has room for.
+fn with_histograms(geometry: Geometry, bytes: usize) -> Geometry {
+    let mut histograms = (histogram::sites().count() as u32).min(MAX_HISTOGRAMS);
+    while histograms > 0 {
+        match geometry.with_histograms(histograms) {
+            Ok(with) if with.region_bytes() <= bytes => return with,
+            _ => histograms -= 1,
+        }
+    }
+    geometry
+}
+
 fn publish(config: &Config<'_>, geometry: Geometry) {
     let words = Words(config.memory.base.cast());
     words.store(0, 0);
@@ -343,6 +360,7 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
     }
     let keys = words.at_byte(geometry.heap_keys());
     (0..geometry.heap_slots() as usize).for_each(|slot| keys.store(slot, 0));
+    histogram::format(words, geometry);
     let now = platform::now();
     let header = RegionHeader {
         architecture: arch::ARCHITECTURE,
@@ -369,6 +387,7 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
         *SHARED.region.get() = Region {
             words,
             geometry,
+            histograms: words.at_byte(geometry.histogram_table(0)),
             tsc_hz: config.tsc_hz,
             sample_hz: config.sample_hz,
             classes: config.classes & Class::RECORDED,

@@ -42,6 +42,12 @@ impl<const N: usize> Site<N> {
         self.enabled.load(Ordering::Relaxed) != 0
     }
 
+    /// 1 + the number of its histogram in the region's table, 0 for none.
+    #[inline(always)]
+    pub fn slot(&self) -> u32 {
+        self.slot.load(Ordering::Relaxed)
+    }
+
     /// Its byte offset in the section: the number that its records carry.
     #[inline(always)]
     pub fn id(&self) -> u32 {
@@ -96,11 +102,25 @@ impl Entry {
         unsafe { core::slice::from_raw_parts(self.at.add(site::HEADER_BYTES), len) }
     }
 
+    /// Its byte offset in the section.
+    pub(crate) fn id(self) -> u32 {
+        (self.at as usize).wrapping_sub(&raw const START as usize) as u32
+    }
+
     /// Switches it on or off.
     pub(crate) fn enable(self, on: bool) {
-        // SAFETY: the enabled word of an entry, which is only accessed as an atomic.
-        let enabled = unsafe { AtomicU32::from_ptr(self.at.add(8).cast_mut().cast()) };
-        enabled.store(u32::from(on), Ordering::Relaxed);
+        self.store(8, on.into());
+    }
+
+    /// Gives it a histogram: 1 + its number, or 0 for none.
+    pub(crate) fn set_slot(self, slot: u32) {
+        self.store(16, slot);
+    }
+
+    fn store(self, byte: usize, value: u32) {
+        // SAFETY: a word of an entry that is only accessed as an atomic.
+        let word = unsafe { AtomicU32::from_ptr(self.at.add(byte).cast_mut().cast()) };
+        word.store(value, Ordering::Relaxed);
     }
 }
 

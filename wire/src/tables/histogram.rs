@@ -103,6 +103,29 @@ impl Histogram {
         }
     }
 
+    /// What came after `earlier`, an earlier copy of the same histogram. Its maximum is that of all time where it lies in the last bucket
+    /// that got values since, else the greatest value of that bucket.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut buckets = self.buckets;
+        for (bucket, before) in buckets.iter_mut().zip(&earlier.buckets) {
+            *bucket = bucket.saturating_sub(*before);
+        }
+        let last = buckets.iter().rposition(|&count| count > 0);
+        Self {
+            count: self.count.saturating_sub(earlier.count),
+            sum: self.sum.wrapping_sub(earlier.sum),
+            max: last.map_or(0, |bucket| bucket_range(bucket).1.min(self.max.max(bucket_range(bucket).0))),
+            buckets,
+        }
+    }
+
+    /// Mean of the values; `None` where there are none.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum as f64 / self.count as f64)
+    }
+
     /// The greatest value of the bucket below or in which the share `quantile` (0 to 1) of all values lies, at most the largest
     /// value; `None` where there are none. Never below the true value, and at most a sixteenth above it.
     #[must_use]
@@ -153,5 +176,20 @@ mod tests {
         let mut twice = histogram.clone();
         twice.add(&histogram);
         assert_eq!((twice.count, twice.quantile(0.5)), (2000, histogram.quantile(0.5)));
+        assert_eq!((twice.mean(), Histogram::default().mean()), (Some(500.5), None));
+    }
+
+    #[test]
+    fn what_came_since_is_told_apart() {
+        let mut histogram = Histogram::default();
+        [5, 900, 1_000_000].into_iter().for_each(|value| histogram.record(value));
+        let before = histogram.clone();
+        assert_eq!(histogram.since(&before), Histogram::default());
+        [7, 900].into_iter().for_each(|value| histogram.record(value));
+        let since = histogram.since(&before);
+        assert_eq!((since.count, since.sum, since.quantile(0.0)), (2, 907, Some(7)));
+        assert!((900..=900 + 900 / 16).contains(&since.max), "{}", since.max);
+        histogram.record(1_000_001);
+        assert_eq!(histogram.since(&before).max, 1_000_001);
     }
 }
