@@ -186,16 +186,16 @@ fn bring_together(mut workers: Vec<Worker>, writer: &mut Writer) -> Vec<Placed> 
         let functions = &workers[worker].functions;
         let (names, files) = &mut numbers[worker];
         let first_node = writer.nodes.len() as u32;
-        let strings = &mut writer.strings;
+        let (all_functions, all_files) = (&mut writer.functions, &mut writer.strings);
         let nodes = std::mem::take(&mut rows.nodes);
         let records = records(&nodes, first_node, |node| {
             let function =
-                functions.get(node.function as usize).map_or(NONE, |name| names.get(*name, strings));
-            (function, files.get(node.file, strings))
+                functions.get(node.function as usize).map_or(NONE, |name| names.get(*name, all_functions));
+            (function, files.get(node.file, all_files))
         });
         writer.nodes.extend(records);
         for row in &mut rows.rows {
-            row.file = files.get(row.file, strings);
+            row.file = files.get(row.file, &mut writer.strings);
         }
         placed.push(Placed { rows, first_node });
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 /// What a table's file starts with.
 pub(crate) const MAGIC: &[u8; 8] = b"UPSYMTAB";
 /// Tables of any other version are made anew.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// The size of the header.
 pub(crate) const HEADER: usize = 160;
 /// Where the checksum stands; it is over all that follows it.
@@ -36,7 +36,9 @@ pub(crate) const SPAN: usize = 32;
 pub(crate) const WORD: usize = 4;
 /// A row's start, node, file and line stand together: a lookup touches one line of the processor's cache.
 pub(crate) const ROW: usize = 16;
-pub(crate) const NODE: usize = 16;
+/// Where a node's function begins and ends in the text, its outer node, file and line. Not the function's number: that would
+/// be one more place in memory to wait for.
+pub(crate) const NODE: usize = 20;
 
 /// How many of each there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,7 +48,7 @@ pub(crate) struct Counts {
     pub(crate) rows: u32,
     pub(crate) nodes: u32,
     pub(crate) strings: u32,
-    /// Bytes of all strings together.
+    /// Bytes of all strings and names together.
     pub(crate) text: u32,
     /// Units of the debug information that are damaged.
     pub(crate) damaged: u32,
@@ -74,7 +76,7 @@ pub(crate) struct Layout {
     pub(crate) buckets: Range<usize>,
     pub(crate) rows: Range<usize>,
     pub(crate) nodes: Range<usize>,
-    /// Where each string ends in the text.
+    /// Where each string that is no function's name ends in the text; names follow behind the last.
     pub(crate) ends: Range<usize>,
     pub(crate) text: Range<usize>,
 }

@@ -139,7 +139,7 @@ impl<'a> Merge<'a> {
                 }
             }
         }
-        let nameless = self.writer.strings.number(NAMELESS);
+        let nameless = self.writer.functions.number(NAMELESS);
         for [function, ..] in &mut self.writer.nodes {
             if *function == NONE {
                 *function = nameless;
@@ -214,7 +214,7 @@ impl<'a> Merge<'a> {
 
     fn symbol_name(&mut self, symbol: u32) -> u32 {
         let raw = String::from_utf8_lossy(self.base.symbols[symbol as usize]);
-        self.writer.strings.number(&demangle(&raw))
+        self.writer.functions.number(&demangle(&raw))
     }
 
     /// The same inlined function, with the outermost one called like the symbol.

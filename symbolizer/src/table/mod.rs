@@ -112,7 +112,7 @@ impl Table {
             NO_SYMBOLS => Answer::NoSymbols { section: section() },
             _ => {
                 let frames = Frames { table: self, next: Some(Place { node, file, line }), left: MAX_FRAMES };
-                let [_, parent, ..] = self.node(node);
+                let [_, _, parent, ..] = self.node(node);
                 let source = if parent == SYMBOL { Source::SymbolTable } else { Source::Dwarf };
                 Answer::Known { frames, source }
             }
@@ -146,11 +146,11 @@ impl Table {
         candidates.get(found.saturating_sub(1)).map(decode::<4, ROW>)
     }
 
-    /// Function, outer node, file and line of a node.
+    /// Where the function's name begins and ends in the text, outer node, file and line of a node.
     #[inline]
-    fn node(&self, node: u32) -> [u32; 4] {
+    fn node(&self, node: u32) -> [u32; 5] {
         let nodes = self.head[self.layout.nodes.clone()].as_chunks::<NODE>().0;
-        nodes.get(node as usize).map_or([NONE; 4], decode::<4, NODE>)
+        nodes.get(node as usize).map_or([NONE; 5], decode::<5, NODE>)
     }
 
     #[inline]
@@ -219,13 +219,13 @@ impl<'t> Iterator for Frames<'t> {
     fn next(&mut self) -> Option<FrameRef<'t>> {
         let place = self.next.take()?;
         self.left = self.left.checked_sub(1)?;
-        let [function, parent, file, line] = self.table.node(place.node);
+        let [start, end, parent, file, line] = self.table.node(place.node);
         let inlined = parent < format::MAX_NODES;
         if inlined {
             self.next = Some(Place { node: parent, file, line });
         }
         Some(FrameRef {
-            function: self.table.string(function).unwrap_or_default(),
+            function: self.table.text.get(start as usize..end as usize).unwrap_or_default(),
             file: self.table.string(place.file),
             line: (place.line > 0).then_some(place.line),
             inlined,

@@ -81,7 +81,7 @@ impl Table {
         let part = |range: &Range<usize>| self.head.get(range.clone()).unwrap_or_default();
         let sound = check_strings(part(&self.layout.ends), &self.text)
             && (self.counts.damage == NONE || self.counts.damage < self.counts.strings)
-            && check_nodes(part(&self.layout.nodes), self.counts.strings)
+            && check_nodes(part(&self.layout.nodes), self.counts.strings, &self.text)
             && check_rows(part(&self.layout.rows), &self.counts)
             && self.check_spans(part(&self.layout.spans));
         if sound { Ok(()) } else { Err(TableError::Damaged) }
@@ -143,16 +143,18 @@ fn check_strings(ends: &[u8], text: &str) -> bool {
         }
         last = end;
     }
-    last == text.len()
+    true
 }
 
 /// A node is inlined into an earlier one, so chains end.
-fn check_nodes(nodes: &[u8], strings: u32) -> bool {
+fn check_nodes(nodes: &[u8], strings: u32, text: &str) -> bool {
     let string = |number: u32| number < strings;
+    let border = |at: u32| text.is_char_boundary(at as usize);
     nodes.as_chunks::<NODE>().0.iter().zip(0u32..).all(|(bytes, number)| {
-        let [function, parent, file] = decode::<3, NODE>(bytes);
+        let [start, end, parent, file] = decode::<4, NODE>(bytes);
         let root = parent == NONE || parent == SYMBOL;
-        string(function) && (root || parent < number) && (file == NONE || string(file))
+        let named = start <= end && border(start) && border(end);
+        named && (root || parent < number) && (file == NONE || string(file))
     })
 }
 

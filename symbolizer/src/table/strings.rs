@@ -1,6 +1,7 @@
 //! The strings of a table, each once.
 
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::ops::Range;
 
 use rustc_hash::FxBuildHasher;
 
@@ -23,10 +24,15 @@ const MAX_TEXT: usize = u32::MAX as usize - 1;
 
 impl Strings {
     pub(crate) fn get(&self, number: u32) -> &str {
+        let Range { start, end } = self.place(number);
+        self.text.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// Where a string is in the text; nowhere where it has no number.
+    pub(crate) fn place(&self, number: u32) -> Range<u32> {
         let number = number as usize;
         let start = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
-        let end = self.ends.get(number).copied().unwrap_or(start);
-        self.text.get(start as usize..end as usize).unwrap_or_default()
+        start..self.ends.get(number).copied().unwrap_or(start)
     }
 
     pub(crate) fn len(&self) -> u32 {

@@ -23,6 +23,9 @@ pub(crate) struct Writer {
     starts: Vec<u32>,
     places: Vec<Place>,
     pub(crate) nodes: Vec<Record>,
+    /// Names of functions.
+    pub(crate) functions: Strings,
+    /// Files, sections and the damage: few, so they are kept apart from the many names between which they would lie.
     pub(crate) strings: Strings,
     pub(crate) damaged: u32,
     pub(crate) damage: Option<String>,
@@ -68,6 +71,7 @@ impl Writer {
             return None;
         }
         let damage = self.damage.take().map(|text| self.strings.number(&text));
+        let text = u32::try_from(self.strings.text.len() + self.functions.text.len()).ok()?;
         let buckets = self.index();
         let counts = Counts {
             spans: self.spans.len() as u32,
@@ -75,7 +79,7 @@ impl Writer {
             rows: self.starts.len() as u32,
             nodes: self.nodes.len() as u32,
             strings: self.strings.len(),
-            text: self.strings.text.len() as u32,
+            text,
             damaged: self.damaged,
             damage: damage.unwrap_or(u32::MAX),
         };
@@ -95,10 +99,16 @@ impl Writer {
             rows.flat_map(|(start, [node, file, line])| [*start, *node, *file, *line].map(u32::to_le_bytes));
         array(layout.rows.start, &mut rows);
         drop((std::mem::take(&mut self.starts), std::mem::take(&mut self.places)));
-        array(layout.nodes.start, &mut self.nodes.iter().flatten().map(|word| word.to_le_bytes()));
+        let (functions, before) = (&self.functions, self.strings.text.len() as u32);
+        let node = |[function, parent, file, line]: &Record| {
+            let name = functions.place(*function);
+            [before + name.start, before + name.end, *parent, *file, *line].map(u32::to_le_bytes)
+        };
+        array(layout.nodes.start, &mut self.nodes.iter().flat_map(node));
         array(layout.ends.start, &mut self.strings.ends.iter().map(|word| word.to_le_bytes()));
         out.resize(layout.text.start, 0);
         out.extend_from_slice(self.strings.text.as_bytes());
+        out.extend_from_slice(self.functions.text.as_bytes());
         let checksum = crc32fast::hash(out.get(CHECKED..)?);
         out[CHECKSUM..CHECKED].copy_from_slice(&checksum.to_le_bytes());
         Some(out)
