@@ -55,6 +55,7 @@ pub mod pattern;
 pub mod record;
 pub mod ring;
 pub mod site;
+pub mod stream;
 pub mod tables;
 pub mod text;
 

@@ -1,0 +1,373 @@
+//! What goes over the line, and its encoding.
+
+use super::{Crc, HEADER_WORDS, MAX_PAYLOAD, STREAM_MAGIC, STREAM_VERSION};
+use crate::layout::RingKind;
+use crate::record::CLASSES;
+use crate::tables::{ControlRequest, Slot};
+
+/// Kinds of frames. Those of a host begin at 64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// [`Frame::Region`].
+    Region = 1,
+    /// [`Frame::Block`].
+    Block = 2,
+    /// [`Frame::Counters`].
+    Counters = 3,
+    /// [`Frame::Pong`].
+    Pong = 4,
+    /// [`Frame::Attach`].
+    Attach = 64,
+    /// [`Frame::Seek`].
+    Seek = 65,
+    /// [`Frame::Ping`].
+    Ping = 66,
+    /// [`Frame::Finish`].
+    Finish = 67,
+    /// [`Frame::Request`].
+    Request = 68,
+}
+
+impl Kind {
+    const ALL: [Self; 9] = [
+        Self::Region,
+        Self::Block,
+        Self::Counters,
+        Self::Pong,
+        Self::Attach,
+        Self::Seek,
+        Self::Ping,
+        Self::Finish,
+        Self::Request,
+    ];
+
+    pub(super) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+}
+
+/// One ring of one vCPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingName {
+    /// The vCPU.
+    pub vcpu: u16,
+    /// Which of its two.
+    pub kind: RingKind,
+}
+
+impl RingName {
+    const fn word(self, flags: u64) -> u64 {
+        self.vcpu as u64 | (self.kind as u64) << 16 | flags << 32
+    }
+
+    fn from_word(word: u64) -> Option<(Self, u64)> {
+        let kind = *RingKind::ALL.get((word >> 16 & 0xffff) as usize)?;
+        Some((Self { vcpu: word as u16, kind }, word >> 32))
+    }
+}
+
+/// Where a guest shall begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// With all that it has written since its boot, as far as it is still there.
+    Boot = 0,
+    /// With what is new; it sends the counters of each ring first, which the account begins with.
+    Now = 1,
+    /// Where its cursors are. The host says [`Frame::Seek`] for each ring that it knows better.
+    Resume = 2,
+}
+
+/// Words as the machine has them, or as they came over the line.
+#[derive(Clone, Copy, Debug)]
+pub enum Words<'a> {
+    /// In memory.
+    Native(&'a [u64]),
+    /// Little-endian, eight bytes each, unaligned.
+    Bytes(&'a [[u8; 8]]),
+}
+
+impl<'a> Words<'a> {
+    /// How many.
+    #[must_use]
+    pub const fn len(self) -> usize {
+        match self {
+            Self::Native(words) => words.len(),
+            Self::Bytes(words) => words.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Word `index`.
+    #[must_use]
+    pub fn get(self, index: usize) -> Option<u64> {
+        match self {
+            Self::Native(words) => words.get(index).copied(),
+            Self::Bytes(words) => words.get(index).map(|bytes| u64::from_le_bytes(*bytes)),
+        }
+    }
+
+    /// All of them.
+    pub fn iter(self) -> impl Iterator<Item = u64> + 'a {
+        (0..self.len()).filter_map(move |index| self.get(index))
+    }
+
+    fn split_at(self, index: usize) -> Option<(Self, Self)> {
+        Some(match self {
+            Self::Native(words) => {
+                let (a, b) = words.split_at_checked(index)?;
+                (Self::Native(a), Self::Native(b))
+            }
+            Self::Bytes(words) => {
+                let (a, b) = words.split_at_checked(index)?;
+                (Self::Bytes(a), Self::Bytes(b))
+            }
+        })
+    }
+
+    fn array<const N: usize>(self) -> Option<[u64; N]> {
+        (self.len() == N).then(|| core::array::from_fn(|index| self.get(index).unwrap_or(0)))
+    }
+}
+
+impl PartialEq for Words<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
+
+/// One frame.
+#[allow(clippy::large_enum_variant, reason = "without an allocator there is no box; few are alive at once")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Frame<'a> {
+    /// The region from its header to its first ring, as it lies in the guest's memory.
+    Region {
+        /// Where it lies, guest-physical.
+        at: u64,
+        /// Header page, control page and tables.
+        words: Words<'a>,
+    },
+    /// Words of a ring.
+    Block {
+        /// Of which.
+        ring: RingName,
+        /// Where the guest's cursor was: the end of the block before.
+        from: u64,
+        /// Position of the first word; greater than `from` where words were overwritten before the guest came to them.
+        start: u64,
+        /// The slot's counters, where the block ends its sub-buffer.
+        sealed: Option<[u64; CLASSES]>,
+        /// The words; a record begins with the first.
+        words: Words<'a>,
+    },
+    /// All counters of a ring at a moment at which nobody wrote.
+    Counters {
+        /// Of which.
+        ring: RingName,
+        /// Where the guest's cursor is.
+        from: u64,
+        /// Whether they close the account; else they open it.
+        last: bool,
+        /// The head, the refused, and [`CLASSES`] words for each slot; `None`: the ring was written to all the time.
+        counted: Option<(u64, [u64; CLASSES], Words<'a>)>,
+    },
+    /// Answers a ping.
+    Pong {
+        /// The ping's.
+        token: u64,
+        /// The guest's TSC when it answered.
+        tsc: u64,
+    },
+    /// Begins a conversation, under the epoch in the frame's header.
+    Attach {
+        /// The host's [`WIRE_VERSION`](crate::WIRE_VERSION).
+        wire_version: u32,
+        /// Where to begin.
+        begin: Begin,
+    },
+    /// Puts a cursor back, or forth.
+    Seek {
+        /// Of which ring.
+        ring: RingName,
+        /// To where; a record begins there.
+        position: u64,
+    },
+    /// Asks for the guest's TSC, and shows that the host is there.
+    Ping {
+        /// Comes back.
+        token: u64,
+    },
+    /// Asks for the counters that close the account of each ring, and for the tables.
+    Finish,
+    /// One slot of the control page. Without a lease it is withdrawn.
+    Request(ControlRequest),
+}
+
+const SEALED: u64 = 1;
+const LAST: u64 = 1;
+const COUNTED: u64 = 2;
+/// Payload words of a block before its words; the slot's counters come after them.
+pub const BLOCK_HEAD: usize = 3;
+pub(super) const COUNTERS_HEAD: usize = 3;
+
+/// The first payload words of a block, for who reads a ring right into the frame.
+#[must_use]
+pub const fn block_head(ring: RingName, from: u64, start: u64, sealed: bool) -> [u64; BLOCK_HEAD] {
+    [ring.word(if sealed { SEALED } else { 0 }), from, start]
+}
+
+/// Puts the header in front of `payload` words that lie behind it already. The whole frame's words, to be sent little-endian; `None`
+/// where they do not fit `frame`.
+pub fn seal(frame: &mut [u64], kind: Kind, epoch: u32, payload: usize) -> Option<&[u64]> {
+    if payload > MAX_PAYLOAD {
+        return None;
+    }
+    let frame = frame.get_mut(..HEADER_WORDS + payload)?;
+    let crc = frame[HEADER_WORDS..].iter().fold(Crc::new(), |crc, word| crc.word(*word)).value();
+    let magic = u64::from(u32::from_le_bytes(STREAM_MAGIC));
+    frame[0] = magic | u64::from(STREAM_VERSION) << 32 | u64::from(kind as u8) << 40;
+    frame[1] = payload as u64 | u64::from(epoch) << 32;
+    let head = Crc::new().word(frame[0]).word(frame[1]).bytes(&crc.to_le_bytes());
+    frame[2] = u64::from(crc) | u64::from(head.value()) << 32;
+    Some(frame)
+}
+
+impl<'a> Frame<'a> {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Region { .. } => Kind::Region,
+            Self::Block { .. } => Kind::Block,
+            Self::Counters { .. } => Kind::Counters,
+            Self::Pong { .. } => Kind::Pong,
+            Self::Attach { .. } => Kind::Attach,
+            Self::Seek { .. } => Kind::Seek,
+            Self::Ping { .. } => Kind::Ping,
+            Self::Finish => Kind::Finish,
+            Self::Request(_) => Kind::Request,
+        }
+    }
+
+    /// Encodes it at the front of `out`. The frame's words, to be sent little-endian; `None` where they do not fit.
+    pub fn encode<'b>(&self, epoch: u32, out: &'b mut [u64]) -> Option<&'b [u64]> {
+        let mut payload = Payload { words: out.get_mut(HEADER_WORDS..)?, len: 0 };
+        match self {
+            Self::Region { at, words } => {
+                payload.put([*at])?;
+                payload.put(words.iter())?;
+            }
+            Self::Block { ring, from, start, sealed, words } => {
+                payload.put(block_head(*ring, *from, *start, sealed.is_some()))?;
+                payload.put(words.iter())?;
+                payload.put(sealed.iter().flatten().copied())?;
+            }
+            Self::Counters { ring, from, last, counted } => {
+                let flags = u64::from(*last) * LAST | u64::from(counted.is_some()) * COUNTED;
+                payload.put([ring.word(flags), *from])?;
+                if let Some((head, refused, slots)) = counted {
+                    payload.put([*head])?;
+                    payload.put(*refused)?;
+                    payload.put(slots.iter())?;
+                }
+            }
+            Self::Pong { token, tsc } => payload.put([*token, *tsc])?,
+            Self::Attach { wire_version, begin } => {
+                payload.put([u64::from(*wire_version) | (*begin as u64) << 32])?;
+            }
+            Self::Seek { ring, position } => payload.put([ring.word(0), *position])?,
+            Self::Ping { token } => payload.put([*token])?,
+            Self::Finish => {}
+            Self::Request(request) => payload.put(request.to_words())?,
+        }
+        let len = payload.len;
+        seal(out, self.kind(), epoch, len)
+    }
+
+    /// From a payload whose checksum was right. `None`: none that this version makes.
+    #[must_use]
+    pub fn decode(kind: Kind, payload: Words<'a>) -> Option<Self> {
+        Some(match kind {
+            Kind::Region => {
+                let (at, words) = payload.split_at(1)?;
+                Self::Region { at: at.get(0)?, words }
+            }
+            Kind::Block => {
+                let (head, words) = payload.split_at(BLOCK_HEAD)?;
+                let [ring, from, start] = head.array()?;
+                let (ring, flags) = RingName::from_word(ring)?;
+                let (words, sealed) = if flags & SEALED != 0 {
+                    let (words, sealed) = words.split_at(words.len().checked_sub(CLASSES)?)?;
+                    (words, Some(sealed.array()?))
+                } else {
+                    (words, None)
+                };
+                Self::Block { ring, from, start, sealed, words }
+            }
+            Kind::Counters => {
+                let (head, rest) = payload.split_at(2)?;
+                let [ring, from] = head.array()?;
+                let (ring, flags) = RingName::from_word(ring)?;
+                let counted = if flags & COUNTED != 0 {
+                    let (head, rest) = rest.split_at(1)?;
+                    let (refused, slots) = rest.split_at(CLASSES)?;
+                    let whole = slots.len().is_multiple_of(CLASSES);
+                    Some((head.get(0)?, refused.array()?, slots)).filter(|_| whole)
+                } else {
+                    None
+                };
+                Self::Counters { ring, from, last: flags & LAST != 0, counted }
+            }
+            Kind::Pong => {
+                let [token, tsc] = payload.array()?;
+                Self::Pong { token, tsc }
+            }
+            Kind::Attach => {
+                let [word] = payload.array()?;
+                let begins = [Begin::Boot, Begin::Now, Begin::Resume];
+                let begin = *begins.get((word >> 32) as usize)?;
+                Self::Attach { wire_version: word as u32, begin }
+            }
+            Kind::Seek => {
+                let [ring, position] = payload.array()?;
+                Self::Seek { ring: RingName::from_word(ring)?.0, position }
+            }
+            Kind::Ping => {
+                let [token] = payload.array()?;
+                Self::Ping { token }
+            }
+            Kind::Finish => {
+                let [] = payload.array()?;
+                Self::Finish
+            }
+            Kind::Request => {
+                let slot: [u64; ControlRequest::WORDS - 1] = payload.array()?;
+                // A slot's first word is its sequence: what came whole over the line is not being written.
+                let words = core::array::from_fn(|i| if i == 0 { 2 } else { slot[i - 1] });
+                let Slot::Whole(request) = ControlRequest::from_words(&words) else { return None };
+                Self::Request(request)
+            }
+        })
+    }
+}
+
+/// A payload under way.
+struct Payload<'a> {
+    words: &'a mut [u64],
+    len: usize,
+}
+
+impl Payload<'_> {
+    fn put(&mut self, words: impl IntoIterator<Item = u64>) -> Option<()> {
+        for word in words {
+            *self.words.get_mut(self.len)? = word;
+            self.len += 1;
+        }
+        Some(())
+    }
+}
