@@ -19,8 +19,8 @@
 //! - A live guest and a recording are the same stream of [`recording::Message`]s; [`ledger::Ledger`] accounts for either.
 //!
 //! **Not here:** symbols and stacks (`uniprof-symbolizer`), profiles and pictures (`uniprof-flamegraph`), the layout of
-//! the region (`uniprof-wire`), Ctrl-C (the binary sets a [`cancel::Cancel`]). Unsuitable for guests that other tools have
-//! started: only what [`guests`] knows is found.
+//! the region (`uniprof-wire`), Ctrl-C (the binary sets a [`cancel::Cancel`]). Guests that other tools have
+//! started are found by their process id ([`vmm`]), and only looked into: a recording needs what [`guests`] knows.
 //!
 //! A recording, written and read back; `examples/record.rs` makes one of a real guest:
 //!
@@ -70,6 +70,7 @@ pub mod qmp;
 pub mod recording;
 pub mod session;
 pub mod tables;
+pub mod vmm;
 
 #[cfg(test)]
 mod lab;

@@ -1,12 +1,14 @@
 //! A guest that runs, looked into: all of its memory, and its registers.
 //!
-//! Memory comes from the shared files behind it, registers from QEMU's monitor, and both belong together only while the guest
-//! stands still: see [`LiveGuest::pause`].
+//! Memory comes from the shared files behind it or from its VMM's process, registers from QEMU's monitor, and both belong together only
+//! while the guest stands still: see [`LiveGuest::pause`].
 
 mod by_qemu;
+mod process;
 mod registers;
 
 use std::{
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,9 +18,11 @@ pub use registers::{RegistersError, parse_registers};
 
 use crate::{
     cpu::CpuState,
+    dump::Facts,
     guests::GuestEntry,
     memory::{GuestMemory, MemoryError},
     qmp::{Qmp, QmpError},
+    vmm::VmmError,
 };
 
 /// How long QEMU may take for an answer.
@@ -30,6 +34,9 @@ pub enum LiveError {
     /// Its memory can't be read.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// It is no guest of ours, and its process can't be looked into.
+    #[error(transparent)]
+    Vmm(#[from] VmmError),
     /// Its control socket does not work.
     #[error("guest {name:?} can't be controlled: {source}")]
     Control {
@@ -59,24 +66,61 @@ pub enum LiveError {
     Cancelled,
 }
 
-/// A guest of the registry that is open. Its control socket is taken by the first use of it and held until this is dropped:
-/// QEMU serves one client at a time.
+/// A guest that is open. Its control socket is taken by the first use of it and held until this is dropped: QEMU serves one client at a
+/// time.
 pub struct LiveGuest {
-    entry: GuestEntry,
+    facts: Facts,
+    kernel: Option<PathBuf>,
     memory: Arc<dyn GuestMemory>,
+    only_by_size: bool,
+    remarks: Vec<String>,
+    /// Where QEMU is controlled, if it can be.
+    control: Option<PathBuf>,
     qmp: Mutex<Option<Qmp>>,
 }
 
 impl LiveGuest {
-    /// Opens its memory. Nothing is asked of QEMU yet, and the guest does not notice.
+    /// Opens a guest of the registry. Nothing is asked of QEMU yet, and the guest does not notice.
     pub fn open(entry: &GuestEntry) -> Result<Self, LiveError> {
-        Ok(Self { memory: entry.open_all_memory()?, entry: entry.clone(), qmp: Mutex::new(None) })
+        Ok(Self {
+            facts: entry.facts(),
+            kernel: Some(entry.kernel.clone()),
+            memory: entry.open_all_memory()?,
+            only_by_size: false,
+            remarks: Vec::new(),
+            control: Some(entry.qmp.clone()),
+            qmp: Mutex::new(None),
+        })
     }
 
-    /// What the registry knows about it.
+    /// Its name.
     #[must_use]
-    pub fn entry(&self) -> &GuestEntry {
-        &self.entry
+    pub fn name(&self) -> &str {
+        &self.facts.guest
+    }
+
+    /// What is known of it beforehand: its name, kernel, hypervisor, vCPUs, and what is missing.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        Facts { lacks: self.remarks.clone(), ..self.facts.clone() }
+    }
+
+    /// The kernel's file, as this process can open it, if it is known.
+    #[must_use]
+    pub fn kernel(&self) -> Option<&Path> {
+        self.kernel.as_deref()
+    }
+
+    /// Whether its memory was told from its VMM's other mappings by nothing but its size. A region that is found there settles it.
+    #[must_use]
+    pub fn is_found_by_size_only(&self) -> bool {
+        self.only_by_size
+    }
+
+    /// Whether it can stand still, and has registers.
+    #[must_use]
+    pub fn can_be_controlled(&self) -> bool {
+        self.control.is_some()
     }
 
     /// All of its memory, whatever it lies in. It stays readable after the guest's end.
@@ -85,18 +129,26 @@ impl LiveGuest {
         Arc::clone(&self.memory)
     }
 
-    /// The registers of its vCPUs, in the order of their numbers. Of a guest that runs they are of slightly different moments.
+    /// The registers of its vCPUs, in the order of their numbers. Of a guest that runs they are of slightly different moments; of one that
+    /// can't be controlled there are none.
     pub fn registers(&self) -> Result<Vec<CpuState>, LiveError> {
+        if !self.can_be_controlled() {
+            return Ok(Vec::new());
+        }
         let mut qmp = self.control()?;
         let Some(qmp) = qmp.as_mut() else { return Ok(Vec::new()) };
-        registers_over(qmp, &self.entry.name)
+        registers_over(qmp, self.name())
     }
 
-    /// Stops its vCPUs until the guard is dropped. A guest that stood still already is left standing then.
+    /// Stops its vCPUs until the guard is dropped. A guest that stood still already is left standing then; one that can't be controlled runs
+    /// on.
     pub fn pause(&self) -> Result<Paused<'_>, LiveError> {
+        if !self.can_be_controlled() {
+            return Ok(Paused { guest: self, since: None });
+        }
         let mut qmp = self.control()?;
         let Some(qmp) = qmp.as_mut() else { return Ok(Paused { guest: self, since: None }) };
-        let failed = |source| LiveError::Control { name: self.entry.name.clone(), source };
+        let failed = |source| LiveError::Control { name: self.name().to_owned(), source };
         if !qmp.status(LIMIT).map_err(failed)?.running {
             return Ok(Paused { guest: self, since: None });
         }
@@ -121,9 +173,11 @@ impl LiveGuest {
 
     fn control(&self) -> Result<MutexGuard<'_, Option<Qmp>>, LiveError> {
         let mut held = self.qmp.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.is_none() {
-            let connected = Qmp::connect(&self.entry.qmp, LIMIT);
-            let failed = |source| LiveError::Control { name: self.entry.name.clone(), source };
+        if held.is_none()
+            && let Some(control) = &self.control
+        {
+            let connected = Qmp::connect(control, LIMIT);
+            let failed = |source| LiveError::Control { name: self.name().to_owned(), source };
             *held = Some(connected.map_err(failed)?);
         }
         Ok(held)
@@ -146,7 +200,7 @@ pub struct Paused<'a> {
 }
 
 impl Paused<'_> {
-    /// Whether it ran before.
+    /// Whether it ran before, and stands still now.
     #[must_use]
     pub fn was_running(&self) -> bool {
         self.since.is_some()
@@ -180,8 +234,12 @@ impl LiveGuest {
     pub fn go_on(&self) -> Result<(), LiveError> {
         let mut qmp = self.control()?;
         let Some(qmp) = qmp.as_mut() else { return Ok(()) };
-        qmp.cont(LIMIT).map_err(|source| LiveError::Control { name: self.entry.name.clone(), source })
+        qmp.cont(LIMIT).map_err(|source| LiveError::Control { name: self.name().to_owned(), source })
     }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ mod watch;
 mod watchdog;
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -33,7 +33,6 @@ use crate::{
     console::Line,
     cpu::CpuState,
     dump::{self, Facts, WriteError, Written},
-    guests::GuestEntry,
     live::registers_over,
     memory::{GuestMemory, MemoryError, find_region},
     qemu::{Guest, GuestExit},
@@ -124,7 +123,7 @@ impl Crash {
             lost.push("registers of the vCPUs: QEMU had ended before they could be read".into());
         }
         guest.kill(END);
-        let mut facts = facts(guest.entry(), &cause, taken_ns);
+        let mut facts = facts(guest.entry().facts(), &cause, taken_ns);
         let lines = guest.console().last_lines();
         facts.console = lines[lines.len().saturating_sub(LINES)..].iter().map(Line::text).collect();
         Ok(Self { cause, noticed, facts, cpus, lost, memory })
@@ -151,24 +150,10 @@ pub struct Core {
     pub removed: Vec<PathBuf>,
 }
 
-/// What the registry and the cause tell about a dump.
+/// What is known of a guest, with why and when a dump of it is taken.
 #[must_use]
-pub fn facts(entry: &GuestEntry, cause: &Cause, taken_ns: u64) -> Facts {
-    let accelerator = &entry.accelerator.name;
-    Facts {
-        guest: entry.name.clone(),
-        kernel: file_name(&entry.kernel),
-        why: cause.why().into(),
-        ending: cause.ending(),
-        hypervisor: format!("QEMU {} ({accelerator}, {})", entry.qemu_version, entry.machine.name()),
-        taken_ns,
-        vcpus: entry.vcpus,
-        ..Facts::default()
-    }
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+pub fn facts(known: Facts, cause: &Cause, taken_ns: u64) -> Facts {
+    Facts { why: cause.why().into(), ending: cause.ending(), taken_ns, ..known }
 }
 
 /// Adds what the guest's own region tells: where it lies, and which build the guest is; `build_id` counts where it says nothing.

@@ -31,4 +31,10 @@ pub struct Facts {
     pub region_at: Option<u64>,
     /// The console's last lines.
     pub console: Vec<String>,
+    /// Whether the guest ran on while its memory was read: then what was read of it is of different moments.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub moving: bool,
+    /// What could not be had of the guest when the dump was taken, in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<String>,
 }

@@ -190,16 +190,21 @@ impl Registry {
         Ok(entries)
     }
 
-    /// The guest with that name or pid. An empty target is the only guest there is.
+    /// The guest with that name or pid; `name:` or `pid:` says which of them is meant. An empty target is the only guest there is.
     pub fn find(&self, target: &str) -> Result<GuestEntry, GuestsError> {
         let entries = self.list()?;
         let names = || entries.iter().map(|entry| entry.name.clone()).collect();
+        let (name, number) = match target.split_once(':') {
+            Some(("name", name)) => (Some(name), ""),
+            Some(("pid", number)) => (None, number),
+            _ => (Some(target), target),
+        };
         let mut matching: Vec<_> = match target {
             "" => entries.iter().collect(),
-            target => entries.iter().filter(|entry| entry.name == target).collect(),
+            _ => entries.iter().filter(|entry| Some(entry.name.as_str()) == name).collect(),
         };
         if matching.is_empty()
-            && let Ok(pid) = target.parse::<u32>()
+            && let Ok(pid) = number.parse::<u32>()
         {
             matching = entries.iter().filter(|entry| pid != 0 && entry.pid == pid).collect();
         }

@@ -23,6 +23,7 @@ pub use directory::{Registry, Reservation};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    dump::Facts,
     memory::{GuestMemory, IvshmemFile, JoinedMemory, MemoryError, RamFile, RamMap},
     qemu::{Accelerator, Machine, Placement},
 };
@@ -79,13 +80,26 @@ impl GuestEntry {
         })
     }
 
+    /// What a dump of it says of it.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let accelerator = &self.accelerator.name;
+        Facts {
+            guest: self.name.clone(),
+            kernel: self.kernel.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            hypervisor: format!("QEMU {} ({accelerator}, {})", self.qemu_version, self.machine.name()),
+            vcpus: self.vcpus,
+            ..Facts::default()
+        }
+    }
+
     /// Opens all of the guest's memory: RAM, and the BAR where the region lies in one. Only the region where RAM is no shared file.
     pub fn open_all_memory(&self) -> Result<Arc<dyn GuestMemory>, MemoryError> {
         let (Placement::Ivshmem, Some(ram)) = (self.placement, &self.ram_file) else {
             return self.open_memory().map(Arc::from);
         };
         let ram = RamFile::open(ram, self.ram_map.clone().unwrap_or_default())?;
-        Ok(Arc::new(JoinedMemory::new(ram, IvshmemFile::open(&self.memory_file)?)))
+        Ok(Arc::new(JoinedMemory::new(Box::new(ram), IvshmemFile::open(&self.memory_file)?)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use uniprof_wire::{address::GuestPhysical, layout::PAGE};
 
-use super::{GuestMemory, IvshmemFile, MemoryError, RamFile, Window};
+use super::{GuestMemory, IvshmemFile, MemoryError, Window};
 
 /// No processor has wider physical addresses.
 const ADDRESS_BITS: u32 = 52;
@@ -13,16 +13,15 @@ const ADDRESS_BITS: u32 = 52;
 ///
 /// Where the BAR lies is the guest's own word for it, in the header of the region. So what RAM has is always read from RAM, and a BAR
 /// that would lie over it, or where no memory can be, is left out.
-#[derive(Debug)]
 pub struct JoinedMemory {
-    ram: RamFile,
+    ram: Box<dyn GuestMemory>,
     bar: IvshmemFile,
 }
 
 impl JoinedMemory {
     /// Both.
     #[must_use]
-    pub fn new(ram: RamFile, bar: IvshmemFile) -> Self {
+    pub fn new(ram: Box<dyn GuestMemory>, bar: IvshmemFile) -> Self {
         Self { ram, bar }
     }
 
@@ -45,7 +44,8 @@ impl JoinedMemory {
 
     /// Whether this is to be read from the BAR.
     fn is_in_bar(&self, at: GuestPhysical) -> Result<bool, MemoryError> {
-        Ok(self.ram.map().file_offset(at).is_none() && self.bar()?.is_some_and(|bar| bar.contains(&at)))
+        let in_ram = self.ram.ranges()?.iter().any(|range| range.contains(&at));
+        Ok(!in_ram && self.bar()?.is_some_and(|bar| bar.contains(&at)))
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::{
-        super::{RamExtent, RamMap},
+        super::{RamExtent, RamFile, RamMap},
         *,
     };
 
@@ -91,7 +91,7 @@ mod tests {
         files[1].as_file().write_all_at(&[2; 8], 8192).unwrap();
         let map = RamMap::new(vec![RamExtent { gpa: 0, len: 4 * MIB, offset: 0 }]);
         let ram = RamFile::open(files[0].path(), map).unwrap();
-        (JoinedMemory::new(ram, IvshmemFile::open(files[1].path()).unwrap()), files)
+        (JoinedMemory::new(Box::new(ram), IvshmemFile::open(files[1].path()).unwrap()), files)
     }
 
     fn word(memory: &JoinedMemory, at: u64) -> Option<u64> {

@@ -5,6 +5,7 @@
 //! | [`IvshmemFile`] | the backing file of an ivshmem BAR, which holds the region and nothing else | at the address less the one that the header names as its own |
 //! | [`JoinedMemory`] | both | as each of them says; RAM where they contradict each other |
 //! | [`RamFile`] | guest RAM in a shared memory-backend file | as QEMU's own memory map says, see [`RamMap`] |
+//! | [`VmmMemory`] | guest RAM that only the VMM's process has mapped | likewise |
 //!
 //! Two ways to read: [`GuestMemory::read`] copies bytes and is right for headers and tables; [`GuestMemory::window`] maps
 //! a bounded range for the rings, whose words are then loaded one by one, atomically. Files are opened read-only:
@@ -15,6 +16,7 @@ mod ivshmem;
 mod joined;
 mod map;
 mod ram;
+mod vmm;
 mod window;
 
 use std::{ops::Range, path::PathBuf};
@@ -28,6 +30,7 @@ pub use map::{RamExtent, RamMap};
 pub use ram::RamFile;
 pub(crate) use ram::data_extents;
 use uniprof_wire::address::GuestPhysical;
+pub use vmm::VmmMemory;
 pub use window::Window;
 
 /// Why guest memory could not be read.

@@ -29,12 +29,6 @@ impl RamFile {
         Ok(Self { file, path: path.into(), len, map })
     }
 
-    /// The map it was opened with.
-    #[must_use]
-    pub fn map(&self) -> &RamMap {
-        &self.map
-    }
-
     /// Where a range lies in the file, as one run.
     fn locate(&self, at: GuestPhysical, len: u64) -> Result<u64, MemoryError> {
         match self.map.file_offset(at) {

@@ -15,4 +15,6 @@ pub use command::{Files, shell_quoted};
 pub(crate) use launch::PIPE_LIMIT;
 pub use launch::{Guest, LaunchError, LaunchOptions, launch};
 pub use process::GuestExit;
+#[cfg(test)]
+pub(crate) use process::Process;
 pub use spec::{LaunchSpec, Machine, Placement, SpecError};

@@ -59,7 +59,7 @@ impl std::fmt::Display for GuestExit {
 
 /// A running child. Dropping it kills and reaps it.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     pid: u32,
     pidfd: OwnedFd,
     exit: Arc<Exit>,
@@ -74,13 +74,13 @@ struct Exit {
 }
 
 /// What the child writes.
-pub(super) struct Output {
-    pub(super) stdout: ChildStdout,
-    pub(super) stderr: ChildStderr,
+pub(crate) struct Output {
+    pub(crate) stdout: ChildStdout,
+    pub(crate) stderr: ChildStderr,
 }
 
 impl Process {
-    pub(super) fn spawn(line: &[OsString]) -> io::Result<(Self, Output)> {
+    pub(crate) fn spawn(line: &[OsString]) -> io::Result<(Self, Output)> {
         let line = line.to_vec();
         let exit = Arc::new(Exit::default());
         let shared = Arc::clone(&exit);
@@ -95,12 +95,12 @@ impl Process {
         }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
     /// How it ended, if it has.
-    pub(super) fn exit(&self) -> Option<GuestExit> {
+    pub(crate) fn exit(&self) -> Option<GuestExit> {
         *self.exit.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,7 +119,7 @@ impl Process {
     }
 
     /// Sends a signal. To a process that has ended already this does nothing: a pidfd never names another one.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         // The only error that can come here is that it has ended.
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }

@@ -1,0 +1,322 @@
+//! A QEMU that something else has started: what its command line says of its guest, and where in the process the guest's RAM lies.
+//!
+//! ```text
+//!  /proc/PID/cmdline ── line ──► machine, bytes of RAM ── layout ──► RamMap: which address lies where in RAM
+//!                                      │
+//!  /proc/PID/maps ──── maps ──► mappings of that size ── kernel, region ──► the one that is RAM
+//!                                                                             └─► RamFile or VmmMemory
+//! ```
+//!
+//! Nothing here stops the process or writes to it. Where more than one mapping may be RAM, the guest's own observation region or its kernel's
+//! code must tell which; where they don't, it is refused: a dump of the wrong memory is worse than none.
+
+mod kernel;
+mod layout;
+mod line;
+mod maps;
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use line::Line;
+use maps::{Candidate, SharedFile};
+
+use crate::{
+    guests::process_start,
+    memory::{
+        GuestMemory, IvshmemFile, JoinedMemory, MemoryError, RamExtent, RamFile, RamMap, VmmMemory,
+        find_region,
+    },
+};
+
+/// A command line is not read any further.
+const LONGEST: u64 = 4 << 20;
+
+/// Why a process's guest can't be looked into.
+#[derive(Debug, thiserror::Error)]
+pub enum VmmError {
+    /// There is no such process.
+    #[error("there is no process {pid}")]
+    Absent {
+        /// Its id.
+        pid: u32,
+    },
+    /// It is something else.
+    #[error(
+        "process {pid} is {program:?}, not a QEMU for x86_64 guests: only those can be looked into by pid"
+    )]
+    NotQemu {
+        /// Its id.
+        pid: u32,
+        /// What runs there.
+        program: String,
+    },
+    /// The system refuses.
+    #[error("process {pid} can't be looked into: {source}{}", hint(.source))]
+    Denied {
+        /// Its id.
+        pid: u32,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Its RAM is not where this version looks for it.
+    #[error(
+        "the RAM of process {pid} can't be found from outside: {why}; give its QEMU a -qmp socket and use qmp:SOCKET"
+    )]
+    Obstacle {
+        /// Its id.
+        pid: u32,
+        /// Why.
+        why: String,
+    },
+    /// Several mappings could be RAM, and nothing tells which is.
+    #[error(
+        "process {pid} has {count} mappings of {} MiB, and neither an observation region nor the code of the kernel that it was started \
+         with tells which of them is the guest's RAM", .bytes >> 20
+    )]
+    Ambiguous {
+        /// Its id.
+        pid: u32,
+        /// How many.
+        count: usize,
+        /// How large RAM is.
+        bytes: u64,
+    },
+    /// Its memory can't be read.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied if !matches!(scope.trim(), "" | "0") => {
+            "; this system lets only root read another process's memory (kernel.yama.ptrace_scope): use sudo"
+        }
+        io::ErrorKind::PermissionDenied => "; it takes its own user, or root",
+        _ => "",
+    }
+}
+
+/// How it is known that a mapping is RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The guest's observation region lies there, at the address that it names as its own.
+    Region,
+    /// The kernel's code lies there, where its file says.
+    Kernel,
+    /// No other mapping has its size.
+    Size,
+}
+
+/// The RAM of a process's guest.
+pub struct Ram {
+    /// The memory; with the BAR, where it has an ivshmem device.
+    pub memory: Arc<dyn GuestMemory>,
+    /// How it is known that it is.
+    pub proof: Proof,
+    /// Memory of the guest that is not in it, in sentences.
+    pub besides: Vec<String>,
+}
+
+/// A QEMU, and what its command line says.
+#[derive(Clone, Debug)]
+pub struct Vmm {
+    pid: u32,
+    start: u64,
+    line: Line,
+}
+
+impl Vmm {
+    /// Looks at a process. Nothing of its memory is opened yet.
+    pub fn look_at(pid: u32) -> Result<Self, VmmError> {
+        let start = process_start(pid).ok_or(VmmError::Absent { pid })?;
+        let words = command_line(pid).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => VmmError::Absent { pid },
+            _ => VmmError::Denied { pid, source },
+        })?;
+        let program = words.first().map(String::as_str).unwrap_or_default();
+        let file = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+        // `kvm` and `qemu-kvm` are what distributions call it.
+        if !["qemu-system-x86_64", "qemu-kvm", "kvm"].iter().any(|name| file.starts_with(name)) {
+            return Err(VmmError::NotQemu { pid, program: file.into_owned() });
+        }
+        Ok(Self { pid, start, line: Line::parse(&words) })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        process_start(self.pid) != Some(self.start)
+    }
+
+    /// Whether somebody has stopped the process (SIGSTOP), and the guest with it: the state in `/proc/PID/stat`, see proc(5).
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, after)| after.starts_with(['T', 't']))
+    }
+
+    /// The guest's name: what QEMU was told with `-name`, or `pid-N`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.line.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| format!("pid-{}", self.pid))
+    }
+
+    /// The machine, as QEMU spells it.
+    #[must_use]
+    pub fn machine(&self) -> &str {
+        &self.line.machine
+    }
+
+    /// vCPUs.
+    #[must_use]
+    pub fn vcpus(&self) -> u32 {
+        self.line.vcpus
+    }
+
+    /// The kernel's file as this process can open it, if QEMU was given one.
+    #[must_use]
+    pub fn kernel(&self) -> Option<PathBuf> {
+        self.line.kernel.as_deref().map(|path| self.as_it_sees(path))
+    }
+
+    /// Control sockets that it was told to listen on, as this process can open them.
+    #[must_use]
+    pub fn monitors(&self) -> Vec<PathBuf> {
+        self.line.monitors.iter().map(|path| self.as_it_sees(path)).collect()
+    }
+
+    /// A path of its command line: it may have another root and another working directory.
+    fn as_it_sees(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix("/") {
+            Ok(within) => PathBuf::from(format!("/proc/{}/root", self.pid)).join(within),
+            Err(_) => PathBuf::from(format!("/proc/{}/cwd", self.pid)).join(path),
+        }
+    }
+
+    /// Names of the block that `info mtree -f` shows RAM as.
+    fn blocks(&self) -> [&str; 3] {
+        [self.line.backend.as_deref().unwrap_or("pc.ram"), "pc.ram", "microvm.ram"]
+    }
+
+    /// Finds RAM. `mtree` is what QEMU itself says of its memory map (`info mtree -f`), where it can be asked.
+    pub fn ram(&self, mtree: Option<&str>) -> Result<Ram, VmmError> {
+        let obstacle = |why: &str| VmmError::Obstacle { pid: self.pid, why: why.into() };
+        if let Some(why) = self.line.obstacle {
+            return Err(obstacle(why));
+        }
+        let bytes = self.line.memory;
+        let told = mtree
+            .and_then(|text| self.blocks().iter().find_map(|block| RamMap::from_mtree(text, block).ok()));
+        let map = told.or_else(|| layout::ram_map(&self.line.machine, bytes, self.line.max_below_4g));
+        let Some(map) = map else {
+            let why = format!(
+                "how a machine {:?} with {} MiB lays out its RAM is not known",
+                self.line.machine,
+                bytes >> 20
+            );
+            return Err(obstacle(&why));
+        };
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.pid))
+            .map_err(|source| VmmError::Denied { pid: self.pid, source })?;
+        let candidates = maps::candidates(&maps, bytes);
+        let ram = self.choose(&candidates, bytes, &map)?;
+        // Whoever was given its pid meanwhile is somebody else.
+        if self.is_dead() {
+            return Err(VmmError::Absent { pid: self.pid });
+        }
+        Ok(ram)
+    }
+
+    fn choose(&self, candidates: &[Candidate], bytes: u64, map: &RamMap) -> Result<Ram, VmmError> {
+        let kernel = self.kernel().and_then(|path| File::open(path).ok());
+        let mut opened = Vec::new();
+        for candidate in candidates {
+            let memory = self.open(candidate, map).map_err(|error| self.refused(error))?;
+            let there = kernel.as_ref().is_some_and(|kernel| kernel::is_there(kernel, &*memory));
+            opened.push((memory, if there { Proof::Kernel } else { Proof::Size }));
+        }
+        let count = opened.len();
+        if opened.iter().filter(|(_, proof)| *proof == Proof::Kernel).count() != 1 && count > 1 {
+            for (memory, proof) in &mut opened {
+                let has_region = find_region(&**memory, None)?.is_ok();
+                *proof = if has_region { Proof::Region } else { Proof::Size };
+            }
+        }
+        let proven = |(_, proof): &&(Arc<dyn GuestMemory>, Proof)| count == 1 || *proof != Proof::Size;
+        let found: Vec<_> = opened.iter().filter(proven).collect();
+        let besides = || self.line.besides.iter().map(|what| format!("{what} is not read")).collect();
+        match &found[..] {
+            [(memory, proof)] => Ok(Ram { memory: Arc::clone(memory), proof: *proof, besides: besides() }),
+            _ if count == 0 => Err(VmmError::Obstacle {
+                pid: self.pid,
+                why: format!("none of its mappings has the {} MiB that its command line says", bytes >> 20),
+            }),
+            _ => Err(VmmError::Ambiguous { pid: self.pid, count, bytes }),
+        }
+    }
+
+    fn refused(&self, error: MemoryError) -> VmmError {
+        match error {
+            MemoryError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                VmmError::Denied { pid: self.pid, source }
+            }
+            error => error.into(),
+        }
+    }
+
+    /// A mapping as RAM. What it shares with a file is read from the file, which can be mapped, and where holes are seen.
+    fn open(&self, candidate: &Candidate, map: &RamMap) -> Result<Arc<dyn GuestMemory>, MemoryError> {
+        let file = candidate.shared.as_ref().and_then(|shared| Some((shared, self.descriptor(shared)?)));
+        let bar =
+            self.line.ivshmem.as_deref().and_then(|path| IvshmemFile::open(&self.as_it_sees(path)).ok());
+        let ram: Box<dyn GuestMemory> = match file {
+            Some((shared, path)) => {
+                let moved = |run: &RamExtent| RamExtent { offset: run.offset + shared.offset, ..*run };
+                Box::new(RamFile::open(&path, RamMap::new(map.extents().iter().map(moved).collect()))?)
+            }
+            None => Box::new(VmmMemory::open(self.pid, candidate.host.clone(), map.clone())?),
+        };
+        Ok(match bar {
+            Some(bar) => Arc::new(JoinedMemory::new(ram, bar)),
+            None => Arc::from(ram),
+        })
+    }
+
+    /// The process's own descriptor of a file that it has mapped.
+    fn descriptor(&self, file: &SharedFile) -> Option<PathBuf> {
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).ok()?.flatten();
+        descriptors.map(|entry| entry.path()).find(|path| {
+            std::fs::metadata(path).is_ok_and(|found| {
+                let device = (rustix::fs::major(found.dev()), rustix::fs::minor(found.dev()));
+                found.is_file() && found.ino() == file.inode && device == file.device
+            })
+        })
+    }
+}
+
+fn command_line(pid: u32) -> io::Result<Vec<String>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    File::open(format!("/proc/{pid}/cmdline"))?.take(LONGEST).read_to_end(&mut bytes)?;
+    let words = bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+    let mut words: Vec<String> = words.collect();
+    // Each word ends with a zero byte, the last one too.
+    words.pop();
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests;
