@@ -12,6 +12,9 @@ use crate::stacks::{self, Owner, Stack};
 use crate::subject::Subject;
 use crate::verdict::waiting_frame;
 
+/// In a guest that was not stopped, a wait counts that has lasted for so long, in milliseconds.
+const SETTLED_MS: u64 = 1000;
+
 /// A thread that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
@@ -67,8 +70,19 @@ pub fn of(subject: &Subject, stacks: &[Stack]) -> Locks {
     let mut waits: Vec<Wait> =
         stacks::threads(subject).filter(waiting).map(|thread| wait(subject, stacks, &thread)).collect();
     waits.sort_by_key(|wait| wait.thread);
-    let cycles = cycles(&waits);
+    let mut cycles = cycles(&waits);
+    cycles.retain(|cycle| cycle.waits.iter().all(|wait| is_settled(subject, wait)));
     Locks { waits, cycles }
+}
+
+/// Whether a wait is one, and not two halves of different moments: in a guest that ran while its memory was read, the entry of a thread
+/// that waited and the word of a lock that it took right afterwards make a thread that waits for itself.
+pub(crate) fn is_settled(subject: &Subject, wait: &Wait) -> bool {
+    let Ok(region) = &subject.region else { return true };
+    let latest = region.tables.vcpus.iter().map(|vcpu| vcpu.heartbeat).max().unwrap_or(0);
+    let ticks = u128::from(latest.saturating_sub(wait.since)) * 1000;
+    let long = wait.since != 0 && ticks >= u128::from(SETTLED_MS) * u128::from(region.tables.header.tsc_hz);
+    !subject.was_moving() || long
 }
 
 fn wait(subject: &Subject, stacks: &[Stack], thread: &ThreadEntry) -> Wait {
@@ -212,6 +226,10 @@ impl Serialize for Wait {
 mod tests {
     use super::*;
     use crate::lab::{Guest, thread};
+    use uniprof_collector::dump::Facts;
+
+    /// The guest's clock at its last sign of life.
+    const LATEST: u64 = 11_000_000_000;
 
     fn waiting(guest: &mut Guest, id: u32, name: &str, lock: u64, holder: u32) {
         let mut entry = thread(id, name, ThreadState::Blocked, 0x10_4000);
@@ -262,5 +280,21 @@ mod tests {
         let mut guest = Guest::with_region();
         waiting(&mut guest, 1, "a", 0x8000, 1);
         assert_eq!(locks(guest).cycles.len(), 1);
+    }
+
+    /// As seen of a guest that was well: it took the lock between two looks.
+    #[test]
+    fn in_a_guest_that_was_not_stopped_only_long_waits_make_a_circle() {
+        for (since, circles) in [(0, 0), (LATEST - 10_000_000, 0), (LATEST - 2_000_000_000, 1)] {
+            let mut guest = Guest::with_region();
+            let mut entry = thread(1, "a", ThreadState::Blocked, 0x10_4000);
+            (entry.wait, entry.waits_for, entry.waits_on) = (WaitKind::Lock, GuestVirtual(0x8000), 1);
+            entry.wait_since = since;
+            guest.thread(&entry);
+            let mut subject = guest.subject();
+            subject.facts = Some(Facts { moving: true, ..Facts::default() });
+            let stacks = stacks::of(&mut subject);
+            assert_eq!(of(&subject, &stacks).cycles.len(), circles, "{since}");
+        }
     }
 }

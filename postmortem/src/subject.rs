@@ -29,11 +29,13 @@ pub struct Evidence {
 impl Evidence {
     /// Of a dump.
     #[must_use]
-    pub fn of_dump(dump: Dump) -> Self {
+    pub fn of_dump(mut dump: Dump) -> Self {
         let hint = dump.facts.as_ref().and_then(|facts| facts.region_at).map(GuestPhysical);
         let mut evidence = Self::new(dump.memory, dump.cpus, hint);
+        let lacks = dump.facts.as_mut().map(|facts| std::mem::take(&mut facts.lacks));
         evidence.facts = dump.facts;
         evidence.remarks.extend(dump.remarks);
+        evidence.remarks.extend(lacks.unwrap_or_default());
         evidence
     }
 
@@ -96,5 +98,11 @@ impl Subject {
         let tables = cpus.iter().find_map(PageTables::of);
         let space = AddressSpace::new(Arc::clone(&memory), tables);
         Self { memory, cpus, space, region, program, facts, remarks }
+    }
+
+    /// Whether the guest ran while its memory was read, so that what its tables say may be of different moments.
+    #[must_use]
+    pub fn was_moving(&self) -> bool {
+        self.facts.as_ref().is_some_and(|facts| facts.moving)
     }
 }

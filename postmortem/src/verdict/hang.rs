@@ -5,7 +5,7 @@ use uniprof_wire::address::GuestVirtual;
 use uniprof_wire::tables::{ThreadEntry, ThreadState, VcpuStats, WaitKind};
 
 use crate::disassembly;
-use crate::locks::Wait;
+use crate::locks::{self, Wait};
 use crate::stacks::{self, Owner, Stack};
 
 use super::crash::place;
@@ -107,6 +107,7 @@ fn duration(milliseconds: u64) -> String {
 /// A thread that goes on waiting for what has come, or for what nothing is left to bring.
 pub(super) fn lost_wakeup(case: &Case<'_>) -> Option<Finding> {
     let missed = case.locks.waits.iter().filter(|wait| wait.has_come == Some(true));
+    let missed = missed.filter(|wait| locks::is_settled(case.subject, wait));
     if let Some(wait) = missed.min_by_key(|wait| wait.since) {
         let come = if wait.kind == WaitKind::Lock { "it is free" } else { "it has come" };
         let since = since(case, wait).map_or_else(String::new, |time| format!(", for {time}"));

@@ -39,6 +39,11 @@ pub(super) fn of(case: &Case<'_>) -> Finding {
     }
     if subject.cpus.is_empty() {
         let reason = match &subject.region {
+            Ok(_) if subject.was_moving() => {
+                "nothing that the guest keeps of itself tells of a crash, and no threads have waited for each other for a second; \
+                 registers, which would tell more, are not known"
+                    .to_owned()
+            }
             Ok(_) => "there are no registers, and the region tells of no crash".to_owned(),
             Err(why) => format!("there are no registers, and {why}"),
         };
