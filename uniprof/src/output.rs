@@ -13,6 +13,12 @@ pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Columns and rows of the terminal that standard output is, if it is one and says how large.
+pub(crate) fn terminal() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
+}
+
 /// Tells a person something that is not the output: on stderr, so that pipes stay clean.
 pub(crate) fn say(line: std::fmt::Arguments<'_>) {
     // A closed stderr is no reason to fail.

@@ -1,18 +1,15 @@
 //! Names and sentences that fit a line.
 
-use std::io::{self, IsTerminal as _};
+use crate::output;
 
 /// Columns of a page: what a terminal, a ticket and a mail all have room for.
 pub(super) const PAGE: usize = 100;
+/// Fewer columns leave no room for a name.
+const LEAST: usize = 40;
 
 /// How wide lines may be: those of a terminal fit it, those for a program are whole.
 pub(super) fn width() -> usize {
-    if io::stdout().is_terminal() { columns().unwrap_or(PAGE) } else { usize::MAX }
-}
-
-/// The terminal's width, where the shell tells it.
-fn columns() -> Option<usize> {
-    std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns >= 40)
+    output::terminal().map_or(usize::MAX, |(columns, _)| columns.max(LEAST))
 }
 
 /// A function's name in at most `room` characters: first without the inside of its generics, then without the start of its

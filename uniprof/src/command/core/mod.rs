@@ -15,6 +15,7 @@ pub(crate) mod ps;
 pub(crate) mod regs;
 pub(crate) mod report;
 mod report_text;
+mod screen;
 mod stack_text;
 pub(crate) mod stacks;
 

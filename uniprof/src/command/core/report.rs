@@ -10,6 +10,7 @@ use uniprof_postmortem::report::{self, Loss, Report};
 use uniprof_wire::ring::Source;
 
 use super::report_text::Page;
+use super::screen::Room;
 use crate::command::trace::{self, Line};
 use crate::exit::{Exit, Failure};
 use crate::input::{Input, Recovered};
@@ -97,7 +98,8 @@ fn report(input: &str, json: bool, memory: &options::Memory) -> anyhow::Result<(
         Some(kernel) => format!("{input} --kernel {}", kernel.display()),
         None => input.to_owned(),
     };
-    Page { out: &mut out, paint: Paint::of_stdout(), input, events: &events }.print(&report)?;
+    let room = output::terminal().map(|(columns, rows)| Room { columns, rows });
+    Page::new(Paint::of_stdout(), input, &events, room).print(&mut out, &report, room)?;
     Ok(out.flush()?)
 }
 

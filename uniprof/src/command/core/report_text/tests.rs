@@ -168,9 +168,7 @@ fn report() -> Report {
 fn the_report_is_one_screen_of_a_hundred_columns() {
     let events = ["    1.500000  vcpu1  web-0             shop.get key=12".to_owned()];
     let mut out = Vec::new();
-    Page { out: &mut out, paint: Paint::none(), input: "shop.core", events: &events }
-        .print(&report())
-        .unwrap();
+    Page::new(Paint::none(), "shop.core", &events, None).print(&mut out, &report(), None).unwrap();
     let made = String::from_utf8(out).unwrap();
     assert!(made.lines().all(|line| line.chars().count() <= PAGE), "{made}");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/command/core/goldens/report.txt");
@@ -183,4 +181,28 @@ fn the_report_is_one_screen_of_a_hundred_columns() {
         golden == made,
         "the report differs from its golden; UNIPROF_BLESS=1 writes it anew. Made:\n{made}"
     );
+}
+
+/// What a person sees who has a terminal of that size.
+fn on_a_terminal(columns: usize, rows: usize) -> String {
+    let events: Vec<String> = (0..20).map(|number| format!("    1.50000{number}  vcpu1  shop.get")).collect();
+    let room = Some(Room { columns, rows });
+    let mut out = Vec::new();
+    Page::new(Paint::none(), "shop.core", &events, room).print(&mut out, &report(), room).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_terminal_gets_what_it_has_room_for_and_the_verdict_first() {
+    for (columns, rows) in [(80, 24), (80, 32), (100, 40), (200, 50)] {
+        let made = on_a_terminal(columns, rows);
+        assert!(made.lines().count() < rows, "{columns} x {rows}:\n{made}");
+        assert!(made.lines().all(|line| line.chars().count() <= columns.min(PAGE)), "{made}");
+        for told in ["PAGE FAULT", "by shop::price", "=> 0x201000", "#0", "uniprof core stacks"] {
+            assert!(made.contains(told), "{told} is not in:\n{made}");
+        }
+        assert!(made.ends_with("lines more: `uniprof core shop.core | less`\n"), "{made}");
+    }
+    let all = on_a_terminal(100, 200);
+    assert!(all.contains("uniprof core flame") && !all.contains("lines more"), "{all}");
 }
