@@ -126,6 +126,8 @@ fn every_crash_is_reported_alike_from_every_kind_of_dump() {
         guest.dump("elf.core", "elf", false);
         guest.dump("paging.core", "elf", true);
         guest.dump("flat.core", "kdump-zlib", false);
+        let raw = scene.path("raw.img");
+        guest.qmp.ask("pmemsave", json!({"val": 0, "size": 128 << 20, "filename": raw.to_str()}));
         guest.end();
         let plain = kdump::reassembled(&fs::read(scene.path("flat.core")).expect("the dump"));
         for packing in [Packing::Lzo, Packing::Snappy, Packing::Zstd] {
@@ -138,6 +140,36 @@ fn every_crash_is_reported_alike_from_every_kind_of_dump() {
         for file in ["paging.core", "flat.core", "plain.core", "Lzo.core", "Snappy.core", "Zstd.core"] {
             assert_eq!(verdict(&scene, file, KERNEL), wanted, "{workload}: {file}");
             assert_eq!(stacks(&scene, file, KERNEL), stacks_of_elf, "{workload}: {file}");
+        }
+        assert_raw_tells_the_same(&scene, workload, &wanted, &stacks_of_elf);
+    }
+}
+
+/// Physical memory and nothing else, with the registers that another dump has.
+fn assert_raw_tells_the_same(scene: &Scene, workload: &str, wanted: &Value, stacks_of_elf: &Value) {
+    let registers = scene.run(&[&["core", "regs", "elf.core", "--json"], KERNEL].concat()).ok().json();
+    let of_vcpu = |vcpu: &Value| -> String {
+        let registers = vcpu["registers"].as_object().expect("registers").iter();
+        let pairs = registers.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()));
+        pairs.collect::<Vec<_>>().join(",")
+    };
+    let given: Vec<String> = registers["vcpus"].as_array().expect("vCPUs").iter().map(of_vcpu).collect();
+    let mut words = vec!["--raw"];
+    given.iter().for_each(|given| words.extend(["--regs", given]));
+    let words = [KERNEL, &words].concat();
+    // That a processor gave up shows in its interrupt descriptor table's size, which is none of the registers that can be given.
+    if workload != "triple" {
+        let made = verdict(scene, "raw.img", &words);
+        for key in ["kind", "function", "thread", "vcpu"] {
+            assert_eq!(made[key], wanted[key], "{workload}: raw, {made:#}");
+        }
+    }
+    assert_eq!(stacks(scene, "raw.img", &words), *stacks_of_elf, "{workload}: raw");
+    // Without registers there are those of the crash record, where the guest could leave one.
+    if !["triple", "spin"].contains(&workload) {
+        let made = verdict(scene, "raw.img", &[KERNEL, &["--raw"]].concat());
+        for key in ["kind", "function", "thread"] {
+            assert_eq!(made[key], wanted[key], "{workload}: raw without registers, {made:#}");
         }
     }
 }
