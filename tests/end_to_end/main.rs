@@ -1,6 +1,7 @@
 //! The binary as a user runs it, and real guests in QEMU.
 
 mod bad_input;
+mod by_hand;
 mod capture;
 mod cores;
 mod cost;

@@ -81,7 +81,8 @@ impl Input {
             }
             Self::Stdin => "stdin".into(),
             Self::Sample => SAMPLE.into(),
-            Self::Guest(name) => name.clone(),
+            // `pid:N` would be a drive to some.
+            Self::Guest(name) => name.replace(':', "-"),
             Self::Recovered(recovered) => recovered.stem.clone(),
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 use uniprof_collector::cpu::CpuState;
-use uniprof_collector::dump::{self, Facts, Format, OpenOptions};
+use uniprof_collector::dump::{self, Format, OpenOptions};
 use uniprof_collector::live::LiveGuest;
 use uniprof_collector::paging::{AddressSpace, PageTables, VirtualError};
 use uniprof_collector::recording;
@@ -26,8 +26,8 @@ pub(crate) struct Opened {
     program: Program,
     origin: Origin,
     looked: Vec<Looked>,
-    /// It runs: it has to stand still to be looked at.
-    live: Option<LiveGuest>,
+    /// It runs: it has to stand still to be looked at. With the registers that were given in place of its own.
+    live: Option<(LiveGuest, Vec<CpuState>)>,
 }
 
 /// A guest that stands still.
@@ -65,18 +65,20 @@ impl Opened {
             vmcoreinfo: dump.vmcoreinfo.clone(),
         };
         let evidence = Evidence::of_dump(dump);
-        let (program, looked) = program(&evidence, &how.symbols)?;
+        let (program, looked) = program(&evidence, None, &how.symbols)?;
         Ok(Self { evidence, program, origin, looked, live: None })
     }
 
     /// Images are found while the guest runs on: that takes longer than looking does.
     fn of_guest(name: &str, how: &options::Memory) -> anyhow::Result<Self> {
-        let entry = profile::find_guest(name)?;
-        let live = LiveGuest::open(&entry)?;
+        let live = profile::find_guest(name)?.open()?;
         // What is wrong with the control socket is told when the guest has to stand still.
-        let evidence = evidence_of(&live, live.registers().unwrap_or_default(), None);
-        let (program, looked) = program(&evidence, &how.symbols)?;
-        Ok(Self { evidence, program, origin: Origin::Live { name: entry.name }, looked, live: Some(live) })
+        let given = how.dump.cpus();
+        let cpus = if given.is_empty() { live.registers().unwrap_or_default() } else { given.clone() };
+        let evidence = evidence_of(&live, cpus, None);
+        let (program, looked) = program(&evidence, live.kernel(), &how.symbols)?;
+        let origin = Origin::Live { name: live.name().to_owned() };
+        Ok(Self { evidence, program, origin, looked, live: Some((live, given)) })
     }
 
     /// Sees the guest as it is, even while it runs: what is seen then is of slightly different moments.
@@ -91,15 +93,16 @@ impl Opened {
         look: impl FnOnce(&mut Seen) -> anyhow::Result<T>,
     ) -> anyhow::Result<(Seen, T)> {
         let Self { mut evidence, program, origin, looked, live } = self;
-        let Some(live) = live else {
-            let mut seen = Self { evidence, program, origin, looked, live }.glance();
+        let Some((live, given)) = live else {
+            let mut seen = Self { evidence, program, origin, looked, live: None }.glance();
             let result = look(&mut seen)?;
             return Ok((seen, result));
         };
         let cancel = interrupt::token()?;
         let paused = live.pause()?;
         let region_at = evidence.region.as_ref().ok().map(|region| region.found.at);
-        evidence = evidence_of(&live, live.registers()?, region_at);
+        let cpus = if given.is_empty() { live.registers()? } else { given };
+        evidence = evidence_of(&live, cpus, region_at);
         let mut seen = Seen { subject: Subject::new(evidence, program), origin, looked };
         let was_running = paused.was_running();
         let result = std::thread::scope(|scope| {
@@ -114,7 +117,7 @@ impl Opened {
         });
         let pause = paused.resume()?;
         if was_running {
-            let name = &live.entry().name;
+            let name = live.name();
             output::say(format_args!("uniprof: {name} stood still for {:.1} ms", pause.as_secs_f64() * 1e3));
         }
         Ok((seen, result?))
@@ -124,23 +127,24 @@ impl Opened {
 /// A guest must not stand still for ever because somebody lost patience with what looks at it.
 fn end_at_once(live: &LiveGuest, was_running: bool) -> ! {
     if was_running && let Err(error) = live.go_on() {
-        output::say(format_args!("uniprof: {} still stands still: {error}", live.entry().name));
+        output::say(format_args!("uniprof: {} still stands still: {error}", live.name()));
     }
     std::process::exit(128 + signal_hook::consts::SIGINT)
 }
 
+/// What nothing but its size tells from other memory may be other memory.
+pub(crate) const BY_SIZE: &str = "that this is the guest's RAM is concluded from the size of the mapping alone: it has no observation region, \
+                                  and no kernel whose code is where its file says";
+
 /// What a guest that runs shows at this moment.
 fn evidence_of(live: &LiveGuest, cpus: Vec<CpuState>, region_at: Option<GuestPhysical>) -> Evidence {
     let mut evidence = Evidence::new(live.memory(), cpus, region_at);
-    let entry = live.entry();
-    let kernel = entry.kernel.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    evidence.facts = Some(Facts {
-        guest: entry.name.clone(),
-        kernel,
-        hypervisor: format!("QEMU {} ({})", entry.qemu_version, entry.accelerator.name),
-        vcpus: entry.vcpus,
-        ..Facts::default()
-    });
+    let mut facts = live.facts();
+    evidence.remarks.append(&mut facts.lacks);
+    if live.is_found_by_size_only() && evidence.region.is_err() {
+        evidence.remarks.push(BY_SIZE.into());
+    }
+    evidence.facts = Some(facts);
     evidence
 }
 
@@ -195,7 +199,13 @@ pub(crate) fn guest_image(evidence: &Evidence) -> GuestImage {
 }
 
 /// The images of the guest whose memory this is.
-fn program(evidence: &Evidence, symbols: &options::Symbols) -> anyhow::Result<(Program, Vec<Looked>)> {
+///
+/// `started_from` is the file that a running guest was started from; it counts where its code is what lies in memory.
+fn program(
+    evidence: &Evidence,
+    started_from: Option<&Path>,
+    symbols: &options::Symbols,
+) -> anyhow::Result<(Program, Vec<Looked>)> {
     let config = Config::load()?;
     let guest = guest_image(evidence);
     let dirs = symbols.dirs(&config);
@@ -215,7 +225,7 @@ fn program(evidence: &Evidence, symbols: &options::Symbols) -> anyhow::Result<(P
         memory.require(kernel)?;
     }
     if found.is_empty() {
-        found.extend(memory.bundled());
+        found.extend(started_from.and_then(|path| memory.started_from(path)).or_else(|| memory.bundled()));
     }
     let images = found.into_iter().map(|found| LoadedImage {
         name: found.name,
@@ -255,9 +265,19 @@ impl Memory {
 
     /// The bundled kernel, where its text lies in memory: a guest whose probes never ran does not say what it is.
     fn bundled(&self) -> Option<Found> {
-        let image = Image::parse(bundled::elf().ok()?).ok()?;
+        self.has(bundled::NAME.to_owned(), Image::parse(bundled::elf().ok()?).ok()?)
+    }
+
+    /// The file that the guest was started from, unless it has been built anew since.
+    fn started_from(&self, path: &Path) -> Option<Found> {
+        let (path, image) = finder::open(path).ok()?;
+        self.has(path.file_name()?.to_string_lossy().into_owned(), image)
+    }
+
+    /// An image, where its text lies in memory.
+    fn has(&self, name: String, image: Image) -> Option<Found> {
         let there =
             TextSamples::new(&image)?.compare(LoadBias::NONE, |at, into| self.read(GuestVirtual(at), into));
-        there.is_sure().then(|| Found { name: bundled::NAME.to_owned(), image, bias: LoadBias::NONE })
+        there.is_sure().then_some(Found { name, image, bias: LoadBias::NONE })
     }
 }

@@ -15,12 +15,13 @@ use uniprof_collector::cancel::Cancel;
 use uniprof_collector::capture::{Cause, CoreDir, Limits, complete, facts};
 use uniprof_collector::clock::HostTime;
 use uniprof_collector::dump;
-use uniprof_collector::guests::{GuestEntry, Registry};
 use uniprof_collector::live::{LiveGuest, dump_by_qemu};
 use uniprof_collector::qmp::Qmp;
 
+use crate::guest::Target;
 use crate::progress::Bytes;
-use crate::{guest, interrupt, output, supervisor};
+use crate::subject::BY_SIZE;
+use crate::{interrupt, output, supervisor};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,8 +29,10 @@ Examples:
   uniprof dump kv -o kv.core                    then: uniprof core kv.core
   uniprof dump kv --format elf -o kv.elf        an ELF core, for other tools
   uniprof dump qmp:/run/vm.qmp -o vm.dump       a QEMU that something else has started, by its QMP socket
+  uniprof dump pid:4711 -o vm.core              a QEMU that something else has started, by its process
 
-The guest stands still while its memory is written, and goes on then. A dump holds all that the guest knows: it can be read \
+The guest stands still while its memory is written, and goes on then; one of a process without a control socket \
+is read while it runs. A dump holds all that the guest knows: it can be read \
 by its owner only.";
 
 /// How long a QEMU that we did not start may take to answer.
@@ -40,7 +43,7 @@ const QMP: &str = "qmp:";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A guest, by name or pid as `uniprof ls` prints them, or qmp:SOCKET [default: the only guest here]
+    /// A guest, by name or pid as `uniprof ls` prints them, or qmp:SOCKET, or pid:N of any QEMU [default: the only guest here]
     target: Option<String>,
     /// The file to write [default: NAME-TIME-BUILD.core]
     #[arg(short, long, value_name = "FILE")]
@@ -76,44 +79,57 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(socket) = target.strip_prefix(QMP) {
         return of_socket(Path::new(socket), args, &cancel);
     }
-    let entry = Registry::open()?.find(target).map_err(guest::target_failure)?;
+    let live = Target::find(target)?.open()?;
     match args.format {
-        None | Some(Format::Core) => of_guest(&entry, args, &cancel),
+        None | Some(Format::Core) => of_guest(&live, args, &cancel),
+        Some(_) if !live.can_be_controlled() => anyhow::bail!(
+            "{} has no control socket over which QEMU could be asked to write a dump: leave out --format",
+            live.name()
+        ),
         Some(format) => {
-            let path = args.output.clone().map_or_else(|| free_path(&entry), Ok)?;
-            let guest = LiveGuest::open(&entry)?;
+            let path = args.output.clone().map_or_else(|| free_path(&live), Ok)?;
             let paused = by_qemu(&path, |partial, progress| {
-                Ok(guest.with_control(|qmp| {
-                    dump_by_qemu(qmp, &entry.name, partial, format.word(), &cancel, progress)
+                Ok(live.with_control(|qmp| {
+                    dump_by_qemu(qmp, live.name(), partial, format.word(), &cancel, progress)
                 })?)
             })?;
-            tell(&path, path.metadata()?.len(), None, &entry.name, paused);
+            tell(&path, path.metadata()?.len(), None, &stood_still(live.name(), paused));
             Ok(())
         }
     }
 }
 
-/// A guest of ours: its memory is read where it lies.
-fn of_guest(entry: &GuestEntry, args: &Args, cancel: &Cancel) -> anyhow::Result<()> {
-    let live = LiveGuest::open(entry)?;
-    let path = args.output.clone().map_or_else(|| free_path(entry), Ok)?;
+/// A guest whose memory is read where it lies.
+fn of_guest(live: &LiveGuest, args: &Args, cancel: &Cancel) -> anyhow::Result<()> {
+    let path = args.output.clone().map_or_else(|| free_path(live), Ok)?;
     let paused = live.pause()?;
     let cpus = live.registers().unwrap_or_else(|error| {
         output::say(format_args!("uniprof: not in it: {error}"));
         Vec::new()
     });
     let memory = live.memory();
-    let mut facts = facts(entry, &Cause::Asked, HostTime::now().realtime_ns);
-    complete(&mut facts, &*memory, None);
+    let mut facts = facts(live.facts(), &Cause::Asked, HostTime::now().realtime_ns);
+    complete(&mut facts, &*memory, live.kernel().and_then(supervisor::build_id));
+    if live.is_found_by_size_only() && facts.region_at.is_none() {
+        facts.lacks.push(BY_SIZE.into());
+    }
     let mut progress = Bytes::new("written");
     let written = dump::write(&path, &*memory, &cpus, &facts, cancel, |done, all| progress.draw(done, all));
-    let stood_still = paused.resume();
+    let pause = paused.resume();
     progress.clear();
     let written = written?;
+    for lack in &facts.lacks {
+        output::say(format_args!("uniprof: {lack}"));
+    }
     for remark in &written.remarks {
         output::say(format_args!("uniprof: not in it: {remark}"));
     }
-    tell(&path, written.bytes, Some(written.memory_bytes), &entry.name, stood_still?);
+    let cost = if live.can_be_controlled() {
+        stood_still(live.name(), pause?)
+    } else {
+        format!("{} was not paused for it", live.name())
+    };
+    tell(&path, written.bytes, Some(written.memory_bytes), &cost);
     Ok(())
 }
 
@@ -131,25 +147,29 @@ fn of_socket(socket: &Path, args: &Args, cancel: &Cancel) -> anyhow::Result<()> 
     let path = match &args.output {
         Some(path) => path.clone(),
         None => {
-            let plain: String =
-                name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
-            let cores =
-                CoreDir::open(Path::new("."), plain.trim_start_matches(['.', '-']), Limits::default())?;
+            let cores = CoreDir::open(Path::new("."), &plain(&name), Limits::default())?;
             cores.free_path(HostTime::now().realtime_ns, None)
         }
     };
     let paused = by_qemu(&path, |partial, progress| {
         Ok(dump_by_qemu(&mut qmp, &name, partial, format.word(), cancel, progress)?)
     })?;
-    tell(&path, path.metadata()?.len(), None, &name, paused);
+    tell(&path, path.metadata()?.len(), None, &stood_still(&name, paused));
     Ok(())
 }
 
 /// Where a dump goes whose name nobody chose.
-fn free_path(entry: &GuestEntry) -> anyhow::Result<PathBuf> {
-    let here = CoreDir::open(Path::new("."), &entry.name, Limits::default())?;
-    let path = here.free_path(HostTime::now().realtime_ns, supervisor::build_id(&entry.kernel).as_deref());
+fn free_path(live: &LiveGuest) -> anyhow::Result<PathBuf> {
+    let here = CoreDir::open(Path::new("."), &plain(live.name()), Limits::default())?;
+    let build_id = live.kernel().and_then(supervisor::build_id);
+    let path = here.free_path(HostTime::now().realtime_ns, build_id.as_deref());
     Ok(path.strip_prefix(".").map(Path::to_owned).unwrap_or(path))
+}
+
+/// A guest's name as a part of a file's name.
+fn plain(name: &str) -> String {
+    let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
+    plain.trim_start_matches(['.', '-']).to_owned()
 }
 
 /// Has QEMU write a file beside `path`, which then takes its name, or is removed.
@@ -182,15 +202,18 @@ fn by_qemu(
     result
 }
 
-fn tell(path: &Path, bytes: u64, memory: Option<u64>, name: &str, paused: Duration) {
+fn tell(path: &Path, bytes: u64, memory: Option<u64>, cost: &str) {
     let path = path.display();
     let memory = memory.map_or_else(String::new, |memory| format!(", of {} MiB of memory", memory >> 20));
-    let paused = match paused {
+    output::say(format_args!("wrote {path}: {:.1} MB{memory}; {cost}", bytes as f64 / 1e6));
+    output::say(format_args!("next: `uniprof core {path}`"));
+}
+
+fn stood_still(name: &str, paused: Duration) -> String {
+    match paused {
         Duration::ZERO => format!("{name} stood still already"),
         paused => format!("{name} stood still for {} ms", paused.as_millis()),
-    };
-    output::say(format_args!("wrote {path}: {:.1} MB{memory}; {paused}", bytes as f64 / 1e6));
-    output::say(format_args!("next: `uniprof core {path}`"));
+    }
 }
 
 #[cfg(test)]

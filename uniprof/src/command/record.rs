@@ -9,16 +9,16 @@
 
 use std::path::{Path, PathBuf};
 
-use uniprof_collector::guests::Registry;
 use uniprof_collector::session::Summary;
 use uniprof_wire::record::Class;
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::guest::Target;
 use crate::kernel::Kernel;
 use crate::profile::Figures;
 use crate::recorder::Job;
-use crate::{guest, input, interrupt, options, output};
+use crate::{input, interrupt, options, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -81,7 +81,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let summary = job.record_new(spec)?;
         (job, summary)
     } else if let Some(target) = args.target.as_ref().or(pid.as_ref()) {
-        let entry = Registry::open()?.find(target).map_err(guest::target_failure)?;
+        let entry = match Target::find(target)? {
+            Target::Ours(entry) => entry,
+            Target::Process(pid) => return Err(not_recorded(pid)),
+        };
         let job = job(&entry.name, args.sampling.asked(), args.sampling.call_graph(&config))?;
         let summary = job.record_running(&entry)?;
         (job, summary)
@@ -92,6 +95,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     tell(&job.output, &summary, !args.start.is_empty());
     Ok(())
+}
+
+/// Why a guest that something else has started is not recorded, and what shows the same.
+fn not_recorded(pid: u32) -> anyhow::Error {
+    match Target::Process(pid).open() {
+        Err(why) => why,
+        Ok(live) => Failure::error(
+            Exit::Failed,
+            format!(
+                "uniprof did not start {}, so its rings can't be followed; what they hold now is shown by `uniprof flame pid:{pid}`, \
+                 `report`, `trace` and `logs`; to record it, start it with `uniprof run` or `uniprof record -- KERNEL`",
+                live.name()
+            ),
+        ),
+    }
 }
 
 /// `NAME.uniprof`, or `NAME-2.uniprof` where that exists: a name that nobody chose must not cost a recording.

@@ -1,16 +1,14 @@
 //! A recording out of what the rings of a dump or of a running guest hold.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use uniprof_collector::dump::{self, OpenOptions};
-use uniprof_collector::guests::{GuestEntry, Registry};
 use uniprof_postmortem::{Evidence, Region, flight};
 use uniprof_wire::ring::Source;
 
 use crate::exit::{Exit, Failure};
-use crate::guest;
+use crate::guest::Target;
 use crate::input::{Input, Recovered};
 
 /// What `word` names, as something that records can be read of; without a word, the newest recording here.
@@ -44,16 +42,14 @@ pub(crate) fn of_evidence(evidence: &Evidence) -> anyhow::Result<Vec<u8>> {
 
 /// A running guest's rings are read while it runs: that costs it nothing.
 fn of_guest(name: &str) -> anyhow::Result<Vec<u8>> {
-    let entry = find_guest(name)?;
-    let memory = Arc::from(entry.open_memory()?);
+    let memory = find_guest(name)?.region_memory()?;
     let region = Region::find(&*memory, None).map_err(|why| no_records(&why))?;
     Ok(flight::recording(&memory, &region, None, Source::Live)?)
 }
 
 /// The running guest of that name, which is the name of no file.
-pub(crate) fn find_guest(name: &str) -> anyhow::Result<GuestEntry> {
-    let found = Registry::open()?.find(name).map_err(guest::target_failure);
-    found.with_context(|| format!("there is no recording or dump {name}"))
+pub(crate) fn find_guest(name: &str) -> anyhow::Result<Target> {
+    Target::find(name).with_context(|| format!("there is no recording or dump {name}"))
 }
 
 fn no_records(why: &str) -> anyhow::Error {
