@@ -130,7 +130,7 @@ impl<'a> Supervisor<'a> {
             Some(OnCrash(dir)) => {
                 let cores = CoreDir::open(dir, &spec.name, limits)
                     .with_context(|| format!("cannot make the directory {} for cores", dir.display()))?;
-                Some(CoreWriter::start(cores, &spec.kernel, kernel)?)
+                Some(CoreWriter::start(cores, &spec.kernel, kernel, crashes.restarts() > 0)?)
             }
             None => None,
         };
@@ -241,6 +241,9 @@ impl<'a> Supervisor<'a> {
     }
 }
 
+/// The nice value of what writes a core while the next guest starts.
+const PATIENT: i32 = 10;
+
 /// Writes cores on a thread of its own, so that the next guest need not wait for them.
 struct CoreWriter {
     crashes: Sender<Crash>,
@@ -265,11 +268,16 @@ pub(crate) fn next(core: &Path, kernel: &str) -> String {
 }
 
 impl CoreWriter {
-    fn start(dir: CoreDir, file: &Path, kernel: &str) -> anyhow::Result<Self> {
+    fn start(dir: CoreDir, file: &Path, kernel: &str, another_starts: bool) -> anyhow::Result<Self> {
         // One may wait while another is written: a guest that crashes faster waits for them.
         let (crashes, received) = crossbeam_channel::bounded::<Crash>(1);
         let (file, kernel) = (file.to_owned(), kernel.to_owned());
         let work = move || {
+            if another_starts {
+                // On a busy host the next guest is the more urgent one. On Linux this is of the calling thread, and of those that it
+                // starts; that it may not be is no harm.
+                let _ = rustix::process::setpriority_process(None, PATIENT);
+            }
             let mut last = None;
             for crash in received {
                 let lost = crash.lost.clone();
