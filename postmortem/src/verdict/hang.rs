@@ -20,7 +20,10 @@ pub(super) fn deadlock(case: &Case<'_>) -> Option<Finding> {
     let cycle = case.locks.cycles.first()?;
     let first = cycle.waits.first()?;
     let stack = case.stack_of_thread(first.thread);
-    let reason = format!("{} threads wait for each other: {cycle}", cycle.waits.len());
+    let reason = match cycle.waits.len() {
+        1 => format!("a thread waits for itself: {cycle}"),
+        several => format!("{several} threads wait for each other: {cycle}"),
+    };
     Some(case.on(stack, Kind::Deadlock, reason, Confidence::Certain))
 }
 

@@ -226,6 +226,11 @@ pub(crate) fn format_name(format: Format) -> &'static str {
     }
 }
 
+/// `1 range`, `2 ranges`.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
@@ -240,7 +245,7 @@ fn print(document: &Document) -> anyhow::Result<()> {
     }
     let last = document.memory.ranges.last().map_or("0x0", |range| &range.end);
     let count = document.memory.ranges.len();
-    row("memory", format!("{} in {count} ranges, up to {last}", mib(document.memory.bytes)));
+    row("memory", format!("{} in {}, up to {last}", mib(document.memory.bytes), counted(count, "range")));
     for vcpu in &document.vcpus {
         row(&format!("vcpu{}", vcpu.vcpu), format!("{} registers, from {}", vcpu.registers, vcpu.source));
     }
@@ -251,14 +256,14 @@ fn print(document: &Document) -> anyhow::Result<()> {
         row(
             "region",
             format!(
-                "at {}: guest {}, boot {}, {} vCPUs, rings of {}, {} threads, {} crash records",
+                "at {}: guest {}, boot {}, {}, rings of {}, {}, {}",
                 region.physical,
                 region.guest,
                 region.boot_id,
-                region.vcpus,
+                counted(region.vcpus as usize, "vCPU"),
                 mib(region.ring_bytes),
-                region.threads,
-                region.crashes
+                counted(region.threads, "thread"),
+                counted(region.crashes, "crash record")
             ),
         );
     }
