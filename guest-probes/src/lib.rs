@@ -6,7 +6,7 @@
 //! counters, log lines, thread and heap hooks, a crash record. The probes allocate nothing, lock nothing, never wait
 //! for a reader and never panic; without a region, and before [`init`], every call is a no-op.
 //!
-//! They know no kernel, no device and no transport: a host reads the region from outside.
+//! They know no kernel and no device: a host reads the region from outside, or a kernel with a serial port lets [`Streamer`] send it.
 //!
 //! ```
 //! use core::ops::Range;
@@ -73,6 +73,7 @@ mod sample;
 mod sites;
 mod snapshot;
 mod span;
+mod stream;
 mod thread;
 mod vcpu;
 mod wait;
@@ -86,6 +87,7 @@ pub use region::{Config, Image, Memory, Status, init, set_interrupt_cost};
 pub use sample::{next_tick, poll, tick, tick_with_registers};
 pub use sites::Site;
 pub use span::{Span, SpanId};
+pub use stream::{Sink, Step, Streamer};
 pub use thread::{switch, thread_exit, thread_start};
 pub use uniprof_wire::record::{Class, Registers, SwitchReason};
 pub use uniprof_wire::tables::{CrashReason, WaitKind};

@@ -213,6 +213,8 @@ impl WriterWords for Words {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Region {
     pub(crate) words: Words,
+    /// Guest-physical address of the first.
+    pub(crate) physical: u64,
     pub(crate) geometry: Geometry,
     /// The first histogram.
     pub(crate) histograms: Words,
@@ -235,6 +237,7 @@ const NOWHERE: Words = Words(core::ptr::null_mut());
 static SHARED: Shared = Shared {
     region: UnsafeCell::new(Region {
         words: NOWHERE,
+        physical: 0,
         geometry: match Geometry::with_ring_bytes(1, layout::MIN_RING) {
             Ok(geometry) => geometry,
             Err(_) => unreachable!(),
@@ -386,6 +389,7 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
         }
         *SHARED.region.get() = Region {
             words,
+            physical: config.memory.physical,
             geometry,
             histograms: words.at_byte(geometry.histogram_table(0)),
             tsc_hz: config.tsc_hz,

@@ -42,7 +42,9 @@ mod frame;
 
 pub use crc::Crc;
 pub use decoder::{Decoded, Decoder};
-pub use frame::{BLOCK_HEAD, Begin, Frame, Kind, RingName, Words, block_head, seal};
+pub use frame::{
+    BLOCK_HEAD, Begin, COUNTERS_HEAD, Frame, Kind, RingName, Words, block_head, counters_head, seal,
+};
 
 /// Version of the frames; a reader takes no other.
 pub const STREAM_VERSION: u8 = 1;
@@ -64,7 +66,7 @@ pub const fn frame_words(geometry: crate::layout::Geometry) -> usize {
     let ring = geometry.ring();
     let region = geometry.tables_bytes() / 8 + 1;
     let block = BLOCK_HEAD + ring.sub_buffer_words() + CLASSES;
-    let counters = frame::COUNTERS_HEAD + CLASSES + ring.slots() * CLASSES;
+    let counters = COUNTERS_HEAD + ring.slots() * CLASSES;
     let longest = if region > block { region } else { block };
     HEADER_WORDS + if longest > counters { longest } else { counters }
 }

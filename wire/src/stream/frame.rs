@@ -3,6 +3,7 @@
 use super::{Crc, HEADER_WORDS, MAX_PAYLOAD, STREAM_MAGIC, STREAM_VERSION};
 use crate::layout::RingKind;
 use crate::record::CLASSES;
+use crate::ring::Counters;
 use crate::tables::{ControlRequest, Slot};
 
 /// Kinds of frames. Those of a host begin at 64.
@@ -213,12 +214,23 @@ const LAST: u64 = 1;
 const COUNTED: u64 = 2;
 /// Payload words of a block before its words; the slot's counters come after them.
 pub const BLOCK_HEAD: usize = 3;
-pub(super) const COUNTERS_HEAD: usize = 3;
+/// Payload words of counters before those of the slots.
+pub const COUNTERS_HEAD: usize = 3 + CLASSES;
 
 /// The first payload words of a block, for who reads a ring right into the frame.
 #[must_use]
 pub const fn block_head(ring: RingName, from: u64, start: u64, sealed: bool) -> [u64; BLOCK_HEAD] {
     [ring.word(if sealed { SEALED } else { 0 }), from, start]
+}
+
+/// The first payload words of a ring's counters, for who reads those of the slots right into the frame.
+#[must_use]
+pub fn counters_head(ring: RingName, from: u64, last: bool, counters: &Counters) -> [u64; COUNTERS_HEAD] {
+    let flags = if last { LAST } else { 0 } | COUNTED;
+    let mut head = [0; COUNTERS_HEAD];
+    (head[0], head[1], head[2]) = (ring.word(flags), from, counters.head);
+    head[3..].copy_from_slice(&counters.refused);
+    head
 }
 
 /// Puts the header in front of `payload` words that lie behind it already. The whole frame's words, to be sent little-endian; `None`
@@ -267,15 +279,14 @@ impl<'a> Frame<'a> {
                 payload.put(words.iter())?;
                 payload.put(sealed.iter().flatten().copied())?;
             }
-            Self::Counters { ring, from, last, counted } => {
-                let flags = u64::from(*last) * LAST | u64::from(counted.is_some()) * COUNTED;
-                payload.put([ring.word(flags), *from])?;
-                if let Some((head, refused, slots)) = counted {
-                    payload.put([*head])?;
-                    payload.put(*refused)?;
+            Self::Counters { ring, from, last, counted } => match counted {
+                Some((head, refused, slots)) => {
+                    let counters = Counters { head: *head, refused: *refused };
+                    payload.put(counters_head(*ring, *from, *last, &counters))?;
                     payload.put(slots.iter())?;
                 }
-            }
+                None => payload.put([ring.word(if *last { LAST } else { 0 }), *from])?,
+            },
             Self::Pong { token, tsc } => payload.put([*token, *tsc])?,
             Self::Attach { wire_version, begin } => {
                 payload.put([u64::from(*wire_version) | (*begin as u64) << 32])?;
