@@ -1,43 +1,66 @@
-//! The control page: what collectors ask for, checked and merged.
+//! Control: what collectors ask for, checked, merged and put into effect.
 //!
-//! The highest live rate and the longest snapshot win, classes and patterns unite, so two collectors each get what they asked for. A request
-//! whose renewal counter stands still for its lease is dropped: a collector that was killed leaves nothing
-//! switched on.
+//! The highest live rate and the longest snapshot win, classes and patterns unite, so two collectors each get what they asked for; the
+//! smallest budget holds for all of them. A request whose renewal counter stands still for its lease is dropped: a collector that
+//! was killed leaves nothing switched on.
+//!
+//! Whichever vCPU finds time looks at the requests, every [`LOOKS_PER_SECOND`]th of a second, on its tick or in its idle loop. What it
+//! finds is told in the vCPU table, and every vCPU goes by it from its next tick on.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+mod budget;
+mod requests;
+mod wishes;
 
-use uniprof_wire::layout::{CONTROL_OFFSET, Geometry};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use uniprof_wire::layout::Geometry;
 use uniprof_wire::record::{Class, MAX_SNAPSHOT_BYTES, SNAPSHOT_HEAD};
-use uniprof_wire::ring::WriterWords;
-use uniprof_wire::tables::{CONTROL_SLOTS, CONTROL_WORDS, ControlRequest, Slot, VcpuField};
+use uniprof_wire::tables::{ControlRequest, VcpuField};
 
-use crate::region::Region;
-use crate::sites;
+use self::budget::{Budget, Said};
+use self::requests::Requests;
+use self::wishes::Wishes;
+use crate::platform::Pinned;
+use crate::region::{Region, writer};
 use crate::vcpu::Vcpu;
+use crate::{log, sites};
 
-/// Highest rate that a guest grants.
-const MAX_RATE: u32 = 100_000;
-/// Longest lease that a guest grants.
-const MAX_LEASE_MS: u64 = 60_000;
+/// How often the requests are looked at. With a vCPU that has time [`TICKS_PER_SECOND`] times a second, a request is in effect
+/// after at most 40 ms, and known to be after 80.
+const LOOKS_PER_SECOND: u64 = 33;
+/// How often a vCPU must find time to look, also while it idles and nothing is sampled.
+pub(crate) const TICKS_PER_SECOND: u64 = 25;
 
 /// What is in effect. Changed by whichever vCPU finds time to look; every vCPU reads it on its tick.
 static RATE: AtomicU32 = AtomicU32::new(0);
 static CLASSES_ON: AtomicU64 = AtomicU64::new(0);
 static SNAPSHOT_BYTES: AtomicU32 = AtomicU32::new(0);
-/// What the sites were last switched by: a hash of all classes and patterns.
-static SITES_BY: AtomicU64 = AtomicU64::new(0);
-/// TSC at which the page is to be looked at again; `u64::MAX` while a vCPU looks.
+/// A collector has asked for a flush, and nobody has taken note yet.
+static FLUSH: AtomicBool = AtomicBool::new(false);
+/// TSC at which to look again; `u64::MAX` while a vCPU looks.
 static NEXT_LOOK: AtomicU64 = AtomicU64::new(0);
-/// What each slot showed, and when that was new.
-static SEEN: [Seen; CONTROL_SLOTS] =
-    [const { Seen { renewals: AtomicU64::new(0), owner: AtomicU64::new(0), since: AtomicU64::new(0) } };
-        CONTROL_SLOTS];
+static LOOKER: Looker = Looker(UnsafeCell::new(State {
+    requests: Requests::new(),
+    budget: Budget::new(),
+    sites_by: 0,
+    counted: [0; uniprof_wire::record::CLASSES],
+}));
 
-struct Seen {
-    owner: AtomicU64,
-    renewals: AtomicU64,
-    since: AtomicU64,
+/// What a look remembers until the next.
+struct State {
+    requests: Requests,
+    budget: Budget,
+    /// What the sites were last switched by: a hash of all classes and patterns.
+    sites_by: u64,
+    /// Records of each class when the budget last asked for them.
+    counted: [u64; uniprof_wire::record::CLASSES],
 }
+
+struct Looker(UnsafeCell<State>);
+
+// SAFETY: only whoever has claimed `NEXT_LOOK` touches it.
+unsafe impl Sync for Looker {}
 
 /// Samples per second and vCPU now; 0 for none.
 pub(crate) fn rate() -> u32 {
@@ -59,88 +82,103 @@ pub(crate) fn sampling() -> bool {
     rate() != 0 && classes() & Class::Sample.bit() != 0
 }
 
-/// Looks at the control page if the last look is 50 ms old and no vCPU is looking. The first look, by `init`, puts the kernel's
-/// own wishes into effect.
+/// Whether a collector has asked, since the last call, that records be handed over at once: for what pushes them to the host. (A host that
+/// reads the region has them anyway.)
+pub fn flush_wanted() -> bool {
+    FLUSH.load(Ordering::Relaxed) && FLUSH.swap(false, Ordering::Relaxed)
+}
+
+/// Looks at the requests if the last look is old enough and no vCPU is looking. The first look, by `init`, puts the kernel's own wishes
+/// into effect.
 pub(crate) fn check(region: &Region, now: u64) {
-    let due = NEXT_LOOK.load(Ordering::Relaxed);
-    if now < due {
+    if now < NEXT_LOOK.load(Ordering::Relaxed) {
         return;
     }
+    // Not to be switched out with the look claimed: nobody else could look then.
+    let _pinned = Pinned::new();
+    let due = NEXT_LOOK.load(Ordering::Relaxed);
     // Nobody else looks until this look is over, however long the host keeps this vCPU from ending it: two that overlap
     // could leave sites and classes contradicting each other.
-    if NEXT_LOOK.compare_exchange(due, u64::MAX, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    if now < due || NEXT_LOOK.compare_exchange(due, u64::MAX, Ordering::Acquire, Ordering::Relaxed).is_err() {
         return;
     }
-    look(region, now);
-    NEXT_LOOK.store(now.saturating_add(region.tsc_hz / 20), Ordering::Release);
+    // SAFETY: claimed.
+    look(region, now, unsafe { &mut *LOOKER.0.get() });
+    NEXT_LOOK.store(now.saturating_add(region.tsc_hz / LOOKS_PER_SECOND), Ordering::Release);
 }
 
-fn look(region: &Region, now: u64) {
-    let (mut rate, mut classes, mut bytes) = (region.sample_hz, region.classes, region.snapshot_bytes);
-    let mut requests = [ControlRequest::default(); CONTROL_SLOTS];
-    for (index, seen) in SEEN.iter().enumerate() {
-        if let Some(request) = live_request(region, index, seen, now) {
-            rate = rate.max(request.rate);
-            classes |= request.classes;
-            bytes = bytes.max(request.snapshot_bytes);
-            requests[index] = request;
-        }
+fn look(region: &Region, now: u64, state: &mut State) {
+    let State { requests, budget, sites_by, counted } = state;
+    requests.read(region, now);
+    requests.take_marks(log::mark);
+    if requests.take_flush() {
+        FLUSH.store(true, Ordering::Relaxed);
     }
-    let rate = rate.min(MAX_RATE);
-    RATE.store(rate, Ordering::Relaxed);
-    let bytes = bytes.min(longest_snapshot(region.geometry)) / 8 * 8;
-    SNAPSHOT_BYTES.store(bytes, Ordering::Relaxed);
+    let wishes = Wishes::of(&region.own, requests.live(), longest_snapshot(region.geometry));
+    let sparing = budget.judge(region, now, &wishes, || records_since(region, counted));
+    RATE.store(sparing.rate, Ordering::Relaxed);
+    SNAPSHOT_BYTES.store(wishes.snapshot_bytes, Ordering::Relaxed);
+    let classes = wishes.classes & !sparing.shed;
     CLASSES_ON.store(classes, Ordering::Relaxed);
-    switch_sites(region.classes, &requests);
+    switch_sites(&region.own, requests.live(), sparing.shed, sites_by);
     for vcpu in (0..region.geometry.vcpus()).filter_map(Vcpu::of) {
-        vcpu.set(VcpuField::Rate, rate.into());
-        vcpu.set(VcpuField::RateAsked, rate.into());
+        vcpu.set(VcpuField::Rate, sparing.rate.into());
+        vcpu.set(VcpuField::RateAsked, wishes.rate.into());
         vcpu.set(VcpuField::Classes, classes);
+        vcpu.set(VcpuField::Budget, wishes.budget_ppm.into());
+        vcpu.set(VcpuField::Throttled, sparing.throttled);
+        vcpu.set(VcpuField::ClassesShed, sparing.shed);
         vcpu.add(VcpuField::Looks, 1);
     }
+    if let Some(said) = sparing.said {
+        tell(&said);
+    }
 }
 
-/// Switches each site on that the kernel or a collector wants.
-fn switch_sites(own: u64, requests: &[ControlRequest]) {
-    let words = requests
-        .iter()
-        .flat_map(|request| core::iter::once(request.classes).chain(request.patterns.to_words()));
+/// The budget's decisions are told where the records are that they explain.
+fn tell(said: &Said) {
+    let mut line = log::Line::new();
+    // A line that is too long is cut.
+    let _ = core::fmt::Write::write_fmt(&mut line, format_args!("{said}"));
+    log::mark(line.bytes());
+}
+
+/// Switches each site on that the kernel or a collector wants, and whose class has not been shed.
+fn switch_sites(own: &ControlRequest, requests: &[ControlRequest], shed: u64, sites_by: &mut u64) {
+    let all = || core::iter::once(own).chain(requests);
+    let words =
+        all().flat_map(|request| core::iter::once(request.classes).chain(request.patterns.to_words()));
     // FNV-1a, word by word; never 0, so that the first look switches.
-    let by =
-        words.fold(own ^ 0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x100_0000_01b3)) | 1;
-    if SITES_BY.swap(by, Ordering::Relaxed) == by {
+    let by = words
+        .fold(shed ^ 0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x100_0000_01b3))
+        | 1;
+    if *sites_by == by {
         return;
     }
+    *sites_by = by;
     for site in sites::entries() {
         let Some(kind) = site.kind() else { continue };
         let class = kind.class().bit();
         let name = site.name();
-        site.enable(own & class != 0 || requests.iter().any(|request| request.wants(name, class)));
+        site.enable(shed & class == 0 && all().any(|request| request.wants(name, class)));
     }
+}
+
+/// Records of each class that all vCPUs have written since the last call.
+fn records_since(
+    region: &Region,
+    counted: &mut [u64; uniprof_wire::record::CLASSES],
+) -> [u64; uniprof_wire::record::CLASSES] {
+    let mut now = [0u64; uniprof_wire::record::CLASSES];
+    let rings = (0..region.geometry.vcpus())
+        .flat_map(|vcpu| uniprof_wire::layout::RingKind::ALL.map(|kind| writer(vcpu, kind)));
+    rings.flatten().for_each(|writer| writer.add_committed(&mut now));
+    let before = core::mem::replace(counted, now);
+    core::array::from_fn(|class| now[class].saturating_sub(before[class]))
 }
 
 /// Bytes of stack that fit a sub-buffer beside the rest of their record.
 const fn longest_snapshot(geometry: Geometry) -> u32 {
     let room = geometry.sub_buffer_bytes() - 8 * (2 + SNAPSHOT_HEAD as u32);
     if room < MAX_SNAPSHOT_BYTES { room } else { MAX_SNAPSHOT_BYTES }
-}
-
-fn live_request(region: &Region, index: usize, seen: &Seen, now: u64) -> Option<ControlRequest> {
-    let page = region.words.at_byte(CONTROL_OFFSET + index * CONTROL_WORDS * 8);
-    let words = core::array::from_fn(|i| page.load(i));
-    let Slot::Whole(request) = ControlRequest::from_words(&words) else { return None };
-    fence(Ordering::Acquire);
-    if page.load(0) != words[0] {
-        return None;
-    }
-    let known = seen.owner.load(Ordering::Relaxed) == request.owner
-        && seen.renewals.load(Ordering::Relaxed) == request.renewals;
-    if !known {
-        seen.owner.store(request.owner, Ordering::Relaxed);
-        seen.renewals.store(request.renewals, Ordering::Relaxed);
-        seen.since.store(now, Ordering::Relaxed);
-        return Some(request);
-    }
-    let lease = u64::from(request.lease_ms).min(MAX_LEASE_MS) * (region.tsc_hz / 1000);
-    (now.saturating_sub(seen.since.load(Ordering::Relaxed)) <= lease).then_some(request)
 }

@@ -79,6 +79,7 @@ mod vcpu;
 mod wait;
 
 pub use arg::Unsigned;
+pub use control::flush_wanted;
 pub use crash::{Crash, crash};
 pub use heap::{allocated, freed};
 pub use log::log_line;

@@ -7,7 +7,9 @@ use uniprof_wire::address::{GuestPhysical, GuestVirtual};
 use uniprof_wire::layout::{self, Geometry, LayoutError, RegionHeader, RingKind};
 use uniprof_wire::record::Class;
 use uniprof_wire::ring::{RingGeometry, Writer, WriterWords};
-use uniprof_wire::tables::{HEAP_SLOTS, IMAGE_WORDS, ImageEntry, MAX_HISTOGRAMS, MIN_HEAP_SLOTS};
+use uniprof_wire::tables::{
+    ControlRequest, HEAP_SLOTS, IMAGE_WORDS, ImageEntry, MAX_HISTOGRAMS, MIN_HEAP_SLOTS,
+};
 use uniprof_wire::text::FixedText;
 
 use crate::{arch, control, heap, histogram, platform, sites};
@@ -56,6 +58,9 @@ pub struct Config<'a> {
     pub sample_hz: u32,
     /// Classes that are on while no collector asks for more: bits of [`Class::bit`](crate::Class::bit).
     pub classes: u64,
+    /// Patterns over the names of sites that are on or, with a `-`, off while no collector asks for more, with commas between them:
+    /// `http.*,-http.raw`. They go over the classes; the first 256 bytes count.
+    pub patterns: &'a str,
     /// Bytes of stack that a sample takes along while no collector asks for more: the host then finds the callers by unwind
     /// tables, without frame pointers. 0: return addresses, found here by frame pointers. At most 32 KiB and what a
     /// sub-buffer takes; needs [`tick_with_registers`](crate::tick_with_registers).
@@ -81,6 +86,7 @@ impl Config<'_> {
             ring_bytes: 1 << 20,
             sample_hz: 10,
             classes: Class::LIGHT,
+            patterns: "",
             snapshot_bytes: 0,
             heap_interval: 512 << 10,
             wall_ns: 0,
@@ -219,9 +225,8 @@ pub(crate) struct Region {
     /// The first histogram.
     pub(crate) histograms: Words,
     pub(crate) tsc_hz: u64,
-    pub(crate) sample_hz: u32,
-    pub(crate) classes: u64,
-    pub(crate) snapshot_bytes: u32,
+    /// What the kernel itself asks for.
+    pub(crate) own: ControlRequest,
 }
 
 struct Shared {
@@ -244,9 +249,7 @@ static SHARED: Shared = Shared {
         },
         histograms: NOWHERE,
         tsc_hz: 1,
-        sample_hz: 0,
-        classes: 0,
-        snapshot_bytes: 0,
+        own: ControlRequest::NOTHING,
     }),
     writers: UnsafeCell::new([[Writer::new(NOWHERE, RingGeometry::new(4, 1), 0); 2]; MAX_VCPUS]),
 };
@@ -393,9 +396,13 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
             geometry,
             histograms: words.at_byte(geometry.histogram_table(0)),
             tsc_hz: config.tsc_hz,
-            sample_hz: config.sample_hz,
-            classes: config.classes & Class::RECORDED,
-            snapshot_bytes: config.snapshot_bytes,
+            own: ControlRequest {
+                rate: config.sample_hz,
+                classes: config.classes & Class::RECORDED,
+                patterns: FixedText::new(config.patterns.as_bytes()),
+                snapshot_bytes: config.snapshot_bytes,
+                ..ControlRequest::NOTHING
+            },
         };
     }
     publish_image(words.at_byte(geometry.image_table()), config);

@@ -2,7 +2,7 @@
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use uniprof_wire::layout::RingKind;
 use uniprof_wire::record::{Kind, MAX_FRAMES, Record, Registers, SampleRecord, SnapshotRecord, WalkEnd};
@@ -27,6 +27,10 @@ struct Local {
     interval: AtomicU64,
     /// State of the jitter's generator.
     random: AtomicU64,
+    /// How many ticks are to come until the next sample: a period that is longer than control may wait is cut into several ticks.
+    left: AtomicU32,
+    /// TSC ticks that all ticks have cost.
+    cost: AtomicU64,
     /// Sampling was off when the current interval began.
     off: AtomicBool,
 }
@@ -37,6 +41,8 @@ static LOCALS: [Local; MAX_VCPUS] = [const {
         seen: AtomicU64::new(0),
         interval: AtomicU64::new(0),
         random: AtomicU64::new(0),
+        left: AtomicU32::new(0),
+        cost: AtomicU64::new(0),
         off: AtomicBool::new(false),
     }
 }; MAX_VCPUS];
@@ -56,6 +62,14 @@ impl Local {
             return 0;
         }
         u32::try_from(elapsed / interval - 1).unwrap_or(u32::MAX)
+    }
+
+    /// A tick has come, and `missed` before it have not. Whether it is one that samples, and how many samples are missing.
+    fn is_sample(&self, missed: u32) -> Option<u32> {
+        let ticks = missed.saturating_add(1);
+        let left = self.left.load(Ordering::Relaxed);
+        self.left.store(left.saturating_sub(ticks), Ordering::Relaxed);
+        (ticks >= left).then(|| (ticks - left.max(1)) / ticks_per_sample(control::rate()))
     }
 
     /// Notes whether sampling is on, and tells whether it was when the interval began that ends with this tick. If not,
@@ -111,18 +125,31 @@ unsafe fn on_tick(registers: &Registers, snapshot_bytes: u32) {
     let on = control::sampling();
     let snapshot_bytes = snapshot_bytes.min(control::snapshot_bytes());
     vcpu.set(VcpuField::SnapshotBytes, snapshot_bytes.into());
-    if local.note_sampling(on) {
+    if !local.note_sampling(on) {
+        local.weighed.store(busy, Ordering::Relaxed);
+    } else if let Some(missed) = local.is_sample(missed) {
         vcpu.add(VcpuField::Missed, missed.into());
         if on && vcpu.get(VcpuField::IdleSince) == 0 {
             let weight = busy.saturating_sub(local.weighed.swap_local(busy));
             // SAFETY: the caller vouches for the stack.
             unsafe { sample(id, begin, registers, (weight, missed), snapshot_bytes) };
         }
-    } else {
-        local.weighed.store(busy, Ordering::Relaxed);
     }
     vcpu.add(VcpuField::InterruptTime, interrupt_cost());
-    vcpu.add(VcpuField::ProbeTime, platform::now().saturating_sub(begin));
+    let spent = platform::now().saturating_sub(begin);
+    vcpu.add(VcpuField::ProbeTime, spent);
+    let cost = local.cost.load(Ordering::Relaxed);
+    local.cost.store(cost.wrapping_add(spent).wrapping_add(interrupt_cost()), Ordering::Relaxed);
+}
+
+/// TSC ticks that the ticks of a vCPU have cost since init.
+pub(crate) fn tick_cost(vcpu: u32) -> u64 {
+    local(vcpu).cost.load(Ordering::Relaxed)
+}
+
+/// How many ticks it takes to sample once, so that control does not wait for a slow rate.
+fn ticks_per_sample(rate: u32) -> u32 {
+    (control::TICKS_PER_SECOND as u32).div_ceil(rate.max(1))
 }
 
 /// A swap that need not be atomic, because only one vCPU uses the word.
@@ -258,8 +285,9 @@ fn why_not(frame: usize, stack: &Range<usize>) -> WalkEnd {
 }
 
 /// TSC ticks until the next [`tick`] is due: the sampling period, jittered by an eighth either way so that it never falls
-/// in step with what it samples. They count from now, or from when the last tick was due. While sampling is off: a tenth
-/// of a second, so that control is still looked at. `u64::MAX` where a tick would do nothing: before
+/// in step with what it samples. They count from now, or from when the last tick was due. A period of more than 40 ms is cut into
+/// several ticks, and while sampling is off a tick is due every 40 ms, so that control is still looked at: an idle loop should not halt
+/// for much longer either, and [`poll`] when it wakes. `u64::MAX` where a tick would do nothing: before
 /// [`init`](crate::init), and on a vCPU that the region has no place for.
 #[must_use]
 pub fn next_tick() -> u64 {
@@ -269,10 +297,17 @@ pub fn next_tick() -> u64 {
     let Some(vcpu) = Vcpu::of(id) else { return u64::MAX };
     let local = local(id);
     let interval = if control::sampling() {
-        jittered(region.tsc_hz / u64::from(control::rate().max(1)), local)
+        let rate = control::rate();
+        let parts = ticks_per_sample(rate);
+        let left = local.left.load(Ordering::Relaxed);
+        if left == 0 || left > parts {
+            local.left.store(parts, Ordering::Relaxed);
+        }
+        jittered(region.tsc_hz / u64::from(rate.max(1)), local) / u64::from(parts)
     } else {
         local.off.store(true, Ordering::Relaxed);
-        region.tsc_hz / 10
+        local.left.store(0, Ordering::Relaxed);
+        region.tsc_hz / control::TICKS_PER_SECOND
     };
     let interval = interval.max(1);
     local.interval.store(interval, Ordering::Relaxed);

@@ -13,6 +13,7 @@ use uniprof_wire::tables::{
     CONTROL_WORDS, ControlRequest, CrashRecord, Slot, THREAD_SLOTS, ThreadEntry, ThreadState, VcpuField,
     VcpuStats,
 };
+use uniprof_wire::text::FixedText;
 
 probe::region!(bytes = 1 << 20);
 
@@ -105,6 +106,9 @@ fn a_kernels_life() {
     init();
     events_carry_their_arguments();
     a_silent_collectors_request_ends();
+    sites_go_on_and_off_by_name();
+    marks_are_written_once();
+    a_request_is_heard_soon_while_nothing_is_sampled();
     time_without_sampling_weighs_nothing();
     ticks_weigh_busy_time();
     short_runs_between_idle_times_miss_nothing();
@@ -129,6 +133,7 @@ fn init() {
         ring_bytes: 1 << 20,
         sample_hz: 100,
         classes: !Class::Sample.bit(),
+        patterns: "-quiet.*",
         image: probe::Image { build_id: &[1, 2, 3], start: 0x1000, end: 0x2000, bias: 0 },
         ..probe::Config::new(region_memory())
     };
@@ -220,6 +225,83 @@ fn a_silent_collectors_request_ends() {
     assert_eq!(intervals[0], 500, "granted at the first look");
     assert_eq!(*intervals.last().unwrap(), 100, "dropped with the lease");
     assert!((9..=11).contains(&intervals.iter().filter(|&&rate| rate == 500).count()), "{intervals:?}");
+    drain(RingKind::Core, |_| {});
+}
+
+/// The kernel keeps `quiet.*` off; a collector wants one of them, and another asks for all events but not for that one.
+fn sites_go_on_and_off_by_name() {
+    let emitted = || {
+        NOW.fetch_add(50_000, Ordering::Relaxed);
+        probe::poll();
+        drain(RingKind::Events, |_| {});
+        probe::event!("quiet.one");
+        probe::event!("quiet.two");
+        let mut records = 0;
+        drain(RingKind::Events, |_| records += 1);
+        records
+    };
+    assert_eq!(emitted(), 0);
+    let asked = |owner, patterns| {
+        let patterns = FixedText::new(patterns);
+        ControlRequest { owner, renewals: 1, lease_ms: 1000, patterns, ..ControlRequest::default() }
+    };
+    request(0, asked(10, b"quiet.one"));
+    assert_eq!(emitted(), 1);
+    request(1, ControlRequest { classes: Class::Event.bit(), ..asked(11, b"-quiet.one") });
+    assert_eq!(emitted(), 2, "each gets what it asked for");
+    request(0, ControlRequest::default());
+    assert_eq!(emitted(), 1);
+    NOW.fetch_add(1_000_000, Ordering::Relaxed);
+    assert_eq!(emitted(), 0, "a collector that is gone leaves nothing on");
+}
+
+fn marks_are_written_once() {
+    let marked = |number, renewals, text: &[u8]| {
+        let asked = ControlRequest { owner: 12, renewals, lease_ms: 1000, ..ControlRequest::default() };
+        request(0, ControlRequest { mark: number, flush: number, mark_text: FixedText::new(text), ..asked });
+        NOW.fetch_add(50_000, Ordering::Relaxed);
+        probe::poll();
+        let mut told = Vec::new();
+        drain(RingKind::Core, |record| {
+            let Record::Mark(mark) = record else { return };
+            told.push(String::from_utf8(mark.text.bytes().collect()).unwrap());
+        });
+        told
+    };
+    assert!(!probe::flush_wanted());
+    assert_eq!(marked(1, 1, b"deploy"), ["deploy"]);
+    assert!(probe::flush_wanted() && !probe::flush_wanted(), "once");
+    assert!(marked(1, 2, b"deploy").is_empty(), "a renewal is no mark");
+    assert!(!probe::flush_wanted());
+    assert_eq!(marked(2, 3, b"done"), ["done"]);
+    assert!(probe::flush_wanted());
+}
+
+/// Wherever between two ticks the request comes: 50 ms by the guest's clock, of the 100 that are promised.
+fn a_request_is_heard_soon_while_nothing_is_sampled() {
+    for phase in 0..40 {
+        let rate = 200 + phase as u32;
+        let asked =
+            ControlRequest { owner: 13, renewals: rate.into(), lease_ms: 1000, ..ControlRequest::default() };
+        let interval = probe::next_tick();
+        NOW.fetch_add(interval * phase / 40, Ordering::Relaxed);
+        request(0, ControlRequest { rate, ..asked });
+        let began = NOW.load(Ordering::Relaxed);
+        NOW.fetch_add(interval - interval * phase / 40, Ordering::Relaxed);
+        loop {
+            // SAFETY: the stack is empty.
+            unsafe { probe::tick(0x1234, 0, 0) };
+            let took = NOW.load(Ordering::Relaxed) - began;
+            assert!(took < 50_000, "{took} us");
+            if stats().rate == rate {
+                break;
+            }
+            NOW.fetch_add(probe::next_tick(), Ordering::Relaxed);
+        }
+    }
+    request(0, ControlRequest::default());
+    NOW.fetch_add(50_000, Ordering::Relaxed);
+    probe::poll();
     drain(RingKind::Core, |_| {});
 }
 
@@ -337,8 +419,8 @@ fn time_without_sampling_weighs_nothing() {
     // SAFETY: the stack is empty.
     let tick = || unsafe { probe::tick(0x1234, 0, 0) };
     for _ in 0..5 {
-        assert_eq!(probe::next_tick(), 100_000, "a tenth of a second, to look at control");
-        NOW.fetch_add(100_000, Ordering::Relaxed);
+        assert_eq!(probe::next_tick(), 40_000, "to look at control");
+        NOW.fetch_add(40_000, Ordering::Relaxed);
         tick();
     }
     let classes = Class::Sample.bit();

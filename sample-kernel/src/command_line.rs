@@ -5,6 +5,7 @@ use core::num::NonZeroU64;
 
 use crate::probes::{Class, Settings};
 use crate::region::Placement;
+use crate::text::FixedText;
 use crate::workload::Workload;
 
 /// What the command line asks for.
@@ -27,7 +28,10 @@ pub(crate) enum UsageError<'a> {
     BadValue { key: &'a str, value: &'a str, valid: &'static str },
 }
 
-pub(crate) const WORDS: &str = "workload=, requests=, shares=, seconds=, uniprof.hz=, uniprof.classes=, uniprof.ring=, uniprof.stack=, uniprof.heap=, uniprof.placement=, uniprof.wall=";
+pub(crate) const WORDS: &str = "workload=, requests=, shares=, seconds=, uniprof.hz=, uniprof.classes=, uniprof.events=, uniprof.ring=, uniprof.stack=, uniprof.heap=, uniprof.placement=, uniprof.wall=";
+
+/// What a control request takes, and so the probes.
+pub(crate) const MAX_PATTERN_BYTES: usize = 256;
 
 const CLASS_NAMES: &str = "samples, events, spans, switches, counters, logs, threads, off-cpu, locks, irq, heap, calls (with commas and no spaces between them), light, all, none";
 
@@ -59,6 +63,7 @@ impl<'a> Options {
                 ring_bytes: 1 << 20,
                 sample_hz: 99,
                 classes: Class::LIGHT,
+                patterns: FixedText::of(format_args!("")),
                 snapshot_bytes: 0,
                 heap_interval: 512 << 10,
                 wall_ns: 0,
@@ -86,6 +91,11 @@ impl<'a> Options {
                 self.probes.sample_hz = hz.ok_or(bad("samples per second, 0 to 20000"))?;
             }
             "uniprof.classes" => self.probes.classes = classes(value).ok_or(bad(CLASS_NAMES))?,
+            "uniprof.events" => {
+                let patterns = Some(value).filter(|value| value.len() <= MAX_PATTERN_BYTES);
+                let patterns = patterns.ok_or(bad("patterns of at most 256 bytes"))?;
+                self.probes.patterns = FixedText::of(format_args!("{patterns}"));
+            }
             "uniprof.ring" => {
                 self.probes.ring_bytes = ring_bytes(value).ok_or(bad("a power of two from 16K to 64M"))?;
             }

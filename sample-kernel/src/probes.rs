@@ -10,6 +10,7 @@ pub(crate) use uniprof_probes::{
     switch, thread_exit, thread_start, tick_with_registers, vcpu_online, wait_begin, wait_end, woken,
 };
 
+use crate::command_line::MAX_PATTERN_BYTES;
 use crate::percpu::PerCpu;
 use crate::text::FixedText;
 use crate::{arch, sched};
@@ -68,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) sample_hz: u32,
     /// Bits of [`Class::bit`].
     pub(crate) classes: u64,
+    /// Patterns over the names of event sites, which go over the classes.
+    pub(crate) patterns: FixedText<MAX_PATTERN_BYTES>,
     /// 0: stacks are found by frame pointers, in the kernel.
     pub(crate) snapshot_bytes: u32,
     /// Mean bytes from one sample of the heap to the next; 0: none.
@@ -88,6 +91,7 @@ pub(crate) unsafe fn init(memory: Memory, vcpus: u32, settings: &Settings) -> St
         ring_bytes: settings.ring_bytes,
         sample_hz: settings.sample_hz,
         classes: settings.classes,
+        patterns: settings.patterns.as_str(),
         snapshot_bytes: settings.snapshot_bytes,
         heap_interval: settings.heap_interval,
         wall_ns: settings.wall_ns,

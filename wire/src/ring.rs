@@ -345,6 +345,16 @@ impl<W: WriterWords> Writer<W> {
         }
     }
 
+    /// Adds the records that have been committed so far to `totals`, class by class.
+    pub fn add_committed(&self, totals: &mut [u64; CLASSES]) {
+        for slot in 0..self.geometry.slots() {
+            let counters = SLOT_COUNTERS + slot * CLASSES;
+            for (class, total) in totals.iter_mut().enumerate() {
+                *total = total.wrapping_add(self.words.load(counters + class));
+            }
+        }
+    }
+
     /// Writes a whole record.
     ///
     /// # Errors

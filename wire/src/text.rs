@@ -82,6 +82,9 @@ impl<const N: usize> Default for Padded<N> {
 }
 
 impl<const N: usize> FixedText<N> {
+    /// No text.
+    pub const EMPTY: Self = Self(Padded([[0; 8]; N]));
+
     /// The first `8 * N` bytes of `text`.
     #[must_use]
     pub fn new(text: &[u8]) -> Self {

@@ -33,11 +33,31 @@ pub struct ControlRequest {
     pub flush: u32,
     /// What the mark says.
     pub mark_text: FixedText<8>,
+    /// Wall clock of the asker's host, in nanoseconds since the Unix epoch, when it last wrote or renewed this. Not for the guest: other
+    /// collectors of that host see by it who has died.
+    pub asked_ns: u64,
 }
 
 impl ControlRequest {
     /// Words of a slot that are in use, with the sequence word.
-    pub const WORDS: usize = 48;
+    pub const WORDS: usize = 49;
+    /// The word of a slot that [`ControlRequest::asked_ns`] is in.
+    pub const ASKED_WORD: usize = 48;
+    /// A request that asks for nothing.
+    pub const NOTHING: Self = Self {
+        owner: 0,
+        renewals: 0,
+        lease_ms: 0,
+        rate: 0,
+        classes: 0,
+        snapshot_bytes: 0,
+        budget_ppm: 0,
+        patterns: FixedText::EMPTY,
+        mark: 0,
+        flush: 0,
+        mark_text: FixedText::EMPTY,
+        asked_ns: 0,
+    };
 
     /// Whether it wants the site of that name and class.
     #[must_use]
@@ -60,6 +80,7 @@ impl ControlRequest {
         words[6] = u64::from(self.mark) | u64::from(self.flush) << 32;
         words[7..39].copy_from_slice(&self.patterns.to_words());
         words[39..47].copy_from_slice(&self.mark_text.to_words());
+        words[47] = self.asked_ns;
         words
     }
 
@@ -78,6 +99,7 @@ impl ControlRequest {
             flush: (words[7] >> 32) as u32,
             patterns: FixedText::from_words(core::array::from_fn(|i| words[8 + i])),
             mark_text: FixedText::from_words(core::array::from_fn(|i| words[40 + i])),
+            asked_ns: words[Self::ASKED_WORD],
         };
         if entry.owner == 0 { Slot::Empty } else { slot(words[0], entry) }
     }
@@ -101,6 +123,7 @@ mod tests {
             mark: 8,
             flush: 9,
             mark_text: FixedText::new(b"deploy"),
+            asked_ns: 10,
         };
         let words = request.to_words();
         let words = core::array::from_fn(|i| if i == 0 { 2 } else { words[i - 1] });
