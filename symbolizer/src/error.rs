@@ -3,13 +3,22 @@
 use std::io;
 use std::path::PathBuf;
 
+/// The first bytes of a file, as a hexadecimal dump has them.
+fn beginning(start: &[u8]) -> String {
+    match start {
+        [] => "is empty".into(),
+        bytes => bytes.iter().fold("starts with".into(), |text, byte| format!("{text} {byte:02x}")),
+    }
+}
+
 /// Why a file is no usable image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
     /// Not an ELF file at all.
     #[error(
-        "not an ELF file: it starts with {start:02x?}; give the kernel's ELF file, not a raw or compressed image"
+        "not an ELF file: it {}; give the kernel's ELF file, not a raw or compressed image",
+        beginning(start)
     )]
     NotElf {
         /// The first bytes of the file, at most four.

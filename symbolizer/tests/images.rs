@@ -186,8 +186,8 @@ fn a_return_address_belongs_to_the_call_before_it() {
 #[test]
 fn what_is_no_image_is_told_apart() {
     let error = |bytes: &[u8]| Image::parse(bytes).expect_err("no image").to_string();
-    assert!(error(b"MZ\x90\0").starts_with("not an ELF file: it starts with [4d, 5a, 90, 00]"));
-    assert!(error(b"").starts_with("not an ELF file"));
+    assert!(error(b"MZ\x90\0").starts_with("not an ELF file: it starts with 4d 5a 90 00;"));
+    assert!(error(b"").starts_with("not an ELF file: it is empty;"));
     assert!(error(b"\x7fELF").contains("ends within its header"));
     let mut bytes = Built::new("a.c", SOURCE, &[]).bytes();
     for (at, value, expected) in

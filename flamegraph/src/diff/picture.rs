@@ -18,8 +18,8 @@ use crate::profile::Profile;
 use crate::svg::{Stack, SvgOptions, count, drawing};
 use crate::title::Title;
 
-/// What did not change, in inferno's own colour for that.
-const UNCHANGED: (u8, u8, u8) = (250, 250, 250);
+/// What did not change. Inferno's own colour for that, 250 of 255, is not to be told from the paper, nor one frame from the next.
+const UNCHANGED: (u8, u8, u8) = (226, 229, 233);
 
 /// Draws `after` with the difference to `before`. Stacks start at their roots, whatever `options` say.
 ///

@@ -26,7 +26,7 @@ Examples:
   uniprof flame r.uniprof -o kv.html --open     to explore: search, zoom, threads, table of functions
   uniprof flame sample -o - > sample.svg
   uniprof flame r.uniprof --callers --thread kv-0
-  uniprof flame after.uniprof --diff before.uniprof     red grew, blue shrank, white is no sure difference";
+  uniprof flame after.uniprof --diff before.uniprof     red grew, blue shrank, grey is no sure difference";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -131,7 +131,7 @@ fn compare(
     let mut title = profile::title(&named.figures, shown);
     title.notes.insert(
         0,
-        format!("against {before}: red grew, blue shrank, each in itself; white is no sure difference"),
+        format!("against {before}: red grew, blue shrank, each in itself; grey is no sure difference"),
     );
     let mut picture = Vec::new();
     uniprof_flamegraph::diff::svg(&base_shown, shown, &title, options, &how, &mut picture)?;
