@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use uniprof_wire::record::Class;
-use uniprof_wire::site::{self, ArgType, SiteKind};
+use uniprof_wire::site::{self, ArgType, SiteKind, Value, Values};
 
 /// An event site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,13 @@ impl Site {
     #[must_use]
     pub const fn class(&self) -> Class {
         self.kind.class()
+    }
+
+    /// What the words of one of its records say, argument by argument; those that are missing, and all after one that makes no
+    /// sense, are left out.
+    pub fn values<'a>(&'a self, words: &'a [u64]) -> impl Iterator<Item = (&'a SiteArg, Value<'a>)> {
+        let mut values = Values::new(words);
+        self.args.iter().map_while(move |arg| Some((arg, values.next(arg.ty)?)))
     }
 }
 
@@ -119,6 +126,11 @@ pub(crate) mod tests {
         assert_eq!((site.kind, site.class(), site.enabled), (SiteKind::Call, Class::Call, true));
         let args: Vec<_> = site.args.iter().map(|arg| (arg.name.as_str(), arg.ty)).collect();
         assert_eq!(args, [("key", ArgType::Unsigned), ("peer", ArgType::Text)]);
+        let words = [9, 2 | 2 << 32, u64::from_le_bytes(*b"hi\0\0\0\0\0\0")];
+        let told: Vec<String> =
+            site.values(&words).map(|(arg, value)| format!("{}={value}", arg.name)).collect();
+        assert_eq!(told, ["key=9", "peer=\"hi\""]);
+        assert_eq!(site.values(&words[..2]).count(), 1);
         assert!(Sites::of_section(b"no section at all, but some text").is_empty());
     }
 }
