@@ -28,6 +28,38 @@ macro_rules! unsigned {
 }
 unsigned!(u8, u16, u32, u64, usize);
 
+/// A value of one word.
+pub trait Scalar: Copy {
+    /// The word.
+    fn bits(self) -> u64;
+}
+
+macro_rules! scalar {
+    ($($type:ty),*) => {$(
+        impl Scalar for $type {
+            #[inline(always)]
+            fn bits(self) -> u64 {
+                self as u64
+            }
+        }
+    )*};
+}
+scalar!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, bool, char);
+
+impl Scalar for f32 {
+    #[inline(always)]
+    fn bits(self) -> u64 {
+        f64::from(self).to_bits()
+    }
+}
+
+impl Scalar for f64 {
+    #[inline(always)]
+    fn bits(self) -> u64 {
+        self.to_bits()
+    }
+}
+
 /// A number that a gauge can show.
 pub trait Number: Copy {
     /// As a floating-point number.
@@ -117,12 +149,16 @@ impl Arg for Word {
 
 /// Text or bytes; the first [`MAX_ARG_BYTES`] count.
 #[derive(Clone, Copy, Debug)]
-pub struct Bytes<'a>(&'a [u8]);
+pub struct Bytes<'a> {
+    kept: &'a [u8],
+    total: u32,
+}
 
-impl Bytes<'_> {
+impl<'a> Bytes<'a> {
     #[inline(always)]
-    fn kept(&self) -> &[u8] {
-        &self.0[..self.0.len().min(MAX_ARG_BYTES)]
+    fn new(bytes: &'a [u8]) -> Self {
+        let total = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        Self { kept: &bytes[..bytes.len().min(MAX_ARG_BYTES)], total }
     }
 }
 
@@ -131,20 +167,28 @@ impl Arg for Bytes<'_> {
 
     #[inline(always)]
     fn words(self) -> usize {
-        text_words(self.kept().len())
+        text_words(self.kept.len())
     }
 
     #[inline]
     fn put<W: WriterWords>(self, payload: &Payload<'_, W>, at: usize) {
-        let kept = self.kept();
-        let total = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        let Self { kept, total } = self;
         payload.put(at, u64::from(total) | (kept.len() as u64) << 32);
         let (chunks, rest) = kept.as_chunks::<8>();
         chunks.iter().enumerate().for_each(|(i, chunk)| payload.put(at + 1 + i, u64::from_le_bytes(*chunk)));
         if !rest.is_empty() {
-            let last = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-            payload.put(at + 1 + chunks.len(), last);
+            payload.put(at + 1 + chunks.len(), last_word(kept, rest));
         }
+    }
+}
+
+/// The word of the last bytes, of which there are fewer than eight.
+#[inline(always)]
+fn last_word(kept: &[u8], rest: &[u8]) -> u64 {
+    match kept.last_chunk::<8>() {
+        // One load, with bytes before them, which are shifted out.
+        Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+        None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
     }
 }
 
@@ -210,14 +254,14 @@ pub(crate) const fn assert_fits<A: Args>() {
 #[inline(always)]
 #[must_use]
 pub fn text(text: &str) -> Bytes<'_> {
-    Bytes(text.as_bytes())
+    Bytes::new(text.as_bytes())
 }
 
 /// Bytes.
 #[inline(always)]
 #[must_use]
 pub fn bytes(bytes: &[u8]) -> Bytes<'_> {
-    Bytes(bytes)
+    Bytes::new(bytes)
 }
 
 /// A number of the very type that was stated.

@@ -40,6 +40,8 @@ static SNAPSHOT_BYTES: AtomicU32 = AtomicU32::new(0);
 static FLUSH: AtomicBool = AtomicBool::new(false);
 /// TSC at which to look again; `u64::MAX` while a vCPU looks.
 static NEXT_LOOK: AtomicU64 = AtomicU64::new(0);
+/// TSC at which an observer came or the classes changed, the latest.
+static LAST_CHANGE: AtomicU64 = AtomicU64::new(0);
 static LOOKER: Looker = Looker(UnsafeCell::new(State {
     requests: Requests::new(),
     budget: Budget::new(),
@@ -68,8 +70,29 @@ pub(crate) fn rate() -> u32 {
 }
 
 /// Classes that are on now.
+#[inline(always)]
 pub(crate) fn classes() -> u64 {
+    CLASSES_ON.load(Ordering::Relaxed) & Class::RECORDED
+}
+
+/// Among the classes that are on: the heap is watched, whoever asks for what.
+pub(crate) const HEAP_WATCHED: u64 = 1 << 31;
+const _: () = assert!(Class::RECORDED < HEAP_WATCHED);
+
+/// Classes that are on now, and [`HEAP_WATCHED`].
+#[inline(always)]
+pub(crate) fn classes_and_heap() -> u64 {
     CLASSES_ON.load(Ordering::Relaxed)
+}
+
+/// The heap is watched from now on.
+pub(crate) fn watch_heap() {
+    CLASSES_ON.fetch_or(HEAP_WATCHED, Ordering::Release);
+}
+
+/// When an observer came or the classes changed, the latest: what was to be recorded before may be unknown to somebody.
+pub(crate) fn last_change() -> u64 {
+    LAST_CHANGE.load(Ordering::Relaxed)
 }
 
 /// Bytes of stack that a sample takes along now, whole words; 0 while frame pointers are walked.
@@ -119,7 +142,11 @@ fn look(region: &Region, now: u64, state: &mut State) {
     RATE.store(sparing.rate, Ordering::Relaxed);
     SNAPSHOT_BYTES.store(wishes.snapshot_bytes, Ordering::Relaxed);
     let classes = wishes.classes & !sparing.shed;
-    CLASSES_ON.store(classes, Ordering::Relaxed);
+    // Changed and not stored: whether the heap is watched stays what it is.
+    let before = CLASSES_ON.fetch_xor((self::classes() ^ classes) & Class::RECORDED, Ordering::Relaxed);
+    if (before ^ classes) & Class::RECORDED != 0 || requests.newest() == now {
+        LAST_CHANGE.store(now, Ordering::Relaxed);
+    }
     switch_sites(&region.own, requests.live(), sparing.shed, sites_by);
     for vcpu in (0..region.geometry.vcpus()).filter_map(Vcpu::of) {
         vcpu.set(VcpuField::Rate, sparing.rate.into());

@@ -9,16 +9,19 @@ mod sampler;
 use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use uniprof_wire::address::GuestVirtual;
+use uniprof_wire::record::{AllocationRecord, Class, FreeRecord, Record};
 use uniprof_wire::ring::WriterWords;
 use uniprof_wire::tables::{
     HEAP_CLAIMED, HEAP_FREE, HEAP_WAYS, HEAP_WORDS, HeapCallers, HeapEntry, VcpuField, heap_buckets,
 };
 
 use self::sampler::{gap, weight};
+use crate::callers::{Callers, Frame};
+use crate::control;
+use crate::hook::{self, recording, watching_heap};
 use crate::platform::{self, Pinned};
 use crate::region::{MAX_VCPUS, Region, Words, region};
 use crate::vcpu::Vcpu;
-use crate::{arch, sample};
 
 /// Mean bytes from one sample to the next; 0: nothing is counted or sampled.
 static INTERVAL: AtomicU64 = AtomicU64::new(0);
@@ -67,12 +70,13 @@ pub(crate) fn start(region: &Region, interval: u64, seed: u64) {
         }
     }
     INTERVAL.store(interval, Ordering::Release);
+    control::watch_heap();
 }
 
 /// Tells that a block has been allocated, after it was. Not from NMIs. Costs a load and a predicted branch while the heap is not watched.
 #[inline(always)]
 pub fn allocated(address: usize, bytes: usize) {
-    if INTERVAL.load(Ordering::Relaxed) != 0 {
+    if watching_heap() {
         count_allocation(address as u64, bytes as u64);
     }
 }
@@ -80,7 +84,7 @@ pub fn allocated(address: usize, bytes: usize) {
 /// Tells that a block is given back, before it is: afterwards its address may already be another's. Not from NMIs.
 #[inline(always)]
 pub fn freed(address: usize, bytes: usize) {
-    if INTERVAL.load(Ordering::Relaxed) != 0 {
+    if watching_heap() {
         count_free(address as u64, bytes as u64);
     }
 }
@@ -120,22 +124,28 @@ fn count_free(address: u64, bytes: u64) {
 #[inline(never)]
 fn sample_block(vcpu: Vcpu, address: u64, bytes: u64, weight: u64) {
     vcpu.add(VcpuField::HeapSampled, 1);
-    let (frame, stack_pointer) = arch::frame();
+    let (tsc, thread) = (platform::now(), platform::thread());
     // SAFETY: `Platform::stack` promises that it can be read.
-    let frames = unsafe { sample::Callers::walk(frame, stack_pointer, &platform::stack()) };
+    let callers = unsafe { Callers::of(Frame::here(), &platform::stack()) };
+    // The innermost of them is in `count_allocation`.
+    let callers = callers.without(1);
     let entry = HeapEntry {
         address: GuestVirtual(address),
         bytes,
         weight,
-        tsc: platform::now(),
-        thread: platform::thread(),
-        // The innermost of them is in `count_allocation`.
-        callers: HeapCallers::new(frames.addresses().get(1..).unwrap_or_default()),
+        tsc,
+        thread,
+        callers: HeapCallers::new(callers.frames),
     };
     let table = region().and_then(Table::of);
     if !table.is_some_and(|table| table.insert(&entry)) {
+        // Nor is it recorded: of a block that is in no table nobody would notice the end.
         vcpu.add(VcpuField::HeapDropped, 1);
         vcpu.add(VcpuField::HeapDroppedWeight, weight);
+    } else if recording(Class::Heap) {
+        let address = GuestVirtual(address);
+        let record = AllocationRecord { tsc, thread, address, bytes, weight, callers };
+        hook::write_counted(&Record::Allocation(record), tsc);
     }
 }
 
@@ -143,8 +153,14 @@ fn sample_block(vcpu: Vcpu, address: u64, bytes: u64, weight: u64) {
 #[cold]
 #[inline(never)]
 fn forget(address: u64) {
-    if let Some(table) = region().and_then(Table::of) {
-        table.remove(address);
+    let Some([bytes, weight]) = region().and_then(Table::of).and_then(|table| table.remove(address)) else {
+        return;
+    };
+    if recording(Class::Heap) {
+        let tsc = platform::now();
+        let (thread, address) = (platform::thread(), GuestVirtual(address));
+        let record = FreeRecord { tsc, thread, address, bytes, weight };
+        hook::write_counted(&Record::Free(record), tsc);
     }
 }
 
@@ -192,9 +208,15 @@ impl Table {
         true
     }
 
-    fn remove(&self, address: u64) {
-        if self.places(address).any(|slot| self.change(slot, address, HEAP_FREE)) {
+    /// Its bytes and its weight, if it was there.
+    fn remove(&self, address: u64) -> Option<[u64; 2]> {
+        let slot = self.places(address).find(|&slot| self.keys.load(slot) == address)?;
+        let words = self.entries.at_byte(slot * HEAP_WORDS * 8);
+        // Read before the slot is anybody's.
+        let known = [words.load(1), words.load(2)];
+        self.change(slot, address, HEAP_FREE).then(|| {
             sampled_like(address).fetch_sub(1, Ordering::Relaxed);
-        }
+            known
+        })
     }
 }

@@ -61,12 +61,18 @@
 
 mod arch;
 mod arg;
+mod call;
+mod callers;
 mod control;
 mod crash;
 mod event;
 mod heap;
 mod histogram;
+mod hook;
+mod irq;
+mod lock;
 mod log;
+mod off_cpu;
 mod platform;
 mod region;
 mod sample;
@@ -79,10 +85,15 @@ mod vcpu;
 mod wait;
 
 pub use arg::Unsigned;
+pub use call::Call;
 pub use control::flush_wanted;
 pub use crash::{Crash, crash};
 pub use heap::{allocated, freed};
+pub use hook::{recording, watching_heap};
+pub use irq::{interrupt, interrupt_enter, interrupt_exit};
+pub use lock::{LockWait, lock_released, lock_wait};
 pub use log::log_line;
+pub use off_cpu::{woken, woken_by_interrupt};
 pub use platform::{Platform, ThreadId};
 pub use region::{Config, Image, Memory, Status, init, set_interrupt_cost};
 pub use sample::{next_tick, poll, tick, tick_with_registers};
@@ -90,10 +101,10 @@ pub use sites::Site;
 pub use span::{Span, SpanId};
 pub use stream::{Sink, Step, Streamer};
 pub use thread::{switch, thread_exit, thread_start};
-pub use uniprof_wire::record::{Class, Registers, SwitchReason};
+pub use uniprof_wire::record::{Class, LockKind, Registers, SwitchReason};
 pub use uniprof_wire::tables::{CrashReason, WaitKind};
 pub use vcpu::{idle_enter, idle_exit, vcpu_online};
-pub use wait::{SavedRegisters, Wait, saved, wait_begin, wait_end, woken};
+pub use wait::{SavedRegisters, Wait, saved, wait_begin, wait_end};
 
 /// What the macros expand to; not for direct use.
 #[doc(hidden)]

@@ -24,7 +24,7 @@ pub struct Span(SpanId);
 
 impl Span {
     /// Opens a span of the site.
-    #[inline]
+    #[inline(never)]
     pub fn begin<A: Args>(site: u32, args: A) -> Self {
         let thread = platform::thread();
         let tsc = emit(Kind::SpanBegin, site, args);

@@ -12,7 +12,9 @@ use uniprof_wire::ring::WriterWords;
 use uniprof_wire::tables::{THREAD_SLOTS, THREAD_WORDS, ThreadEntry, ThreadState, VcpuField, thread_field};
 use uniprof_wire::text::FixedText;
 
+use crate::callers::Frame;
 use crate::control;
+use crate::off_cpu;
 use crate::platform::{self, Pinned, ThreadId};
 use crate::region::{Region, Words, region, writer};
 use crate::vcpu::Vcpu;
@@ -43,11 +45,15 @@ impl Slot {
     }
 
     fn holds_live(self, id: ThreadId) -> bool {
-        self.0.load(thread_field::ID_STATE) as u32 == id && self.state() != ThreadState::Exited as u64
+        self.0.load(thread_field::ID_STATE) as u32 == id && !self.has_exited()
     }
 
-    fn state(self) -> u64 {
-        self.0.load(thread_field::ID_STATE) >> 32 & 0xff
+    pub(crate) fn state(self) -> Option<ThreadState> {
+        ThreadState::from_number((self.0.load(thread_field::ID_STATE) >> 32) as u8)
+    }
+
+    fn has_exited(self) -> bool {
+        self.state() == Some(ThreadState::Exited)
     }
 
     /// The thread leaves the CPU at `now` for `state`.
@@ -63,7 +69,7 @@ impl Slot {
     fn claim(region: &Region, id: ThreadId) -> Option<Self> {
         (0..THREAD_SLOTS).map(|i| Self::at(region, id as usize + i)).find(|slot| {
             let sequence = slot.0.load(thread_field::SEQUENCE);
-            let free = sequence == 0 || slot.state() == ThreadState::Exited as u64;
+            let free = sequence == 0 || slot.has_exited();
             free && sequence.is_multiple_of(2)
                 && slot
                     .0
@@ -130,8 +136,11 @@ pub fn thread_exit(id: ThreadId) {
 }
 
 /// Tells of a switch on the calling vCPU, from the scheduler, with interrupts off: `from` leaves for `reason`, `to`
-/// comes. 0 stands for the idle loop.
+/// comes. 0 stands for the idle loop. It must be called on the stack of `from`, which is told to observers of the class `off-cpu` if
+/// `from` leaves to wait.
+#[inline(never)]
 pub fn switch(from: ThreadId, to: ThreadId, reason: SwitchReason) {
+    let frame = Frame::here();
     let Some(region) = region() else { return };
     let id = platform::vcpu();
     let Some(vcpu) = Vcpu::of(id) else { return };
@@ -140,13 +149,15 @@ pub fn switch(from: ThreadId, to: ThreadId, reason: SwitchReason) {
     vcpu.add(VcpuField::Switches, 1);
     if let Some(slot) = (from != 0).then(|| Slot::of(region, from)).flatten() {
         slot.leave(from, ThreadState::after(reason), id, now);
+        off_cpu::left(slot, from, reason, now, frame);
     }
     if let Some(slot) = (to != 0).then(|| Slot::of(region, to)).flatten() {
+        off_cpu::comes(slot, to, now);
         slot.change(|words| {
             words.store(thread_field::ID_STATE, ThreadEntry::id_state(to, ThreadState::Running, id as u16));
             words.store(thread_field::SINCE, now);
             // Out of date from here on.
-            for field in [thread_field::RIP, thread_field::RSP, thread_field::RBP] {
+            for field in [thread_field::RIP, thread_field::RSP, thread_field::RBP, thread_field::PARKED] {
                 words.store(field, 0);
             }
         });

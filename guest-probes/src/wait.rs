@@ -64,13 +64,6 @@ pub fn wait_end(thread: ThreadId) {
     });
 }
 
-/// Tells that a thread has been made ready to run: from any vCPU, also from interrupt handlers.
-pub fn woken(thread: ThreadId) {
-    if let Some(slot) = slot_of(thread) {
-        slot.words().store(thread_field::WOKEN, platform::now());
-    }
-}
-
 /// Tells where a thread that does not run goes on: from its scheduler, with interrupts off, once the registers are saved, that is, after
 /// the switch away from it; and of a new thread before its first.
 pub fn saved(thread: ThreadId, registers: &SavedRegisters) {
@@ -82,6 +75,6 @@ pub fn saved(thread: ThreadId, registers: &SavedRegisters) {
     });
 }
 
-fn slot_of(thread: ThreadId) -> Option<Slot> {
+pub(crate) fn slot_of(thread: ThreadId) -> Option<Slot> {
     (thread != 0).then(|| Slot::of(region()?, thread)).flatten()
 }

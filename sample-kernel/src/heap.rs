@@ -14,7 +14,8 @@ use crate::sync::RawSpinLock;
 const MAPPED_END: u64 = 4 << 30;
 const PAGE: u64 = 4096;
 
-static HEAP: TalcLock<RawSpinLock, Manual> = TalcLock::new(Manual);
+/// Its lock tells of waits only: every allocation would pay for telling who made others wait.
+static HEAP: TalcLock<RawSpinLock<false>, Manual> = TalcLock::new(Manual);
 
 /// What `alloc` and its users get. It ends the kernel where memory runs out, so that the crash record says so: their own
 /// way out is a panic like any other. Who can do without asks [`try_alloc`].
@@ -23,38 +24,111 @@ struct Heap;
 #[global_allocator]
 static GLOBAL: Heap = Heap;
 
+// SAFETY: `TalcLock` keeps the contract; what is added does not return, or only counts.
+unsafe impl GlobalAlloc for Heap {
+    #[inline(always)]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        unsafe { if probes::watching_heap() { observed::alloc(layout) } else { plain::alloc(layout) } }
+    }
+
+    /// Counts as giving back and allocating anew, wherever the block ends up.
+    #[inline(always)]
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        let observed = probes::watching_heap();
+        // SAFETY: as the caller promises.
+        unsafe {
+            if observed {
+                observed::realloc(memory, layout, bytes)
+            } else {
+                plain::realloc(memory, layout, bytes)
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            if probes::watching_heap() {
+                observed::dealloc(memory, layout)
+            } else {
+                plain::dealloc(memory, layout)
+            }
+        }
+    }
+}
+
 /// A new block, or the end.
+#[inline(always)]
 fn or_end(memory: *mut u8, bytes: usize, align: usize) -> *mut u8 {
     if memory.is_null() {
         out_of_memory(bytes, align);
     }
-    probes::allocated(memory.addr(), bytes);
     memory
 }
 
-// SAFETY: `TalcLock` keeps the contract; what is added does not return, or only counts.
-unsafe impl GlobalAlloc for Heap {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+/// The heap for itself. Not inlined, nor is [`observed`]: who is not observed pays for a look whether he is, and for nothing else.
+mod plain {
+    use super::{GlobalAlloc, HEAP, Layout, or_end};
+
+    /// # Safety
+    /// As for [`GlobalAlloc::alloc`].
+    #[inline(never)]
+    pub(super) unsafe fn alloc(layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promises.
         or_end(unsafe { HEAP.alloc(layout) }, layout.size(), layout.align())
     }
 
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller promises.
-        or_end(unsafe { HEAP.alloc_zeroed(layout) }, layout.size(), layout.align())
-    }
-
-    /// Counts as giving back and allocating anew, wherever the block ends up.
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        probes::freed(memory.addr(), layout.size());
+    /// # Safety
+    /// As for [`GlobalAlloc::realloc`].
+    #[inline(never)]
+    pub(super) unsafe fn realloc(memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         // SAFETY: as the caller promises.
         or_end(unsafe { HEAP.realloc(memory, layout, bytes) }, bytes, layout.align())
     }
 
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        probes::freed(memory.addr(), layout.size());
+    /// # Safety
+    /// As for [`GlobalAlloc::dealloc`].
+    #[inline(never)]
+    pub(super) unsafe fn dealloc(memory: *mut u8, layout: Layout) {
         // SAFETY: as the caller promises.
         unsafe { HEAP.dealloc(memory, layout) }
+    }
+}
+
+/// The heap, and what observers are told of it.
+mod observed {
+    use super::{Layout, plain, probes};
+
+    /// # Safety
+    /// As for [`super::GlobalAlloc::alloc`].
+    #[inline(never)]
+    pub(super) unsafe fn alloc(layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        let memory = unsafe { plain::alloc(layout) };
+        probes::allocated(memory.addr(), layout.size());
+        memory
+    }
+
+    /// # Safety
+    /// As for [`super::GlobalAlloc::realloc`].
+    #[inline(never)]
+    pub(super) unsafe fn realloc(memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        probes::freed(memory.addr(), layout.size());
+        // SAFETY: as the caller promises.
+        let memory = unsafe { plain::realloc(memory, layout, bytes) };
+        probes::allocated(memory.addr(), bytes);
+        memory
+    }
+
+    /// # Safety
+    /// As for [`super::GlobalAlloc::dealloc`].
+    #[inline(never)]
+    pub(super) unsafe fn dealloc(memory: *mut u8, layout: Layout) {
+        probes::freed(memory.addr(), layout.size());
+        // SAFETY: as the caller promises.
+        unsafe { plain::dealloc(memory, layout) }
     }
 }
 

@@ -1,5 +1,6 @@
 #![no_std]
 #![no_main]
+#![cfg_attr(feature = "no-probes", allow(unused, reason = "what only probes look at"))]
 //! The reference unikernel of `uniprof`: small, but with what makes observing a real one hard: several vCPUs, preemption,
 //! interrupts at any moment, a heap, crashes. It boots by PVH under QEMU on `q35` and `microvm`, runs one workload in one
 //! address space at one privilege level, and ends the machine.

@@ -5,15 +5,30 @@ use core::ops::Range;
 
 use uniprof_probes as probe;
 pub(crate) use uniprof_probes::{
-    Class, CrashReason, Memory, Registers, SavedRegisters, Status, SwitchReason, Wait, WaitKind, allocated,
-    counter, event, freed, idle_enter, idle_exit, log_line, next_tick, poll, saved, set_interrupt_cost, span,
-    switch, thread_exit, thread_start, tick_with_registers, vcpu_online, wait_begin, wait_end, woken,
+    Class, CrashReason, LockKind, Memory, Registers, SavedRegisters, Status, SwitchReason, Wait, WaitKind,
 };
+#[cfg(not(feature = "no-probes"))]
+pub(crate) use uniprof_probes::{
+    LockWait, allocated, call, counter, event, freed, idle_enter, idle_exit, interrupt, lock_released,
+    lock_wait, log_line, next_tick, poll, recording, saved, set_interrupt_cost, span, switch, thread_exit,
+    thread_start, tick_with_registers, vcpu_online, wait_begin, wait_end, watching_heap, woken,
+    woken_by_interrupt,
+};
+
+#[cfg(feature = "no-probes")]
+pub(crate) use self::none::*;
+
+#[cfg(feature = "no-probes")]
+#[path = "no_probes.rs"]
+mod none;
 
 use crate::command_line::MAX_PATTERN_BYTES;
 use crate::percpu::PerCpu;
 use crate::text::FixedText;
 use crate::{arch, sched};
+
+/// Whether the hooks are part of this build.
+pub(crate) const BUILT_IN: bool = cfg!(not(feature = "no-probes"));
 
 /// The region for machines without a shared-memory device.
 const STATIC_REGION_BYTES: usize = 16 << 20;

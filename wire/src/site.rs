@@ -11,7 +11,7 @@
 //!  byte 24  name, file NUL, for each argument its type (a letter, see ArgType) and its name NUL, zero padding
 //! ```
 //!
-//! A call's last argument is its result.
+//! A call that has a result has it as its last argument, which is named `result`.
 
 mod value;
 
@@ -117,12 +117,18 @@ pub struct SiteArg<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// Its arguments; of a call, the result last.
+    /// Its arguments; of a call that has a result, that last.
     pub fn args(&self) -> impl Iterator<Item = SiteArg<'a>> + Clone + use<'a> {
         self.args.split_terminator('\0').filter_map(|arg| {
             let mut letters = arg.chars();
             Some(SiteArg { ty: ArgType::from_letter(letters.next()?)?, name: letters.as_str() })
         })
+    }
+
+    /// The result, if this is a call that has one.
+    #[must_use]
+    pub fn result(&self) -> Option<SiteArg<'a>> {
+        self.args().last().filter(|arg| self.kind == SiteKind::Call && arg.name == "result")
     }
 
     /// What the words of a record of this site say, argument by argument. Words that are missing or left over are not shown.

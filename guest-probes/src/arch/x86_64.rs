@@ -39,13 +39,21 @@ pub(crate) unsafe fn local_compare_exchange(word: *mut u64, old: u64, new: u64) 
     found == old
 }
 
-/// Frame pointer and stack pointer of the caller.
+/// Frame pointer and stack pointer of the function that this is written in.
 #[inline(always)]
 pub(crate) fn frame() -> (usize, usize) {
     let (frame, stack_pointer);
-    // SAFETY: reads two registers.
+    // SAFETY: reads two registers. It says that it writes a third, which callers want back: else the compiler, which does not know
+    // that the frame pointer is read, could put this before the function has made its frame.
     unsafe {
-        asm!("mov {}, rbp", "mov {}, rsp", out(reg) frame, out(reg) stack_pointer, options(nomem, nostack, preserves_flags));
+        asm!(
+            "mov {}, rbp",
+            "mov {}, rsp",
+            out(reg) frame,
+            out(reg) stack_pointer,
+            out("r12") _,
+            options(nomem, nostack, preserves_flags),
+        );
     }
     (frame, stack_pointer)
 }

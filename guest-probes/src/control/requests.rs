@@ -29,6 +29,8 @@ pub(super) struct Requests {
     /// Slots with a mark that has not been written.
     marks: [bool; CONTROL_SLOTS],
     flush: bool,
+    /// When somebody was first seen who had not been there before, the latest.
+    newest: u64,
 }
 
 impl Requests {
@@ -38,12 +40,18 @@ impl Requests {
             live: [ControlRequest::NOTHING; CONTROL_SLOTS],
             marks: [false; CONTROL_SLOTS],
             flush: false,
+            newest: 0,
         }
     }
 
     /// Those that live.
     pub(super) fn live(&self) -> &[ControlRequest] {
         &self.live
+    }
+
+    /// At which look somebody was first seen who had not been there before, the latest.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest
     }
 
     /// Looks at every slot.
@@ -70,6 +78,7 @@ impl Requests {
     fn note(&mut self, slot: usize, now: u64) {
         let (request, seen) = (&self.live[slot], &mut self.seen[slot]);
         if seen.owner != request.owner {
+            self.newest = now;
             *seen = Seen { owner: request.owner, renewals: request.renewals, since: now, mark: 0, flush: 0 };
         } else if seen.renewals != request.renewals {
             (seen.renewals, seen.since) = (request.renewals, now);

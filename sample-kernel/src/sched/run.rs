@@ -43,11 +43,16 @@ pub(crate) fn current_name() -> &'static str {
     current().map_or("boot", |thread| thread.name.as_str())
 }
 
-/// Puts a thread into the run queue of its vCPU, and wakes that out of its halt.
+/// The running thread makes another one runnable.
 pub(super) fn make_runnable(thread: Arc<Thread>) {
     let _interrupts = InterruptsOff::new();
-    let vcpu = thread.vcpu;
     probes::woken(thread.id);
+    enqueue(thread);
+}
+
+/// Puts a thread into the run queue of its vCPU, and wakes that out of its halt. Interrupts off.
+pub(super) fn enqueue(thread: Arc<Thread>) {
+    let vcpu = thread.vcpu;
     let home = PerCpu::of(vcpu);
     home.run_queue.lock().push(thread);
     // Either the other side sees the thread in its queue, or it is seen as idle here.

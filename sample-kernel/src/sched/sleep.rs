@@ -72,7 +72,8 @@ pub(crate) fn sleep(nanoseconds: u64) {
 pub(crate) fn wake_sleepers(cpu: &PerCpu, now: u64) {
     while cpu.sleepers.next_wake() <= now {
         let Some(thread) = cpu.sleepers.pop() else { return };
-        run::make_runnable(thread);
+        probes::woken_by_interrupt(thread.id);
+        run::enqueue(thread);
         cpu.switch_due.store(true, Ordering::Relaxed);
     }
 }

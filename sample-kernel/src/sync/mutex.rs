@@ -5,7 +5,8 @@ use core::ops::{Deref, DerefMut};
 use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::probes::{Wait, WaitKind};
+use super::Contention;
+use crate::probes::{LockKind, Wait, WaitKind};
 use crate::sched::{self, WaitQueue};
 
 const NOBODY: u32 = 0;
@@ -19,6 +20,7 @@ pub(crate) struct Mutex<T> {
     /// The holder's number; 0 while it is free. First, so that who has the lock's address has its owner.
     owner: AtomicU32,
     waiters: WaitQueue,
+    contention: Contention,
     value: UnsafeCell<T>,
 }
 
@@ -27,9 +29,15 @@ unsafe impl<T: Send> Sync for Mutex<T> {}
 
 impl<T> Mutex<T> {
     pub(crate) const fn new(value: T) -> Self {
-        Self { owner: AtomicU32::new(NOBODY), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
+        Self {
+            owner: AtomicU32::new(NOBODY),
+            waiters: WaitQueue::new(),
+            contention: Contention::new(),
+            value: UnsafeCell::new(value),
+        }
     }
 
+    #[inline(always)]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         if !self.try_take() {
             self.wait_for_holder();
@@ -37,12 +45,24 @@ impl<T> Mutex<T> {
         MutexGuard { mutex: self }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn wake_waiter(&self) {
+        // Since when it was held is not known: every lock that is free would pay for looking at the clock.
+        self.contention.released(LockKind::Blocking, self.address());
+        self.waiters.wake_one();
+    }
+
+    fn address(&self) -> usize {
+        ptr::from_ref(self).addr()
+    }
+
     fn try_take(&self) -> bool {
         let taker = match sched::current_id() {
             NOBODY => NO_THREAD,
             id => id,
         };
-        self.owner.compare_exchange(NOBODY, taker, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.owner.compare_exchange(NOBODY, taker, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     #[cold]
@@ -50,12 +70,18 @@ impl<T> Mutex<T> {
     fn wait_for_holder(&self) {
         let wait = || Wait {
             kind: WaitKind::Lock,
-            address: ptr::from_ref(self).addr(),
+            address: self.address(),
             word: ptr::from_ref(&self.owner).addr(),
             owner: self.owner.load(Ordering::Relaxed),
             until: 0,
         };
+        let holder = match self.owner.load(Ordering::Relaxed) {
+            NO_THREAD => NOBODY,
+            thread => thread,
+        };
+        let waiting = self.contention.wait(LockKind::Blocking, self.address(), holder);
         self.waiters.wait_until(wait, || self.try_take());
+        waiting.acquired();
     }
 }
 
@@ -80,8 +106,12 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 }
 
 impl<T> Drop for MutexGuard<'_, T> {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.mutex.owner.store(NOBODY, Ordering::Release);
-        self.mutex.waiters.wake_one();
+        // Either who is about to wait sees the lock free, or he is seen waiting here.
+        self.mutex.owner.store(NOBODY, Ordering::SeqCst);
+        if self.mutex.contention.waiting() {
+            self.mutex.wake_waiter();
+        }
     }
 }

@@ -4,48 +4,92 @@ use core::cell::UnsafeCell;
 use core::hint;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
+use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::NoPreempt;
+use super::{Contention, NoPreempt};
 use crate::arch;
+use crate::probes::LockKind;
 
 /// A spin lock for `lock_api`, held without preemption: a holder that lost its vCPU would let others spin for a time
-/// slice, or for ever on the same vCPU. Not for interrupt handlers.
-pub(crate) struct RawSpinLock {
-    locked: AtomicBool,
+/// slice, or for ever on the same vCPU. Not for interrupt handlers. With `HOLDER`, observers learn who holds it while others wait.
+pub(crate) struct RawSpinLock<const HOLDER: bool> {
+    word: SpinWord,
+    contention: Contention,
 }
 
-// SAFETY: `locked` goes from false to true by one winner, and only the winner's `unlock` takes it back.
-unsafe impl lock_api::RawMutex for RawSpinLock {
-    const INIT: Self = Self { locked: AtomicBool::new(false) };
+// SAFETY: the word goes from free to taken by one winner, and only the winner's `unlock` takes it back.
+unsafe impl<const HOLDER: bool> lock_api::RawMutex for RawSpinLock<HOLDER> {
+    const INIT: Self = Self { word: SpinWord::new(), contention: Contention::new() };
     type GuardMarker = lock_api::GuardNoSend;
 
+    #[inline]
     fn lock(&self) {
         core::mem::forget(NoPreempt::new());
-        spin_until_locked(&self.locked);
+        if !self.word.try_lock() {
+            self.word.spin(&self.contention);
+        }
+        if HOLDER {
+            self.contention.taken();
+        }
     }
 
+    #[inline]
     fn try_lock(&self) -> bool {
         let guard = NoPreempt::new();
-        let locked = !self.locked.swap(true, Ordering::Acquire);
+        let locked = self.word.try_lock();
         if locked {
+            if HOLDER {
+                self.contention.taken();
+            }
             core::mem::forget(guard);
         }
         locked
     }
 
+    #[inline]
     unsafe fn unlock(&self) {
-        self.locked.store(false, Ordering::Release);
+        if HOLDER {
+            self.contention.released(LockKind::Spin, self.word.address());
+        }
+        self.word.unlock();
         // SAFETY: whoever holds the lock has forgotten a guard in `lock` or `try_lock`, on this vCPU.
         drop(unsafe { NoPreempt::recall() });
     }
 }
 
-fn spin_until_locked(locked: &AtomicBool) {
-    while locked.swap(true, Ordering::Acquire) {
-        while locked.load(Ordering::Relaxed) {
-            hint::spin_loop();
+/// The word that spin locks turn around.
+struct SpinWord(AtomicBool);
+
+impl SpinWord {
+    const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    fn address(&self) -> usize {
+        ptr::from_ref(self).addr()
+    }
+
+    #[inline(always)]
+    fn try_lock(&self) -> bool {
+        !self.0.swap(true, Ordering::Acquire)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn spin(&self, contention: &Contention) {
+        let wait = contention.wait(LockKind::Spin, self.address(), contention.holder());
+        while !self.try_lock() {
+            while self.0.load(Ordering::Relaxed) {
+                hint::spin_loop();
+            }
         }
+        wait.acquired();
+    }
+
+    #[inline(always)]
+    fn unlock(&self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -73,9 +117,11 @@ impl Drop for InterruptsOff {
     }
 }
 
-/// Data that interrupt handlers share with threads, of one or several vCPUs.
+/// Data that interrupt handlers share with threads, of one or several vCPUs. Observers learn of waits, not of holders: the scheduler's
+/// own locks are taken too often for that.
 pub(crate) struct InterruptLock<T> {
-    locked: AtomicBool,
+    word: SpinWord,
+    contention: Contention,
     value: UnsafeCell<T>,
 }
 
@@ -84,12 +130,14 @@ unsafe impl<T: Send> Sync for InterruptLock<T> {}
 
 impl<T> InterruptLock<T> {
     pub(crate) const fn new(value: T) -> Self {
-        Self { locked: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        Self { word: SpinWord::new(), contention: Contention::new(), value: UnsafeCell::new(value) }
     }
 
     pub(crate) fn lock(&self) -> InterruptGuard<'_, T> {
         let interrupts = InterruptsOff::new();
-        spin_until_locked(&self.locked);
+        if !self.word.try_lock() {
+            self.word.spin(&self.contention);
+        }
         InterruptGuard { lock: self, _interrupts: interrupts }
     }
 }
@@ -118,6 +166,6 @@ impl<T> DerefMut for InterruptGuard<'_, T> {
 
 impl<T> Drop for InterruptGuard<'_, T> {
     fn drop(&mut self) {
-        self.lock.locked.store(false, Ordering::Release);
+        self.lock.word.unlock();
     }
 }

@@ -1,7 +1,7 @@
 //! Threads that leave the CPU to wait, come back, and wake others.
 //!
 //! The stack is told when a thread leaves: so a dump of a guest shows where its threads wait although they never came back. Who comes back
-//! tells his stack only if he had left before anybody recorded that.
+//! tells his stack only if he had left before all observers of now were there.
 
 use super::{BadRecord, Callers, SwitchReason};
 use crate::address::GuestVirtual;
@@ -35,13 +35,13 @@ pub struct ResumeRecord<'a> {
     pub thread: u32,
     /// Why it had left.
     pub reason: SwitchReason,
-    /// When it had left: the TSC of its [`ParkRecord`], if that was recorded.
+    /// When it had left: the TSC of its [`ParkRecord`], if that was recorded; else when its wait began, 0 unknown.
     pub parked: u64,
     /// When it was made ready to run; 0 unknown. From there on it waited for the CPU.
     pub woken: u64,
     /// The thread that did so; 0: an interrupt, or unknown.
     pub waker: u32,
-    /// Where it waited, if there was no [`ParkRecord`]; else [`Callers::NONE`].
+    /// Where it waited, if there was no [`ParkRecord`], or one from before the newest observer came; else [`Callers::NONE`].
     pub callers: Callers<'a>,
 }
 

@@ -34,7 +34,9 @@ impl ThreadState {
         }
     }
 
-    const fn from_number(number: u8) -> Option<Self> {
+    /// The state with that number.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             0 => Self::Ready,
             1 => Self::Running,
@@ -80,7 +82,8 @@ impl WaitKind {
     }
 
     /// A number that is not known reads as [`WaitKind::Other`]: the thread waits, whatever for.
-    pub(crate) const fn from_number(number: u8) -> Self {
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
         match number {
             0 => Self::None,
             1 => Self::Lock,
@@ -98,6 +101,10 @@ pub mod thread_field {
     pub const SEQUENCE: usize = 0;
     /// Thread id in the low half, state and vCPU in the high half.
     pub const ID_STATE: usize = 1;
+    /// Lowest address of its stack.
+    pub const STACK_LOW: usize = 3;
+    /// Address behind its stack.
+    pub const STACK_HIGH: usize = 4;
     /// Saved instruction pointer.
     pub const RIP: usize = 5;
     /// Saved stack pointer.

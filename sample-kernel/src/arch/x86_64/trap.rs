@@ -4,7 +4,7 @@ use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
 
 use super::{apic, exceptions};
-use crate::probes::Registers;
+use crate::probes::{Registers, interrupt};
 
 pub(super) const TIMER: u8 = 0x20;
 pub(super) const WAKE: u8 = 0x21;
@@ -83,11 +83,11 @@ extern "C" fn exception_entry(frame: &TrapFrame) -> ! {
 /// Handles an interrupt on the vCPU's interrupt stack; true when the thread shall be switched.
 extern "C" fn interrupt_entry(frame: &TrapFrame) -> bool {
     match frame.vector as u8 {
-        TIMER => {
+        TIMER => interrupt(TIMER.into(), || {
             crate::tick::on_timer(&frame.for_unwinding());
             apic::end_of_interrupt();
-        }
-        WAKE => apic::end_of_interrupt(),
+        }),
+        WAKE => interrupt(WAKE.into(), apic::end_of_interrupt),
         // A software interrupt needs no acknowledgement, and a spurious one must not get any.
         _ => return false,
     }

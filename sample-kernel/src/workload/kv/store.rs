@@ -1,9 +1,11 @@
-//! The store: a row of trees, each behind its own lock, so that workers seldom meet.
+//! The store: a row of trees, each behind its own lock, so that workers seldom meet. Its interface is what applications call here: each
+//! such call is one to the probes.
 
 use alloc::string::String;
 
 use super::hash::hash;
 use super::tree::Tree;
+use crate::probes;
 use crate::sync::Mutex;
 
 const SHARDS: usize = 8;
@@ -27,19 +29,22 @@ impl Store {
     /// Shows the value to `found`; false when there is none.
     #[inline(never)]
     pub(super) fn get(&self, key: &str, found: impl FnOnce(&str)) -> bool {
+        let call = probes::call!("kv.get" -> bool, key: str = key);
         let tree = self.shard(key).lock();
-        tree.get(key).map(|value| found(value)).is_some()
+        call.returned(tree.get(key).map(|value| found(value)).is_some())
     }
 
     #[inline(never)]
     pub(super) fn put(&self, key: &str, value: &str) {
+        let _call = probes::call!("kv.put", key: str = key, bytes = value.len());
         self.shard(key).lock().insert(String::from(key), String::from(value));
     }
 
     /// False when the key was not there.
     #[inline(never)]
     pub(super) fn delete(&self, key: &str) -> bool {
-        self.shard(key).lock().remove(key).is_some()
+        let call = probes::call!("kv.delete" -> bool, key: str = key);
+        call.returned(self.shard(key).lock().remove(key).is_some())
     }
 
     /// The most levels that a lookup has gone down in the first shard.
@@ -50,6 +55,7 @@ impl Store {
     /// Up to `limit` pairs from `from` on, of the shard that `from` lies in.
     #[inline(never)]
     pub(super) fn scan(&self, from: &str, limit: usize, mut pair: impl FnMut(&str, &str)) {
+        let call = probes::call!("kv.scan" -> usize, from: str = from, limit = limit);
         let tree = self.shard(from).lock();
         let mut left = limit;
         tree.scan(from, |key, value| {
@@ -57,5 +63,6 @@ impl Store {
             left -= 1;
             left > 0
         });
+        call.returned(limit - left);
     }
 }
