@@ -170,7 +170,9 @@ fn parse(line: &str) -> Result<Option<(&str, u64)>, LineFault> {
     if stack.is_empty() {
         return Err(LineFault::NoStack);
     }
-    if stack.rsplit_once(is_blank).is_some_and(|(_, word)| word.parse::<f64>().is_ok()) {
+    // As flamegraph.pl has it, and the writer: `+1`, `.5` and `inf` are numbers to Rust, and words of a name here.
+    let is_count = |word: &str| word.starts_with(|c: char| c.is_ascii_digit()) && word.parse::<f64>().is_ok();
+    if stack.rsplit_once(is_blank).is_some_and(|(_, word)| is_count(word)) {
         return Err(LineFault::TwoCounts);
     }
     if stack.split(';').nth(MAX_DEPTH).is_some() {
@@ -308,7 +310,14 @@ mod tests {
     #[test]
     fn what_the_writer_changes_is_changed_back() {
         assert_eq!(again("f\0(inlined) 1\n"), "f (inlined) 1\n");
-        for text in ["#\u{a0} 2\n", "\u{feff}\u{a0} \u{a0} 2\n", "a 1b\u{a0}3c\u{a0}d 2\n"] {
+        for text in [
+            "#\u{a0} 2\n",
+            "\u{feff}\u{a0} \u{a0} 2\n",
+            "a 1b\u{a0}3c\u{a0}d 2\n",
+            "a\0\0+1 2\n",
+            "worker inf 2\n",
+            "worker .5;b -1 2\n",
+        ] {
             let once = again(text);
             assert_eq!(again(&once), once);
         }
