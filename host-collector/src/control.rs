@@ -1,40 +1,44 @@
-//! Asking a guest for a sampling rate, for classes and for stack snapshots: one slot of the region's control page, held while the asker lives.
+//! Asking a guest for a sampling rate, for classes, event sites and stack snapshots: one slot of the region's control page, held while
+//! the asker lives.
 //!
-//! The control page is all that a host ever writes, and this file is all that writes it. A request has a lease: a thread
+//! The control page is all that a host ever writes, and [`page`] is all that writes it. A request has a lease: a thread
 //! renews it several times over, and a guest drops one that is not renewed, so a collector that is killed leaves
-//! nothing switched on. Several collectors each hold a slot; the guest serves the highest rate, all classes and the longest
-//! snapshots.
+//! nothing switched on. Several collectors each hold a slot; the guest serves the highest rate, all classes and sites, the longest
+//! snapshots, and keeps to the smallest budget. [`leave`] leaves a request behind that nobody renews; [`asked`] tells who asks for what.
 
-use std::{
-    fs::OpenOptions,
-    path::PathBuf,
-    ptr::NonNull,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread::JoinHandle,
-    time::Duration,
-};
+mod effect;
+mod page;
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+
 use uniprof_wire::{
+    address::GuestPhysical,
     layout::{CONTROL_OFFSET, PAGE},
-    tables::{CONTROL_SLOTS, CONTROL_WORDS, ControlRequest, Slot},
+    tables::{CONTROL_SLOTS, CONTROL_WORDS, ControlRequest},
 };
 
-use crate::{cancel::Cancel, guests::GuestEntry, memory::FoundRegion, qemu::Placement};
+use crate::{
+    cancel::Cancel,
+    clock::HostTime,
+    guests::GuestEntry,
+    memory::{FoundRegion, GuestMemory, MemoryError},
+};
 
-/// How long a request lives without renewal. Guests look at the page 20 times a second.
+pub use effect::{Effect, Looks};
+use page::ControlPage;
+
+/// How long a request lives without renewal. Guests look at the page 25 times a second.
 const LEASE: Duration = Duration::from_secs(2);
 /// How often it is renewed.
 const RENEW_EVERY: Duration = Duration::from_millis(250);
+/// The longest lease that a guest grants.
+pub const LONGEST_LEASE: Duration = Duration::from_secs(60);
 
 /// Why a guest could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// The guest's memory can't be written.
-    #[error("cannot ask the guest for another rate: {path}: {source}")]
+    #[error("cannot ask the guest for anything: {path}: {source}")]
     Io {
         /// The file with the region.
         path: PathBuf,
@@ -57,7 +61,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Asks for what `wanted` says; owner, renewals and lease are this function's to fill in.
+    /// Asks for what `wanted` says; owner, renewals, lease and time are this function's to fill in.
     ///
     /// # Errors
     /// [`ControlError`]; the guest then goes on as it was.
@@ -67,10 +71,7 @@ impl Control {
         wanted: ControlRequest,
     ) -> Result<Self, ControlError> {
         let page = Arc::new(ControlPage::map(entry, region)?);
-        let owner = u64::from(std::process::id()) << 32
-            | u64::from(crate::clock::HostTime::now().realtime_ns as u32 | 1);
-        let lease_ms = LEASE.as_millis() as u32;
-        let request = ControlRequest { owner, renewals: 1, lease_ms, ..wanted };
+        let request = signed(wanted, LEASE);
         let slot = page.claim(request)?;
         let stop = Cancel::new();
         let renewer = {
@@ -81,8 +82,72 @@ impl Control {
                 }
             })
         };
-        Ok(Self { page, slot, owner, stop, renewer: Some(renewer) })
+        Ok(Self { page, slot, owner: request.owner, stop, renewer: Some(renewer) })
     }
+}
+
+/// Leaves a request behind that nobody renews: it lives for `lease`, which the guest caps at [`LONGEST_LEASE`].
+///
+/// # Errors
+/// [`ControlError`]; the guest then goes on as it was.
+pub fn leave(
+    entry: &GuestEntry,
+    region: &FoundRegion,
+    wanted: ControlRequest,
+    lease: Duration,
+) -> Result<(), ControlError> {
+    ControlPage::map(entry, region)?.claim(signed(wanted, lease)).map(drop)
+}
+
+/// The request with what tells this asker from others.
+fn signed(wanted: ControlRequest, lease: Duration) -> ControlRequest {
+    let asked_ns = HostTime::now().realtime_ns;
+    let owner = u64::from(std::process::id()) << 32 | u64::from(asked_ns as u32 | 1);
+    let lease_ms = lease.min(LONGEST_LEASE).as_millis() as u32;
+    ControlRequest { owner, renewals: 1, lease_ms, asked_ns, ..wanted }
+}
+
+/// Somebody who asks a guest for something, or has done so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The slot of the control page.
+    pub slot: usize,
+    /// What is asked for.
+    pub request: ControlRequest,
+    /// Whether its lease lives, by this host's clock.
+    pub alive: bool,
+}
+
+impl Asker {
+    /// The process that asks, on the host where it runs.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        (self.request.owner >> 32) as u32
+    }
+}
+
+/// Who asks for what: the slots of the control page that are not empty.
+pub fn asked(memory: &dyn GuestMemory, region: &FoundRegion) -> Result<Vec<Asker>, MemoryError> {
+    let mut bytes = [0; PAGE];
+    memory.read(GuestPhysical(region.at.0.saturating_add(CONTROL_OFFSET as u64)), &mut bytes)?;
+    let words = bytes.as_chunks::<8>().0;
+    let now = HostTime::now().realtime_ns;
+    let slots = words.chunks_exact(CONTROL_WORDS).take(CONTROL_SLOTS).enumerate();
+    Ok(slots
+        .filter_map(|(slot, words)| {
+            let words = std::array::from_fn(|word| u64::from_le_bytes(words[word]));
+            // One that is being written is shown as far as it is.
+            let request = ControlRequest::from_words(&words).entry()?;
+            Some(Asker { slot, request, alive: is_alive(&request, now) })
+        })
+        .collect())
+}
+
+/// Whether a request's lease lives at a time of this host's clock. A time that is to come is none that anybody asked at.
+fn is_alive(request: &ControlRequest, now_ns: u64) -> bool {
+    let lease = Duration::from_millis(request.lease_ms.into()).min(LONGEST_LEASE) + RENEW_EVERY;
+    let age = Duration::from_nanos(now_ns.abs_diff(request.asked_ns));
+    age <= lease
 }
 
 impl Drop for Control {
@@ -98,113 +163,6 @@ impl Drop for Control {
     }
 }
 
-/// The control page of a guest, mapped for writing.
-#[derive(Debug)]
-struct ControlPage(NonNull<AtomicU64>);
-
-// SAFETY: the mapping belongs to this value, and all that is done with it is atomic.
-unsafe impl Send for ControlPage {}
-// SAFETY: as above.
-unsafe impl Sync for ControlPage {}
-
-impl Drop for ControlPage {
-    fn drop(&mut self) {
-        // SAFETY: what mmap returned; no borrow of it outlives `self`.
-        let _ = unsafe { munmap(self.0.as_ptr().cast(), PAGE) };
-    }
-}
-
-impl ControlPage {
-    fn map(entry: &GuestEntry, region: &FoundRegion) -> Result<Self, ControlError> {
-        let path = &entry.memory_file;
-        let failed = |source| ControlError::Io { path: path.clone(), source };
-        let absent = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-        let first = match entry.placement {
-            Placement::Ivshmem => Some(0),
-            Placement::Ram => {
-                let map = entry.ram_map.as_ref();
-                map.and_then(|map| map.file_offset(region.at)).map(|(offset, _)| offset)
-            }
-        };
-        let offset = first.and_then(|first| first.checked_add(CONTROL_OFFSET as u64));
-        let offset =
-            offset.filter(|offset| offset.is_multiple_of(PAGE as u64)).ok_or_else(|| failed(absent()))?;
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
-        // A page past the file's end would raise SIGBUS.
-        if file.metadata().map_err(failed)?.len() < offset.saturating_add(PAGE as u64) {
-            return Err(failed(absent()));
-        }
-        let read_write = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a fresh shared mapping at an address of the kernel's choice overlaps nothing.
-        let base = unsafe { mmap(std::ptr::null_mut(), PAGE, read_write, MapFlags::SHARED, &file, offset) };
-        let base = base.map_err(|error| failed(error.into()))?;
-        Ok(Self(NonNull::new(base.cast()).ok_or_else(|| failed(absent()))?))
-    }
-
-    fn word(&self, slot: usize, word: usize) -> &AtomicU64 {
-        debug_assert!(slot < CONTROL_SLOTS && word < CONTROL_WORDS);
-        // SAFETY: the page holds CONTROL_SLOTS × CONTROL_WORDS words, and is mapped as long as `self`.
-        unsafe { self.0.add(slot * CONTROL_WORDS + word).as_ref() }
-    }
-
-    fn read(&self, slot: usize) -> ([u64; ControlRequest::WORDS], Slot<ControlRequest>) {
-        let words = std::array::from_fn(|word| self.word(slot, word).load(Ordering::Acquire));
-        (words, ControlRequest::from_words(&words))
-    }
-
-    /// Takes a slot that is empty, or whose owner has let its lease pass.
-    fn claim(&self, request: ControlRequest) -> Result<usize, ControlError> {
-        let before: [_; CONTROL_SLOTS] = std::array::from_fn(|slot| self.read(slot));
-        let empty = |slot: &usize| before[*slot].1 == Slot::Empty;
-        if let Some(slot) =
-            (0..CONTROL_SLOTS).filter(empty).find(|slot| self.take(*slot, before[*slot].0[0], request))
-        {
-            return Ok(slot);
-        }
-        std::thread::sleep(LEASE + RENEW_EVERY);
-        let silent = |slot: &usize| self.read(*slot).0 == before[*slot].0;
-        let taken =
-            (0..CONTROL_SLOTS).filter(silent).find(|slot| self.take(*slot, before[*slot].0[0], request));
-        taken.ok_or(ControlError::Full)
-    }
-
-    /// Writes the request if the slot still shows `sequence`: other collectors may want it, too.
-    fn take(&self, slot: usize, sequence: u64, request: ControlRequest) -> bool {
-        let odd = sequence | 1;
-        // One who died while writing has left it odd; then this takes over as it is.
-        let mine =
-            self.word(slot, 0).compare_exchange(sequence, odd, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        if mine {
-            self.write(slot, request);
-        }
-        mine
-    }
-
-    fn write(&self, slot: usize, request: ControlRequest) {
-        let sequence = self.word(slot, 0).load(Ordering::Acquire) | 1;
-        self.word(slot, 0).store(sequence, Ordering::Release);
-        for (word, value) in request.to_words().into_iter().enumerate() {
-            self.word(slot, 1 + word).store(value, Ordering::Release);
-        }
-        self.word(slot, 0).store(sequence.wrapping_add(1), Ordering::Release);
-    }
-
-    fn owner(&self, slot: usize) -> u64 {
-        self.word(slot, 1).load(Ordering::Acquire)
-    }
-
-    /// Keeps the request alive. A guest that has restarted has emptied the slot: it is asked again. Another collector may
-    /// hold it by now, if this process was stopped for longer than its lease: then it is no longer ours.
-    fn renew(&self, slot: usize, request: ControlRequest) {
-        let (words, found) = self.read(slot);
-        if self.owner(slot) == request.owner {
-            self.word(slot, 2).fetch_add(1, Ordering::Release);
-        } else if found == Slot::Empty {
-            self.take(slot, words[0], request);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt;
@@ -212,11 +170,12 @@ mod tests {
     use uniprof_wire::{
         address::{GuestPhysical, GuestVirtual},
         layout::{Architecture, Geometry, RegionHeader},
+        tables::Slot,
         text::FixedText,
     };
 
     use super::*;
-    use crate::qemu::{Accelerator, Machine};
+    use crate::qemu::{Accelerator, Machine, Placement};
 
     fn region() -> FoundRegion {
         let header = RegionHeader {
@@ -302,6 +261,22 @@ mod tests {
         (0..CONTROL_SLOTS).for_each(|slot| page.write(slot, dead));
         let _control = Control::request(&entry, &region(), wanted(5, 0)).unwrap();
         assert_eq!(requests(file.as_file()).iter().filter(|r| r.rate == 5).count(), 1);
+    }
+
+    #[test]
+    fn a_request_that_was_left_behind_keeps_its_slot_for_its_lease() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(4 * PAGE as u64).unwrap();
+        let entry = entry(file.path().into());
+        for rate in 1..=CONTROL_SLOTS as u32 {
+            leave(&entry, &region(), wanted(rate, 0), Duration::from_secs(3600)).unwrap();
+        }
+        let full = Control::request(&entry, &region(), wanted(99, 0));
+        assert!(matches!(full, Err(ControlError::Full)), "all of them live");
+        let request = requests(file.as_file())[0];
+        assert_eq!((request.rate, request.lease_ms), (1, 60_000), "a minute at most");
+        assert!(is_alive(&request, request.asked_ns + 59_000_000_000));
+        assert!(!is_alive(&request, request.asked_ns + 61_000_000_000));
     }
 
     #[test]

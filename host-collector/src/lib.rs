@@ -65,6 +65,7 @@ pub mod ledger;
 pub mod live;
 pub mod memory;
 pub mod paging;
+pub mod ping;
 pub mod qemu;
 pub mod qmp;
 pub mod recording;

@@ -14,7 +14,6 @@ mod boot;
 mod command_line;
 mod console;
 mod crash;
-mod drain;
 mod exit;
 mod heap;
 mod percpu;
@@ -25,7 +24,6 @@ mod sync;
 mod text;
 mod tick;
 mod time;
-mod virtio;
 mod workload;
 
 /// The unwinding tables of `core` name it; nothing unwinds here, a panic ends the machine.

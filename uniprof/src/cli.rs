@@ -13,6 +13,7 @@ Exit codes:
   0  done                       3  no such guest, or several that could be meant
   1  failed                     4  the image is not the one that the guest runs
   2  wrong command line         5  a --fail-if of `diff` is true
+  `ping`: 0 alive, 10 wedged, 11 dead, 12 paused, 13 starved of the host's CPU
 
 Defaults come from $XDG_CONFIG_HOME/uniprof/config.toml; UNIPROF_* variables go over it, and flags over both.";
 
@@ -34,6 +35,12 @@ pub(crate) enum Command {
     Ls(command::ls::Args),
     /// End a guest
     Stop(command::stop::Args),
+    /// Say whether a guest is alive, paused, starved, wedged or dead
+    Ping(command::ping::Args),
+    /// Change what a running guest records, or see who asks for what
+    Ctl(command::ctl::Args),
+    /// List event sites: kind, name, arguments, place in the source, on or off
+    List(command::list::Args),
     /// Write a recording
     Record(command::record::Args),
     /// Draw a flame graph

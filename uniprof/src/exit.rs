@@ -16,6 +16,14 @@ pub(crate) enum Exit {
     Image = 4,
     /// A rule of `--fail-if` is true.
     Rule = 5,
+    /// `ping`: it runs and will not come back.
+    Wedged = 10,
+    /// `ping`: it has ended or crashed.
+    Dead = 11,
+    /// `ping`: somebody has paused it.
+    Paused = 12,
+    /// `ping`: the host gives it no CPU time.
+    Starved = 13,
 }
 
 impl From<Exit> for ExitCode {
@@ -35,6 +43,13 @@ impl Failure {
     /// An error with this code and this sentence.
     pub(crate) fn error(exit: Exit, sentence: impl Into<String>) -> anyhow::Error {
         Self { exit, sentence: sentence.into() }.into()
+    }
+}
+
+impl Failure {
+    /// An end with this code of which all has been said.
+    pub(crate) fn silent(exit: Exit) -> anyhow::Error {
+        Self { exit, sentence: String::new() }.into()
     }
 }
 

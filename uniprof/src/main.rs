@@ -22,6 +22,7 @@ mod output;
 mod profile;
 mod progress;
 mod recorder;
+mod selection;
 mod sites;
 mod subject;
 mod supervisor;
@@ -38,8 +39,11 @@ fn main() -> ExitCode {
         // The reader of a pipe has seen enough: `uniprof report | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // A closed stderr leaves nothing to say and no one to say it to.
-            let _ = writeln!(io::stderr(), "uniprof: {}", sentence(&error));
+            let sentence = sentence(&error);
+            if !sentence.is_empty() {
+                // A closed stderr leaves nothing to say and no one to say it to.
+                let _ = writeln!(io::stderr(), "uniprof: {sentence}");
+            }
             exit::code(&error).into()
         }
     }

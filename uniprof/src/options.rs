@@ -15,7 +15,8 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::kernel::Kernel;
 use crate::profile::Named;
-use crate::values::{Accel, CallGraph, Classes, Hertz, Image, Machine, Placement, Registers, Size, Span};
+use crate::selection::Selection;
+use crate::values::{Accel, Budget, CallGraph, Hertz, Image, Machine, Placement, Registers, Size, Span};
 
 /// How long a guest may take until its probes show up.
 pub(crate) const BOOT_LIMIT: Span = Span(Duration::from_secs(20));
@@ -98,9 +99,13 @@ pub(crate) struct Sampling {
     /// For how long, such as 10, 500ms or 2m [default: until Ctrl-C or the guest's end]
     #[arg(short, long, value_name = "TIME", env = "UNIPROF_DURATION", hide_env = true)]
     duration: Option<Span>,
-    /// Which classes of records, such as samples,logs [default: all]
-    #[arg(short, long = "events", value_name = "CLASSES")]
-    pub(crate) events: Option<Classes>,
+    /// What to record: classes, such as samples,off-cpu, and names of event sites, such as http.*,-http.raw; a first word with + or
+    /// - changes the default [default: light]
+    #[arg(short, long = "events", value_name = "WHAT", allow_hyphen_values = true)]
+    pub(crate) events: Option<Selection>,
+    /// What the probes may cost each vCPU, such as 1%: beyond that the guest samples and records less
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) budget: Option<Budget>,
     /// Record stacks: always so, for fingers that know perf
     #[arg(short = 'g', hide_short_help = true)]
     _stacks: bool,

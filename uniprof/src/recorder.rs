@@ -13,9 +13,11 @@ use uniprof_collector::qemu::{Guest, LaunchOptions, LaunchSpec, launch};
 use uniprof_collector::recording::{RecordingFile, SessionInfo};
 use uniprof_collector::session::{RecordOptions, Summary, record_session};
 use uniprof_wire::tables::ControlRequest;
+use uniprof_wire::text::FixedText;
 
 use crate::progress::Progress;
-use crate::values::{CallGraph, Classes};
+use crate::selection::Selection;
+use crate::values::{Budget, CallGraph};
 use crate::{attachment, guest, identity, options, output};
 
 /// Console lines that may wait to be written.
@@ -27,8 +29,10 @@ pub(crate) struct Job<'a> {
     pub(crate) output: PathBuf,
     /// The rate that was asked for.
     pub(crate) hz: Option<u32>,
-    /// The classes of records that were asked for.
-    pub(crate) classes: Option<Classes>,
+    /// The classes of records and the event sites that were asked for.
+    pub(crate) events: Option<Selection>,
+    /// What the probes may cost.
+    pub(crate) budget: Option<Budget>,
     /// How stacks shall be found, where that was said.
     pub(crate) call_graph: Option<CallGraph>,
     pub(crate) duration: Option<Duration>,
@@ -41,7 +45,11 @@ impl Job<'_> {
     /// Starts a guest, records it, and ends it.
     pub(crate) fn record_new(&self, mut spec: LaunchSpec) -> anyhow::Result<Summary> {
         spec.cmdline.extend(self.hz.map(|hz| format!("uniprof.hz={hz}")));
-        spec.cmdline.extend(self.classes.map(|classes| format!("uniprof.classes={}", classes.words())));
+        if let Some(events) = &self.events {
+            spec.cmdline.push(format!("uniprof.classes={}", events.class_words()));
+            let patterns = Some(&events.patterns).filter(|patterns| !patterns.is_empty());
+            spec.cmdline.extend(patterns.map(|patterns| format!("uniprof.events={patterns}")));
+        }
         let bytes = self.call_graph.map(CallGraph::snapshot_bytes).filter(|bytes| *bytes > 0);
         spec.cmdline.extend(bytes.map(|bytes| format!("uniprof.stack={bytes}")));
         let (lines, console) = crossbeam_channel::bounded(CONSOLE);
@@ -149,13 +157,15 @@ impl Job<'_> {
         }
     }
 
-    /// Asks the guest for the rate, the classes and snapshots of the stack, for as long as what is returned lives. (A guest that is started
+    /// Asks the guest for the rate, the classes, event sites, the budget and snapshots of the stack, for as long as what is returned lives. (A guest that is started
     /// here has also been told on its command line, so that it is right from the first tick; a kernel that knows no
     /// such word gets it from here.)
     fn ask(&self, entry: &GuestEntry, attached: &Attached) -> Option<Control> {
         let wanted = ControlRequest {
             rate: self.hz.unwrap_or(0),
-            classes: self.classes.map_or(0, |classes| classes.0),
+            classes: self.events.as_ref().map_or(0, |events| events.classes),
+            patterns: FixedText::new(self.events.as_ref().map_or(&[], |events| events.patterns.as_bytes())),
+            budget_ppm: self.budget.map_or(0, |budget| budget.0),
             snapshot_bytes: self.call_graph.map_or(0, CallGraph::snapshot_bytes),
             ..ControlRequest::default()
         };

@@ -2,14 +2,19 @@
 //! section lies, and only memory knows which sites are on now.
 
 use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
 
-use uniprof_collector::paging::AddressSpace;
+use uniprof_collector::live::LiveGuest;
+use uniprof_collector::paging::{AddressSpace, PageTables};
+use uniprof_postmortem::Evidence;
 use uniprof_symbolizer::Image;
 use uniprof_wire::address::GuestVirtual;
 use uniprof_wire::site::{self, MAX_SECTION_BYTES};
 
-#[allow(unused_imports, reason = "`uniprof list` comes next")]
-pub(crate) use uniprof_events::{Site, SiteArg};
+use crate::profile::finder;
+
+pub(crate) use uniprof_events::Site;
 
 /// All sites of a guest, by the number that records carry.
 #[derive(Clone, Debug, Default)]
@@ -31,12 +36,28 @@ impl Sites {
         Self(uniprof_events::Sites::of_section(section))
     }
 
+    /// Those that an ELF file has.
+    pub(crate) fn of_file(path: &Path) -> anyhow::Result<Self> {
+        let (_, image) = finder::open(path)?;
+        Ok(Self::of(std::iter::once(&image)))
+    }
+
+    /// Those that lie in a guest's memory, or why they can't be read, in a sentence. No ELF file is needed.
+    pub(crate) fn of_evidence(evidence: &Evidence) -> Result<Self, String> {
+        let region = evidence.region.as_ref().map_err(Clone::clone)?;
+        let tables = evidence.cpus.iter().find_map(PageTables::of);
+        let space = AddressSpace::new(Arc::clone(&evidence.memory), tables);
+        Self::of_memory(&space, region.tables.header.sites)
+    }
+
+    /// Those of a guest that runs, as they are on and off now.
+    pub(crate) fn of_guest(live: &LiveGuest) -> Result<Self, String> {
+        // Without registers virtual addresses are taken for physical ones, which many unikernels' are.
+        Self::of_evidence(&Evidence::new(live.memory(), live.registers().unwrap_or_default(), None))
+    }
+
     /// Those that lie in a guest's memory where the region's header says, or why they can't be read, in a sentence.
-    #[allow(dead_code, reason = "`uniprof list` comes next")]
-    pub(crate) fn of_memory(
-        space: &AddressSpace,
-        (start, end): (GuestVirtual, GuestVirtual),
-    ) -> Result<Self, String> {
+    fn of_memory(space: &AddressSpace, (start, end): (GuestVirtual, GuestVirtual)) -> Result<Self, String> {
         let len = usize::try_from(end.0.saturating_sub(start.0)).unwrap_or(usize::MAX);
         if len == 0 || len > MAX_SECTION_BYTES {
             return Err(format!("the guest says that its sites lie from {start} to {end}, which cannot be"));

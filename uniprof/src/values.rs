@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use uniprof_collector::cpu::{CpuState, GENERAL, StateSource};
 use uniprof_collector::qemu;
 use uniprof_wire::address::GuestPhysical;
-use uniprof_wire::record::{Class, MAX_SNAPSHOT_BYTES};
+use uniprof_wire::record::MAX_SNAPSHOT_BYTES;
 
 /// Samples per second and vCPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,36 +31,21 @@ impl FromStr for Hertz {
     }
 }
 
-/// Classes of records, a bit each: `samples,logs`, `all`.
+/// A share of a vCPU's time: `1%`, `0.5%`; in millionths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Classes(pub(crate) u64);
+pub(crate) struct Budget(pub(crate) u32);
 
-impl Classes {
-    fn known() -> impl Iterator<Item = Class> {
-        Class::ALL.into_iter().filter(|class| *class != Class::Other)
-    }
-
-    /// As a kernel's command line has them.
-    pub(crate) fn words(self) -> String {
-        let on = Self::known().filter(|class| self.0 & class.bit() != 0);
-        on.map(Class::name).collect::<Vec<_>>().join(",")
-    }
-}
-
-impl FromStr for Classes {
+impl FromStr for Budget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "all" {
-            return Ok(Self(Self::known().map(Class::bit).sum()));
+        let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+        match percent {
+            Some(percent) if (0.001..=100.0).contains(&percent) => {
+                Ok(Self((percent * 10_000.0).round() as u32))
+            }
+            _ => Err(format!("`{text}` is no share of a vCPU's time; examples are 1% and 0.5%")),
         }
-        let bit = |name: &str| {
-            Self::known().find(|class| class.name() == name).map(Class::bit).ok_or_else(|| {
-                let names: Vec<_> = Self::known().map(Class::name).collect();
-                format!("`{name}` is no class of records; there are {}, and all", names.join(", "))
-            })
-        };
-        text.split(',').try_fold(0, |bits, name| Ok(bits | bit(name)?)).map(Self)
     }
 }
 
@@ -341,13 +326,12 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_named_as_in_reports() {
-        let classes: Classes = "samples,logs".parse().unwrap();
-        assert_eq!(classes.0, Class::Sample.bit() | Class::Log.bit());
-        assert_eq!(classes.words(), "samples,logs");
-        assert_eq!("all".parse::<Classes>().unwrap().words().split(',').count(), 7);
-        let refused = "samples,heap".parse::<Classes>().unwrap_err();
-        assert!(refused.contains("`heap`") && refused.contains("switches"), "{refused}");
+    fn budgets_are_percentages() {
+        assert_eq!("1%".parse(), Ok(Budget(10_000)));
+        assert_eq!("0.25 %".parse(), Ok(Budget(2_500)));
+        for text in ["1", "0%", "101%", "-1%", "%", "nan%"] {
+            assert!(text.parse::<Budget>().is_err(), "{text}");
+        }
     }
 
     #[test]

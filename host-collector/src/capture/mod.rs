@@ -13,8 +13,9 @@
 
 mod backoff;
 mod cores;
+pub(crate) mod seen;
 mod watch;
-mod watchdog;
+pub(crate) mod watchdog;
 
 use std::{
     path::PathBuf,

@@ -5,18 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use uniprof_wire::tables::{VCPU_WORDS, VcpuStats};
-
 use super::{
     Cause, Watchdog,
-    watchdog::{Seen, Silence},
+    seen::{Seen, see, threads},
 };
 use crate::{
     cancel::Cancel,
     live::registers_over,
     memory::{FoundRegion, GuestMemory, find_region},
     qemu::{Guest, GuestExit},
-    qmp::{Event, QmpError},
+    qmp::Event,
 };
 
 /// How long one wait for an event of QEMU takes.
@@ -163,11 +161,7 @@ impl Watcher {
         }
         let deaf = |vcpu: u32| self.deaf.get(vcpu as usize).is_some_and(|looks| *looks >= DEAF);
         let halts = |vcpu: u32| cpus.iter().any(|cpu| cpu.vcpu == vcpu && cpu.halted == Some(true));
-        let hung = silent.into_iter().filter(|(vcpu, silence)| match silence {
-            Silence::Hung => true,
-            Silence::Tickless => deaf(*vcpu),
-            Silence::Still => deaf(*vcpu) && halts(*vcpu),
-        });
+        let hung = silent.into_iter().filter(|(vcpu, silence)| silence.is_hang(deaf(*vcpu), halts(*vcpu)));
         let hung: Vec<u32> = hung.map(|(vcpu, _)| vcpu).collect();
         (!hung.is_empty()).then(|| Cause::Watchdog(hung, self.dog.limit()))
     }
@@ -187,45 +181,11 @@ impl Watcher {
         memory: &dyn GuestMemory,
         region: &FoundRegion,
     ) -> Option<Vec<Seen>> {
-        let geometry = region.header.geometry;
-        let mut bytes = vec![0; geometry.vcpus() as usize * VCPU_WORDS * 8];
-        let table = region.at.0.checked_add(geometry.vcpu_table() as u64)?;
-        memory.read(uniprof_wire::address::GuestPhysical(table), &mut bytes).ok()?;
         if self.threads.is_none() {
-            self.threads = threads(guest).ok();
+            self.threads = threads(guest.qmp(), LIMIT).ok();
         }
-        let pid = guest.entry().pid;
-        let time = |vcpu: usize| cpu_time(pid, *self.threads.as_ref()?.get(vcpu)?);
-        let words = bytes.as_chunks::<8>().0;
-        let slots = words.chunks_exact(VCPU_WORDS).enumerate();
-        let seen = slots.map(|(vcpu, slot)| Seen {
-            stats: VcpuStats::from_words(&std::array::from_fn(|word| u64::from_le_bytes(slot[word]))),
-            cpu_time: time(vcpu),
-        });
-        Some(seen.collect())
+        see(memory, region, guest.entry().pid, self.threads.as_deref().unwrap_or_default())
     }
-}
-
-/// The thread of each vCPU, in the order of their numbers.
-fn threads(guest: &mut Guest) -> Result<Vec<u64>, QmpError> {
-    let answer = guest.qmp().execute("query-cpus-fast", serde_json::Value::Null, LIMIT)?;
-    let mut cpus: Vec<_> = answer
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|cpu| Some((cpu.get("cpu-index")?.as_u64()?, cpu.get("thread-id")?.as_u64()?)))
-        .collect();
-    cpus.sort_unstable();
-    Ok(cpus.into_iter().map(|(_, thread)| thread).collect())
-}
-
-/// CPU time that a thread has had: fields 14 and 15 of its `stat`, in clock ticks, see proc(5).
-fn cpu_time(pid: u32, thread: u64) -> Option<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat")).ok()?;
-    let (_, after) = stat.rsplit_once(')')?;
-    let mut fields = after.split_whitespace().skip(11);
-    let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
-    Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)))
 }
 
 #[cfg(test)]
@@ -245,14 +205,5 @@ mod tests {
         assert_eq!(of("SHUTDOWN", "host-qmp-quit"), Some(Outcome::Told));
         assert_eq!(of("SHUTDOWN", "host-signal"), Some(Outcome::Told));
         assert_eq!(of("STOP", ""), None);
-    }
-
-    #[test]
-    fn our_own_thread_has_had_cpu_time() {
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_millis(50) {}
-        let pid = std::process::id();
-        assert!(cpu_time(pid, u64::from(pid)).is_some());
-        assert_eq!(cpu_time(pid, u64::MAX), None);
     }
 }

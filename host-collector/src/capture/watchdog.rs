@@ -2,21 +2,12 @@
 
 use std::time::Duration;
 
-use uniprof_wire::tables::VcpuStats;
+use super::seen::Seen;
 
 /// No look at a guest counts for more: the host may have been asleep.
 const LONGEST_STEP: Duration = Duration::from_secs(1);
 /// The share of its silence for which a silent vCPU must have had the host's CPU; else it may just not have been its turn.
 const CPU_SHARE: u32 = 10;
-
-/// What was seen of one vCPU.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Seen {
-    /// Its slot in the region.
-    pub stats: VcpuStats,
-    /// CPU time that its thread has had on the host.
-    pub cpu_time: Option<Duration>,
-}
 
 /// What the silence of a vCPU is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +18,18 @@ pub enum Silence {
     Tickless,
     /// It had no CPU time: it halts, or others were served. It hangs if it halts with its interrupts off.
     Still,
+}
+
+impl Silence {
+    /// Whether the vCPU will not come back, given whether it hears interrupts and whether it halts.
+    #[must_use]
+    pub fn is_hang(self, deaf: bool, halts: bool) -> bool {
+        match self {
+            Self::Hung => true,
+            Self::Tickless => deaf,
+            Self::Still => deaf && halts,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,6 +99,8 @@ impl Watchdog {
 
 #[cfg(test)]
 mod tests {
+    use uniprof_wire::tables::VcpuStats;
+
     use super::*;
 
     const STEP: Duration = Duration::from_millis(500);

@@ -68,7 +68,8 @@ fn record_and_draw(args: &Args, kernel: &Kernel) -> anyhow::Result<()> {
     let job = Job {
         output: recording.clone(),
         hz: Some(HZ),
-        classes: None,
+        events: None,
+        budget: None,
         call_graph: None,
         duration: Some(args.duration.0),
         boot_limit: options::BOOT_LIMIT.0,

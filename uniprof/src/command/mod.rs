@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod core;
+pub(crate) mod ctl;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
@@ -9,9 +10,11 @@ pub(crate) mod dump;
 pub(crate) mod export;
 pub(crate) mod flame;
 pub(crate) mod kernel;
+pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod ping;
 pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod run;
@@ -30,6 +33,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args),
         Command::Ls(args) => ls::run(&args),
         Command::Stop(args) => stop::run(&args),
+        Command::Ctl(args) => ctl::run(&args),
+        Command::Ping(args) => ping::run(&args),
+        Command::List(args) => list::run(&args),
         Command::Flame(args) => flame::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Diff(args) => diff::run(&args),

@@ -9,6 +9,8 @@
 
 use std::path::{Path, PathBuf};
 
+use uniprof_collector::guests::GuestEntry;
+use uniprof_collector::live::LiveGuest;
 use uniprof_collector::session::Summary;
 use uniprof_wire::record::Class;
 
@@ -18,6 +20,8 @@ use crate::guest::Target;
 use crate::kernel::Kernel;
 use crate::profile::Figures;
 use crate::recorder::Job;
+use crate::selection::Selection;
+use crate::sites::Sites;
 use crate::{input, interrupt, options, output};
 
 const EXAMPLES: &str = "\
@@ -29,6 +33,9 @@ Examples:
   uniprof record --call-graph dwarf -- bundled workload=nofp     code without frame pointers
   uniprof record --call-graph dwarf,16384 web   16 KiB of stack with each sample, for deep stacks
   uniprof record -e samples,logs -- bundled     no events, spans, switches
+  uniprof record -e 'kv.*,off-cpu' -- bundled   event sites by name, and where threads wait; nothing else
+  uniprof record -e +off-cpu,-kv.get -- bundled the default and off-CPU time, but not one event
+  uniprof record -F 9999 --budget 1% web        as fast as 1 % of each vCPU allows
 
 Ctrl-C ends a recording well. Until it is finished it is called FILE.partial; killed, that file can be read.";
 
@@ -61,7 +68,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Ok(Job {
             output: args.output.clone().unwrap_or_else(|| free_name(name)),
             hz,
-            classes: args.sampling.events,
+            events: args.sampling.events.clone(),
+            budget: args.sampling.budget,
             call_graph,
             duration: args.sampling.duration(&config),
             boot_limit: args.guest.boot_limit.0,
@@ -72,6 +80,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let pid = args.pid.map(|pid| pid.to_string());
     let (job, summary) = if let Some((kernel, words)) = args.start.split_first() {
         let kernel = Kernel::open(kernel)?;
+        check(
+            args.sampling.events.as_ref(),
+            || Sites::of_file(kernel.path()).map_err(|error| format!("{error:#}")),
+            &kernel.name(),
+        )?;
         let spec = args.guest.spec(&config, &kernel, words);
         // Whoever writes the kernel's own word for something gets that.
         let told = |key| words.iter().any(|word| word.starts_with(key));
@@ -85,6 +98,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Target::Ours(entry) => entry,
             Target::Process(pid) => return Err(not_recorded(pid)),
         };
+        check(args.sampling.events.as_ref(), || sites_of(&entry), &entry.name)?;
         let job = job(&entry.name, args.sampling.asked(), args.sampling.call_graph(&config))?;
         let summary = job.record_running(&entry)?;
         (job, summary)
@@ -95,6 +109,32 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     tell(&job.output, &summary, !args.start.is_empty());
     Ok(())
+}
+
+/// Refuses names that are no event site's, where the sites are known.
+pub(crate) fn check(
+    wanted: Option<&Selection>,
+    sites: impl FnOnce() -> Result<Sites, String>,
+    whose: &str,
+) -> anyhow::Result<()> {
+    let Some(wanted) = wanted.filter(|wanted| !wanted.patterns.is_empty()) else { return Ok(()) };
+    let unknown = match sites() {
+        Ok(sites) if !sites.is_empty() => {
+            return wanted.check(&sites, whose).map_err(|why| Failure::error(Exit::Usage, why));
+        }
+        Ok(_) => format!("{whose} has none of its own"),
+        Err(why) => why,
+    };
+    let patterns = &wanted.patterns;
+    output::say(format_args!(
+        "uniprof: whether there are event sites called {patterns} is not known ({unknown}); they are asked for all the same"
+    ));
+    Ok(())
+}
+
+/// The event sites of a guest that runs.
+pub(crate) fn sites_of(entry: &GuestEntry) -> Result<Sites, String> {
+    Sites::of_guest(&LiveGuest::open(entry).map_err(|error| error.to_string())?)
 }
 
 /// Why a guest that something else has started is not recorded, and what shows the same.

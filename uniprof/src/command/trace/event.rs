@@ -227,7 +227,9 @@ mod tests {
     use uniprof_wire::record::{EventRecord, SpanEndRecord, SwitchRecord};
 
     use super::*;
-    use crate::sites::{Site, SiteArg};
+    use uniprof_events::SiteArg;
+
+    use crate::sites::Site;
     use uniprof_wire::site::{ArgType, SiteKind};
 
     fn told(record: &Record<'_>) -> String {
