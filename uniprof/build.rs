@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PACKAGE: &str = "uniprof-sample-kernel";
+/// As in the kernel's own `.cargo/config.toml`.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -87,7 +89,7 @@ fn build(source: &Path, target_dir: &Path) -> PathBuf {
             source.display()
         ));
     }
-    target_dir.join("release").join(PACKAGE)
+    target_dir.join(TARGET).join("release").join(PACKAGE)
 }
 
 /// Where the sources of the kernel's dependencies are.

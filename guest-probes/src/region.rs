@@ -176,6 +176,11 @@ macro_rules! region {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Words(*mut u64);
 
+// SAFETY: the region belongs to no thread; its words are atomics, and what only one vCPU may do with them is said where it is done.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
+
 impl Words {
     fn word(self, index: usize) -> *mut u64 {
         // SAFETY: indexes come from a validated geometry whose region fits the memory given to `init`.

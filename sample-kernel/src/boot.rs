@@ -12,7 +12,7 @@ use crate::percpu::{MAX_VCPUS, PerCpu};
 use crate::probes::{self, Status};
 use crate::region::{self, Region};
 use crate::sched::Stack;
-use crate::{heap, sched, workload};
+use crate::{drain, heap, sched, workload};
 
 const COMMAND_LINE_BYTES: usize = 4096;
 
@@ -51,6 +51,7 @@ pub(crate) fn start(info: Option<BootInfo>) -> ! {
     // SAFETY: interrupts are off, and nothing else runs on this stack.
     unsafe { sched::become_idle(arch::boot_stack()) };
     let started = start_others(vcpus);
+    drain::start();
     sched::spawn(0, String::from("main"), move || {
         workload::run(&options, started);
         exit(Exit::Done)
@@ -72,6 +73,7 @@ fn start_probes(options: &Options, region: &Region, vcpus: u32, memory_bytes: u6
     } else {
         print_line!("uniprof-sample-kernel: probes {status}");
     }
+    drain::prepare(&options.mmio);
     probes::set_interrupt_cost(arch::interrupt_cost());
 }
 

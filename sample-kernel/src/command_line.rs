@@ -6,6 +6,7 @@ use core::num::NonZeroU64;
 use crate::probes::{Class, Settings};
 use crate::region::Placement;
 use crate::text::FixedText;
+use crate::virtio::{MMIO_DEVICES, MmioDevice};
 use crate::workload::Workload;
 
 /// What the command line asks for.
@@ -19,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) seconds: Option<u64>,
     pub(crate) placement: Placement,
     pub(crate) probes: Settings,
+    /// Devices that QEMU tells of.
+    pub(crate) mmio: [Option<MmioDevice>; MMIO_DEVICES],
 }
 
 /// What is wrong with a word, and what would be right.
@@ -50,7 +53,7 @@ impl fmt::Display for UsageError<'_> {
 }
 
 impl<'a> Options {
-    /// Words that carry another's prefix (`virtio_mmio.device=…`, which QEMU itself adds on `microvm`) are passed over.
+    /// Words that carry another's prefix are passed over; `virtio_mmio.device=…`, which QEMU itself adds on `microvm`, tells of a device.
     pub(crate) fn parse(line: &'a [u8]) -> Result<Self, UsageError<'a>> {
         let line = core::str::from_utf8(line).map_err(|_| UsageError::NotText)?;
         let mut options = Self {
@@ -68,6 +71,7 @@ impl<'a> Options {
                 heap_interval: 512 << 10,
                 wall_ns: 0,
             },
+            mmio: [None; MMIO_DEVICES],
         };
         for word in line.split_ascii_whitespace() {
             let (key, value) = word.split_once('=').ok_or(UsageError::UnknownWord(word))?;
@@ -112,6 +116,11 @@ impl<'a> Options {
             "uniprof.placement" => self.placement = Placement::named(value).ok_or(bad(Placement::NAMES))?,
             "uniprof.wall" => {
                 self.probes.wall_ns = value.parse().map_err(|_| bad("nanoseconds since 1970"))?
+            }
+            "virtio_mmio.device" => {
+                if let Some(place) = self.mmio.iter_mut().find(|place| place.is_none()) {
+                    *place = MmioDevice::parse(value);
+                }
             }
             _ if key.contains('.') && !key.starts_with("uniprof.") => {}
             _ => return Err(UsageError::UnknownWord(word)),

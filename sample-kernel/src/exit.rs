@@ -1,6 +1,6 @@
 //! How the machine ends, and what its starter reads from that.
 
-use crate::arch;
+use crate::{arch, drain};
 
 /// The value written to QEMU's `isa-debug-exit`; QEMU's own status is twice that plus one.
 #[derive(Clone, Copy)]
@@ -15,5 +15,6 @@ pub(crate) enum Exit {
 }
 
 pub(crate) fn exit(exit: Exit) -> ! {
+    drain::flush();
     arch::exit(exit as u8)
 }

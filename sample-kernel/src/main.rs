@@ -14,6 +14,7 @@ mod boot;
 mod command_line;
 mod console;
 mod crash;
+mod drain;
 mod exit;
 mod heap;
 mod percpu;
@@ -24,6 +25,7 @@ mod sync;
 mod text;
 mod tick;
 mod time;
+mod virtio;
 mod workload;
 
 /// The unwinding tables of `core` name it; nothing unwinds here, a panic ends the machine.

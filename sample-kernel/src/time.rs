@@ -19,6 +19,11 @@ impl Deadline {
         Self(seconds.map_or(u64::MAX, |s| arch::now().saturating_add(s.saturating_mul(arch::hz()))))
     }
 
+    /// So many nanoseconds from now.
+    pub(crate) fn in_ns(nanoseconds: u64) -> Self {
+        Self(arch::now().saturating_add(ticks(nanoseconds)))
+    }
+
     pub(crate) fn has_passed(self) -> bool {
         arch::now() >= self.0
     }

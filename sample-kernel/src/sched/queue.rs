@@ -35,6 +35,22 @@ impl Queue {
         self.last = thread;
     }
 
+    /// To the front.
+    pub(crate) fn push_first(&mut self, thread: Arc<Thread>) {
+        thread.next.set(self.first);
+        let thread = Arc::into_raw(thread);
+        if self.last.is_null() {
+            self.last = thread;
+        }
+        self.first = thread;
+    }
+
+    /// Whether the first of them goes before others.
+    pub(crate) fn is_urgent(&self) -> bool {
+        // SAFETY: the queue owns a reference to each of its threads.
+        unsafe { self.first.as_ref() }.is_some_and(|thread| thread.urgent)
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Arc<Thread>> {
         if self.first.is_null() {
             return None;

@@ -54,7 +54,14 @@ pub(super) fn make_runnable(thread: Arc<Thread>) {
 pub(super) fn enqueue(thread: Arc<Thread>) {
     let vcpu = thread.vcpu;
     let home = PerCpu::of(vcpu);
-    home.run_queue.lock().push(thread);
+    let urgent = thread.urgent;
+    let mut queue = home.run_queue.lock();
+    if urgent {
+        queue.push_first(thread)
+    } else {
+        queue.push(thread)
+    }
+    drop(queue);
     // Either the other side sees the thread in its queue, or it is seen as idle here.
     fence(Ordering::SeqCst);
     if vcpu != PerCpu::current().id() && home.idle.load(Ordering::SeqCst) {
@@ -141,9 +148,24 @@ fn runs_thread(cpu: &PerCpu) -> bool {
     !current.is_null() && current != cpu.idle_thread.load(Ordering::Relaxed)
 }
 
-/// Takes the vCPU from the interrupted thread; on its stack, interrupts off.
+/// Takes the vCPU from the interrupted thread; on its stack, interrupts off. Whoever only makes way for an urgent thread is next after it.
 pub(crate) fn preempt() {
-    requeue(SwitchReason::Preempted);
+    let thread = current_thread();
+    let mut queue = PerCpu::current().run_queue.lock();
+    match queue.is_urgent().then(|| queue.pop()).flatten() {
+        Some(urgent) => {
+            queue.push_first(thread);
+            queue.push_first(urgent);
+        }
+        None => queue.push(thread),
+    }
+    drop(queue);
+    switch_away(SwitchReason::Preempted);
+}
+
+/// Whether no other thread of this vCPU could run.
+pub(crate) fn is_alone() -> bool {
+    PerCpu::current().run_queue.lock().is_empty()
 }
 
 /// Makes up for a switch that had to wait for the end of a [`NoPreempt`](crate::sync::NoPreempt).

@@ -55,9 +55,13 @@ impl SleepList {
 
 /// Blocks the thread for at least `nanoseconds`.
 pub(crate) fn sleep(nanoseconds: u64) {
+    sleep_until(arch::now().saturating_add(time::ticks(nanoseconds)));
+}
+
+/// Blocks the thread until at least that time (TSC).
+pub(crate) fn sleep_until(wakes_at: u64) {
     let _interrupts = InterruptsOff::new();
     let thread = run::current_thread();
-    let wakes_at = arch::now().saturating_add(time::ticks(nanoseconds));
     thread.wakes_at.set(wakes_at);
     let id = thread.id;
     probes::wait_begin(id, &Wait { kind: WaitKind::Sleep, until: wakes_at, ..Wait::default() });

@@ -16,12 +16,28 @@ pub(crate) fn spawn<F>(vcpu: u32, name: String, body: F) -> JoinHandle
 where
     F: FnOnce() + Send + 'static,
 {
+    start(vcpu, name, false, body)
+}
+
+/// Starts a thread that goes before all others of its vCPU whenever it can run. It must leave them their time by itself.
+pub(crate) fn spawn_urgent<F>(vcpu: u32, name: String, body: F) -> JoinHandle
+where
+    F: FnOnce() + Send + 'static,
+{
+    start(vcpu, name, true, body)
+}
+
+fn start<F>(vcpu: u32, name: String, urgent: bool, body: F) -> JoinHandle
+where
+    F: FnOnce() + Send + 'static,
+{
     let stack = Stack::new();
     let entry = thread_entry::<F>;
     // SAFETY: the stack is new, and ends at a page border.
     let stack_pointer = unsafe { arch::first_stack_pointer(stack.range().end, entry) };
     let body = Box::into_raw(Box::new(body)).cast();
-    let thread = Arc::new(Thread::new(name, vcpu, stack, stack_pointer, body));
+    let thread = Thread { urgent, ..Thread::new(name, vcpu, stack, stack_pointer, body) };
+    let thread = Arc::new(thread);
     probes::thread_start(thread.id, &thread.name, thread.stack.range(), entry as *const () as usize);
     probes::saved(thread.id, &arch::saved_first(stack_pointer, entry));
     // The thread's reference to itself.

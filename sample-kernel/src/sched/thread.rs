@@ -15,6 +15,8 @@ pub(crate) struct Thread {
     pub(crate) id: u32,
     pub(crate) name: String,
     pub(crate) vcpu: u32,
+    /// Goes before all others of its vCPU whenever it can run.
+    pub(super) urgent: bool,
     pub(super) stack: Stack,
     /// Where its stack was left; while it runs, out of date. Its own vCPU's, interrupts off.
     pub(super) stack_pointer: UnsafeCell<usize>,
@@ -51,6 +53,7 @@ impl Thread {
             id,
             name,
             vcpu,
+            urgent: false,
             stack,
             stack_pointer: UnsafeCell::new(stack_pointer),
             body: Cell::new(body),

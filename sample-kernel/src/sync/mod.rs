@@ -8,4 +8,4 @@ mod spin;
 pub(crate) use contention::Contention;
 pub(crate) use mutex::Mutex;
 pub(crate) use preempt::NoPreempt;
-pub(crate) use spin::{InterruptLock, InterruptsOff, RawSpinLock};
+pub(crate) use spin::{InterruptLock, InterruptsOff, RawSpinLock, SpinLock};

@@ -18,6 +18,9 @@ pub(crate) struct RawSpinLock<const HOLDER: bool> {
     contention: Contention,
 }
 
+/// Data behind such a lock.
+pub(crate) type SpinLock<T> = lock_api::Mutex<RawSpinLock<true>, T>;
+
 // SAFETY: the word goes from free to taken by one winner, and only the winner's `unlock` takes it back.
 unsafe impl<const HOLDER: bool> lock_api::RawMutex for RawSpinLock<HOLDER> {
     const INIT: Self = Self { word: SpinWord::new(), contention: Contention::new() };

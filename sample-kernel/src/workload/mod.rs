@@ -1,12 +1,17 @@
 //! What the kernel can be told to do.
 
 mod burst;
+mod calls;
 mod crash;
 mod deep;
 mod idle;
 mod kv;
+mod leak;
+mod locks;
 mod nofp;
+mod observer;
 mod ratio;
+mod waits;
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -24,11 +29,15 @@ pub(crate) enum Workload {
     Burst,
     Idle,
     Nofp,
+    Waits,
+    Locks,
+    Leak,
+    Calls,
     Crash(Crash),
 }
 
 impl Workload {
-    pub(crate) const NAMES: &str = "ratio, kv, deep, burst, idle, nofp, or crash- and one of null, wild, gp, stack, double, triple, panic, oom, deadlock, spin, lostwake, heap, scribble";
+    pub(crate) const NAMES: &str = "ratio, kv, deep, burst, idle, nofp, waits, locks, leak, calls, or crash- and one of null, wild, gp, stack, double, triple, panic, oom, deadlock, spin, lostwake, heap, scribble";
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -38,6 +47,10 @@ impl Workload {
             "burst" => Self::Burst,
             "idle" => Self::Idle,
             "nofp" => Self::Nofp,
+            "waits" => Self::Waits,
+            "locks" => Self::Locks,
+            "leak" => Self::Leak,
+            "calls" => Self::Calls,
             _ => Self::Crash(Crash::named(name.strip_prefix("crash-")?)?),
         })
     }
@@ -55,7 +68,15 @@ pub(crate) fn run(options: &Options, vcpus: u32) {
         Workload::Idle => idle::run(vcpus, Deadline::after(options.seconds)),
         Workload::Crash(crash) => crash::run(crash, vcpus, Deadline::after(options.seconds)),
         Workload::Nofp => nofp::run(vcpus, Deadline::after(options.seconds)),
+        Workload::Waits => waits::run(vcpus, || after(options, waits::DEFAULT_SECONDS)),
+        Workload::Locks => locks::run(vcpus, || after(options, locks::DEFAULT_SECONDS)),
+        Workload::Leak => leak::run(vcpus, || after(options, leak::DEFAULT_SECONDS)),
+        Workload::Calls => calls::run(vcpus),
     }
+}
+
+fn after(options: &Options, default_seconds: u64) -> Deadline {
+    Deadline::after(options.seconds.or(Some(default_seconds)))
 }
 
 /// Starts one thread on each vCPU; `body` makes what it does from the vCPU's number.

@@ -3,6 +3,8 @@
 
 use core::ops::Range;
 
+use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
+
 use super::port;
 
 const ADDRESS: u16 = 0xcf8;
@@ -28,7 +30,34 @@ pub(crate) struct Function {
     function: u8,
 }
 
+/// The two ports, for those who know the function's place.
+pub(crate) struct Ports;
+
+impl ConfigurationAccess for Ports {
+    fn read_word(&self, place: DeviceFunction, register: u8) -> u32 {
+        Function::at(place).read(register)
+    }
+
+    fn write_word(&mut self, place: DeviceFunction, register: u8, value: u32) {
+        // SAFETY: who has the ports writes what the function's driver may: its command and its windows, which firmware has placed.
+        unsafe { Function::at(place).write(register, value) }
+    }
+
+    unsafe fn unsafe_clone(&self) -> Self {
+        Self
+    }
+}
+
 impl Function {
+    fn at(place: DeviceFunction) -> Self {
+        Self { bus: place.bus, device: place.device, function: place.function }
+    }
+
+    /// Bus, device and function.
+    pub(crate) fn place(self) -> (u8, u8, u8) {
+        (self.bus, self.device, self.function)
+    }
+
     fn select(self, register: u8) {
         let address = 1 << 31
             | u32::from(self.bus) << 16
@@ -83,6 +112,11 @@ impl Function {
         let size = (!mask).checked_add(1).filter(|_| size_low & !0xf != 0)?;
         (start != 0).then(|| start..start.saturating_add(size))
     }
+}
+
+/// Whether the machine has PCI: a bridge from the processor to the first bus.
+pub(crate) fn is_there() -> bool {
+    Function { bus: 0, device: 0, function: 0 }.read(IDENTITY) != u32::MAX
 }
 
 /// The first function with this vendor and device identity.

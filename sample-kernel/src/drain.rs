@@ -1,0 +1,117 @@
+//! The observation region over a serial port, where the machine has one named `uniprof`: for hosts that can't see the guest's memory.
+//!
+//! A thread of its own on the boot vCPU looks at the port, and goes before all others when its time has come: 2 of 10 ms are its, however busy the
+//! vCPU is, and more only while nobody else wants to run. Without a port there is no thread.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec;
+
+use lock_api::Mutex;
+
+use crate::probes::{Sink, Step, Streamer};
+use crate::sync::RawSpinLock;
+use crate::virtio::{self, MmioDevice, Serial};
+use crate::{arch, sched, time};
+
+/// How often the thread runs while somebody listens, and for how long at most.
+const PERIOD_NS: u64 = 10_000_000;
+const SLICE_NS: u64 = 2_000_000;
+/// How often it looks whether somebody listens.
+const IDLE_NS: u64 = 100_000_000;
+/// How long a kernel that ends waits for a host to take what is left.
+const LAST_NS: u64 = 2_000_000_000;
+const VCPU: u32 = 0;
+
+struct Drain {
+    serial: Serial,
+    streamer: Streamer<'static>,
+    is_open: bool,
+}
+
+static DRAIN: Mutex<RawSpinLock<false>, Option<Box<Drain>>> = Mutex::new(None);
+
+impl Sink for Serial {
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        self.send(bytes)
+    }
+}
+
+/// Finds the port. On the boot vCPU, before others run, and after the probes are on.
+pub(crate) fn prepare(named: &[Option<MmioDevice>]) {
+    let buffer = Streamer::buffer_words();
+    let Some(serial) = virtio::find_console(named).filter(|_| buffer > 0).and_then(Serial::new) else {
+        return;
+    };
+    let Some(streamer) = Streamer::new(vec![0; buffer].leak()) else { return };
+    *DRAIN.lock() = Some(Box::new(Drain { serial, streamer, is_open: false }));
+}
+
+/// Starts the thread, if there is a port.
+pub(crate) fn start() {
+    if DRAIN.lock().is_some() {
+        sched::spawn_urgent(VCPU, String::from("uniprof-drain"), run);
+    }
+}
+
+fn run() {
+    loop {
+        let begin = arch::now();
+        let (is_open, more) = DRAIN.lock().as_mut().map_or((false, false), |drain| drain.round(begin));
+        // A backlog goes on at once where nobody else wants the vCPU.
+        if more && sched::is_alone() {
+            continue;
+        }
+        let period = time::ticks(if is_open { PERIOD_NS } else { IDLE_NS });
+        sched::sleep_until(begin.saturating_add(period));
+    }
+}
+
+impl Drain {
+    /// Listens and sends for a slice. Whether anybody is there, and whether there is more to send.
+    fn round(&mut self, begin: u64) -> (bool, bool) {
+        if !self.hear() {
+            return (false, false);
+        }
+        let end = begin.saturating_add(time::ticks(SLICE_NS));
+        while arch::now() < end {
+            match self.streamer.step(&mut self.serial) {
+                Step::Sent(_) => {}
+                Step::Blocked | Step::Idle => return (true, false),
+            }
+        }
+        (true, true)
+    }
+
+    /// Hears the host; whether it is there.
+    fn hear(&mut self) -> bool {
+        let is_open = self.serial.poll();
+        if self.is_open && !is_open {
+            self.streamer.disconnected();
+        }
+        self.is_open = is_open;
+        let streamer = &mut self.streamer;
+        self.serial.receive(|bytes| streamer.receive(bytes));
+        is_open
+    }
+
+    /// Closes the account and waits until the host has all of it.
+    fn finish(&mut self) {
+        let end = arch::now().saturating_add(time::ticks(LAST_NS));
+        self.streamer.finish();
+        while self.hear() && self.streamer.is_attached() && arch::now() < end {
+            if self.streamer.step(&mut self.serial) == Step::Idle && self.serial.is_flushed() {
+                return;
+            }
+        }
+    }
+}
+
+/// Sends what is left, before the machine ends. Of a crash only if it did not happen in here.
+pub(crate) fn flush() {
+    if let Some(mut drain) = DRAIN.try_lock()
+        && let Some(drain) = drain.as_mut()
+    {
+        drain.finish();
+    }
+}
