@@ -13,6 +13,8 @@ pub enum Kind {
     Thread,
     /// Code without a name; the frame's name is the reason.
     Unknown,
+    /// Not code: something that is said of what is above or below it. What was measured in it belongs to the function that it is about.
+    Note,
 }
 
 /// How a frame was found, from the most to the least certain.
@@ -81,6 +83,12 @@ impl<'a> Frame<'a> {
     #[must_use]
     pub fn unknown(reason: &'a str) -> Self {
         Self { kind: Kind::Unknown, ..Self::function(reason) }
+    }
+
+    /// A remark in a stack, such as who ended a wait.
+    #[must_use]
+    pub fn note(text: &'a str) -> Self {
+        Self { kind: Kind::Note, found: Found::Unknown, ..Self::function(text) }
     }
 
     /// The same frame, marked as inlined into its caller.

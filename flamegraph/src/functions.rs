@@ -29,7 +29,7 @@ struct Row {
 
 impl Profile {
     /// The functions in the order of what was sampled in them (then in total, then by name). A function and its inlined
-    /// copies are one line; threads are not functions.
+    /// copies are one line; threads and notes are not functions.
     #[must_use]
     pub fn functions(&self, measure: Measure) -> Vec<Function> {
         let tree = CallTree::new(self, Direction::Callees, Order::Name);
@@ -40,7 +40,13 @@ impl Profile {
             for row in path.drain(node.depth as usize..).flatten() {
                 rows[row].open -= 1;
             }
-            let frame = node.frame.filter(|id| self.frames[id.0 as usize].kind != Kind::Thread);
+            let kind = node.frame.map(|id| self.frames[id.0 as usize].kind);
+            if kind == Some(Kind::Note)
+                && let Some(row) = path.iter().rev().flatten().next()
+            {
+                rows[*row].function.own += node.own;
+            }
+            let frame = node.frame.filter(|_| !matches!(kind, Some(Kind::Thread | Kind::Note)));
             let row = frame.map(|id| {
                 let stored = self.frames[id.0 as usize];
                 *index.entry((stored.name, stored.kind)).or_insert_with(|| {

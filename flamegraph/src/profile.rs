@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use crate::frame::{Found, Frame, Kind, plain};
 use crate::image::{Image, ImageId};
 use crate::intern::{StringId, Strings};
+use crate::measured::Measured;
 
 /// The index of a frame in its [`Profile`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,12 +27,12 @@ pub struct Owner {
     pub vcpu: u32,
 }
 
-/// How much was sampled.
+/// How much was sampled, or measured otherwise; the profile says [what](Measured).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Amount {
-    /// The number of samples.
+    /// The number of samples, or of what else was counted.
     pub samples: u64,
-    /// The vCPU time that the samples stand for, in nanoseconds; 0 where it is not known.
+    /// The vCPU time that the samples stand for, in nanoseconds, or another [weight](Measured::weight); 0 where it is not known.
     pub weight: u64,
 }
 
@@ -95,6 +96,7 @@ pub struct TimedSample {
 /// Stacks with weights, per thread and vCPU. Made by a [`ProfileBuilder`].
 #[derive(Debug, Clone, Default)]
 pub struct Profile {
+    measured: Measured,
     pub(crate) strings: Strings,
     pub(crate) frames: Vec<StoredFrame>,
     /// A parent always comes before its children.
@@ -106,6 +108,12 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// What it is a profile of.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        self.measured
+    }
+
     /// The sum over all stacks.
     #[must_use]
     pub fn total(&self) -> Amount {
@@ -194,6 +202,7 @@ impl Profile {
     #[must_use]
     pub fn filter(&self, keep: impl Fn(Owner) -> bool) -> Self {
         Self {
+            measured: self.measured,
             leaves: self.leaves.iter().filter(|leaf| keep(leaf.owner)).copied().collect(),
             timeline: self.timeline.iter().filter(|sample| keep(sample.owner)).copied().collect(),
             strings: self.strings.clone(),
@@ -219,6 +228,12 @@ impl ProfileBuilder {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A builder without stacks of what was `measured`; [`ProfileBuilder::new`] is for samples.
+    #[must_use]
+    pub fn of(measured: Measured) -> Self {
+        Self { profile: Profile { measured, ..Profile::default() }, ..Self::default() }
     }
 
     /// The id of a frame. Callers that add many stacks keep it instead of asking again. Names come from guests and files:

@@ -8,6 +8,7 @@ use inferno::flamegraph::{self, Direction as Growth, Options, TextTruncateDirect
 
 use crate::error::RenderError;
 use crate::folded::Labels;
+use crate::measured::{Measured, Unit};
 use crate::profile::Profile;
 use crate::title::Title;
 use crate::tree::{Direction, Measure};
@@ -23,7 +24,7 @@ pub enum Width {
     /// The number of samples.
     #[default]
     Samples,
-    /// vCPU time, shown in microseconds.
+    /// vCPU time, shown in microseconds; or another [weight](crate::Measured::weight).
     Time,
 }
 
@@ -78,7 +79,7 @@ pub fn svg(
     if lines.is_empty() {
         return Err(RenderError::NoSamples);
     }
-    flamegraph::from_lines(&mut drawing(title, options), lines.lines().rev(), out)?;
+    flamegraph::from_lines(&mut drawing(profile.measured(), title, options), lines.lines().rev(), out)?;
     Ok(found.left_out)
 }
 
@@ -89,7 +90,7 @@ fn lines(profile: &Profile, paths: &[WidePath], width: Width) -> String {
     let mut stack = Stack::default();
     for path in paths {
         let names = stack.enter(path.depth, labels.of(path.frame));
-        let count = count(width, path.own);
+        let count = count(profile.measured(), width, path.own);
         if count > 0 {
             let _ = writeln!(lines, "{names} {count}");
         }
@@ -121,10 +122,10 @@ impl Stack {
     }
 }
 
-pub(crate) fn count(width: Width, value: u64) -> u64 {
-    match width {
-        Width::Samples => value,
-        Width::Time => value.saturating_add(500) / 1_000,
+pub(crate) fn count(measured: Measured, width: Width, value: u64) -> u64 {
+    match (width, measured.unit()) {
+        (Width::Samples, _) | (Width::Time, Unit::Bytes) => value,
+        (Width::Time, Unit::Nanoseconds) => value.saturating_add(500) / 1_000,
     }
 }
 
@@ -137,7 +138,7 @@ fn clipped(mut line: String, length: usize) -> String {
     line
 }
 
-pub(crate) fn drawing<'a>(title: &Title, options: &SvgOptions) -> Options<'a> {
+pub(crate) fn drawing<'a>(measured: Measured, title: &Title, options: &SvgOptions) -> Options<'a> {
     let mut drawing = Options::default();
     drawing.title = clipped(title.heading(), TITLE_LENGTH);
     drawing.subtitle = Some(clipped(title.details(), SUBTITLE_LENGTH));
@@ -149,9 +150,10 @@ pub(crate) fn drawing<'a>(title: &Title, options: &SvgOptions) -> Options<'a> {
     drawing.flame_chart = true;
     drawing.min_width = 0.0;
     drawing.text_truncate_direction = TextTruncateDirection::Right;
-    drawing.count_name = match options.width {
-        Width::Samples => "samples".to_owned(),
-        Width::Time => "µs".to_owned(),
+    drawing.count_name = match (options.width, measured.unit()) {
+        (Width::Samples, _) => measured.counted().1.to_owned(),
+        (Width::Time, Unit::Nanoseconds) => "µs".to_owned(),
+        (Width::Time, Unit::Bytes) => "bytes".to_owned(),
     };
     drawing.direction = if options.inverted { Growth::Inverted } else { Growth::Straight };
     drawing

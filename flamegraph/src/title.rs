@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::frame::plain;
+use crate::measured::Measured;
 
 /// The facts of a profile that are not in its stacks. Everything but the guest may be left out.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,8 +19,12 @@ pub struct Title {
     pub booted_ns: Option<u64>,
     /// For how long it was recorded.
     pub duration: Option<Duration>,
-    /// The number of samples.
+    /// What it is a profile of.
+    pub measured: Measured,
+    /// The number of samples, or of what else was counted.
     pub samples: u64,
+    /// What they weigh; told of what is not measured in samples.
+    pub weight: u64,
     /// What was lost, by cause; `None` where it was not measured.
     pub loss: Option<Vec<(String, u64)>>,
     /// The profiler's own share of vCPU time, 0 to 1.
@@ -33,9 +38,18 @@ impl Title {
     #[must_use]
     pub fn heading(&self) -> String {
         let mut line = if self.guest.is_empty() { "unnamed guest".to_owned() } else { self.guest.clone() };
-        let _ =
-            write!(line, ": {} sample{}", grouped(self.samples), if self.samples == 1 { "" } else { "s" });
-        if let Some(rate) = self.rate {
+        let (one, several) = self.measured.counted();
+        let counted = if self.samples == 1 { one } else { several };
+        let number = grouped(self.samples);
+        let _ = if self.measured == Measured::Cpu {
+            write!(line, ": {number} {counted}")
+        } else {
+            let (weight, name) = (self.measured.unit().short(self.weight), self.measured.weight());
+            // "bytes" is in the name of what they are.
+            let weight = weight.trim_end_matches(" bytes");
+            write!(line, ": {weight} {name} in {number} {counted}")
+        };
+        if let Some(rate) = self.rate.filter(|_| self.measured == Measured::Cpu) {
             let _ = write!(line, " at {} Hz", short(rate));
         }
         if let Some(duration) = self.duration {
@@ -64,10 +78,15 @@ impl Title {
             .map(|(cause, count)| format!("{cause} {}", grouped(*count)))
             .collect();
         if causes.is_empty() {
-            return "no sample lost".to_owned();
+            return format!("no {} lost", self.recorded().0);
         }
         let sum = loss.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
-        format!("lost {} samples ({})", grouped(sum), causes.join(", "))
+        format!("lost {} {} ({})", grouped(sum), self.recorded().1, causes.join(", "))
+    }
+
+    /// What can be lost: one of them, and several.
+    fn recorded(&self) -> (&'static str, &'static str) {
+        if self.measured == Measured::Cpu { self.measured.counted() } else { ("record", "records") }
     }
 }
 

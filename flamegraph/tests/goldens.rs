@@ -89,6 +89,7 @@ fn title() -> Title {
         loss: Some(vec![("overwritten".into(), 120), ("refused".into(), 0)]),
         own_cost: Some(0.0042),
         notes: vec!["emulated CPU (TCG)".into()],
+        ..Title::default()
     }
 }
 

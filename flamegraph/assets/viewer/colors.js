@@ -40,7 +40,8 @@ function themeName() {
 // The name of the one group that is drawn hatched.
 const UNKNOWN_GROUP = "unknown";
 const THREAD_GROUP = "threads";
-const NEUTRAL = [UNKNOWN_GROUP, THREAD_GROUP, "no module"];
+const NOTE_GROUP = "remarks";
+const NEUTRAL = [UNKNOWN_GROUP, THREAD_GROUP, NOTE_GROUP, "no module"];
 
 /** Which group each node belongs to, and the colours of the groups. */
 class Palette {
@@ -79,6 +80,7 @@ class Palette {
       const kind = profile.fnKind(fn);
       const frame = frameOfFn[fn];
       const module = kind === KIND.UNKNOWN ? UNKNOWN_GROUP : kind === KIND.THREAD ? THREAD_GROUP
+        : kind === KIND.NOTE ? NOTE_GROUP
         : (several && profile.imageName(frame)) || moduleOf(name, profile.frameFile(frame)) || "no module";
       names[fn] = module;
       weights.set(module, (weights.get(module) ?? 0) + sums.ownSamples[fn] + sums.samples[fn] * 1e-6);
@@ -100,7 +102,8 @@ class Palette {
     const hues = [55, 150, 245, 275, 85, 20, 320];
     const groups = FOUND.map((name, found) => ({ name, hue: hues[found], neutral: false, pale: found === 6 }));
     groups[1].name = "inlined";
-    return { groups: [...groups, { name: THREAD_GROUP, neutral: true }, { name: UNKNOWN_GROUP, neutral: true }] };
+    return { groups: [...groups, { name: THREAD_GROUP, neutral: true }, { name: UNKNOWN_GROUP, neutral: true },
+      { name: NOTE_GROUP, neutral: true }] };
   }
 
   /** The group of a node, by its index in `groups`; -1 for the whole. */
@@ -109,7 +112,7 @@ class Palette {
     const fn = tree.fn(node);
     if (this.mode === "module") return this.byModule.ofFn[fn];
     const kind = this.profile.fnKind(fn);
-    if (kind !== KIND.FUNCTION) return kind === KIND.THREAD ? FOUND.length : FOUND.length + 1;
+    if (kind !== KIND.FUNCTION) return FOUND.length + [0, 0, 1, 2][kind];
     if (this.profile.frames.inlined[tree.frame[node]]) return 1;
     // Where frames found in several ways are merged, the least certain way counts.
     const mask = tree.found[node] & 0b111111;

@@ -1,6 +1,6 @@
 // The profile as the file has it: columns of numbers, read once. The format is in docs/html-viewer.md.
 
-const KIND = { FUNCTION: 0, THREAD: 1, UNKNOWN: 2 };
+const KIND = { FUNCTION: 0, THREAD: 1, UNKNOWN: 2, NOTE: 3 };
 const FOUND = ["sampled instruction", "inline record", "frame pointer", "CFI", "prologue", "stack scan", "not told"];
 
 function take(id) {
@@ -140,6 +140,17 @@ class Profile {
       this.samples += this.leaves.samples[id];
       this.time += this.leaves.time[id];
     }
+  }
+
+  /** A number of what was counted. */
+  counted(number) {
+    const { one, several } = this.head.measured;
+    return `${grouped(number)} ${number === 1 ? one : several}`;
+  }
+
+  /** A weight, in its unit. */
+  weighed(value) {
+    return this.head.measured.unit === "bytes" ? bytes(value) : duration(value);
   }
 
   /** The name of a function of the table. */

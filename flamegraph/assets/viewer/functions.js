@@ -16,8 +16,10 @@ function sumFunctions(tree) {
       continue;
     }
     const fn = fnOfClass[tree.cls[at]];
-    sums.ownSamples[fn] += tree.ownSamples[at];
-    sums.ownTime[fn] += tree.ownTime[at];
+    // A note is no function: what was measured in it is that of the function that it is about.
+    const own = profile.fnKind(fn) === KIND.NOTE ? path.findLast((above) => profile.fnKind(above) !== KIND.NOTE) ?? fn : fn;
+    sums.ownSamples[own] += tree.ownSamples[at];
+    sums.ownTime[own] += tree.ownTime[at];
     if (open[fn] === 0) {
       sums.samples[fn] += tree.samples[at];
       sums.time[fn] += tree.time[at];
@@ -29,11 +31,11 @@ function sumFunctions(tree) {
   return sums;
 }
 
-/** The functions that have samples; threads are none. */
+/** The functions that have samples; threads and notes are none. */
 function listFunctions(profile, sums) {
   const list = [];
   for (let fn = 0; fn < profile.classes.fnCount; fn++) {
-    if (sums.samples[fn] > 0 && profile.fnKind(fn) !== KIND.THREAD) list.push(fn);
+    if (sums.samples[fn] > 0 && profile.fnKind(fn) !== KIND.THREAD && profile.fnKind(fn) !== KIND.NOTE) list.push(fn);
   }
   return list;
 }

@@ -227,7 +227,7 @@ function textWidth(context, text, slanted) {
 
 /** A node's label, and shorter forms of it. */
 function labelForms(node) {
-  if (node === ALL) return [`all · ${plural(app.total.samples, "sample")}`, "all"];
+  if (node === ALL) return [`all · ${app.profile.counted(app.total.samples)}`, "all"];
   const fn = app.tree.fn(node);
   let forms = labels.get(fn);
   if (forms === undefined) {

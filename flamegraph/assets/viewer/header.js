@@ -8,10 +8,10 @@ function fact(term, value, { title = "", tone = "" } = {}) {
 }
 
 function lossFact(loss, samples) {
-  if (!loss) return fact("Lost", "not measured", { tone: "warn", title: "The recording does not say whether samples were lost" });
+  if (!loss) return fact("Lost", "not measured", { tone: "warn", title: "The recording does not say whether any were lost" });
   const causes = loss.filter(([, count]) => count > 0);
   const lost = causes.reduce((sum, [, count]) => sum + count, 0);
-  if (lost === 0) return fact("Lost", "none", { tone: "good", title: "Every sample that the guest took is here" });
+  if (lost === 0) return fact("Lost", "none", { tone: "good", title: "Everything that the guest recorded of this is here" });
   const words = causes.map(([cause, count]) => `${cause} ${grouped(count)}`).join(", ");
   return fact("Lost", `${grouped(lost)} (${percent(lost / (lost + samples))}): ${words}`, { tone: "warn" });
 }
@@ -19,10 +19,11 @@ function lossFact(loss, samples) {
 function showFacts() {
   const { head, samples, time } = app.profile;
   $("guest").textContent = head.guest || "unnamed guest";
-  const facts = [fact("Samples", grouped(samples))];
+  const { several, weight } = head.measured;
+  const facts = [fact(capitalized(several), grouped(samples))];
   if (head.rate !== null) facts.push(fact("Rate", `${+head.rate.toFixed(2)} Hz`, { title: "Per vCPU" }));
   if (head.seconds !== null) facts.push(fact("Duration", `${+head.seconds.toFixed(2)} s`));
-  if (time > 0) facts.push(fact("vCPU time", duration(time), { title: "What the samples stand for" }));
+  if (time > 0) facts.push(fact(capitalized(weight), app.profile.weighed(time), { title: `What the ${several} stand for` }));
   facts.push(lossFact(head.loss, samples));
   if (head.ownCost !== null) {
     facts.push(fact("Own cost", percent(head.ownCost), { title: "The profiler's share of vCPU time, measured in the guest" }));
@@ -53,7 +54,7 @@ function showCrumbs() {
   const crumbs = path.map((node, at) => crumb(node, at === path.length - 1));
   const share = element("span", "crumb-share");
   const width = app.tree.width[state.focus];
-  const unit = state.measure === "time" ? duration(width) : plural(width, "sample");
+  const unit = state.measure === "time" ? app.profile.weighed(width) : app.profile.counted(width);
   share.textContent = `${unit} · ${percent(app.tree.total > 0 ? width / app.tree.total : 0)}`;
   const bar = $("crumbs");
   bar.replaceChildren(...crumbs, share);
@@ -110,8 +111,9 @@ function showShare() {
     const { samples, time, functions } = app.share;
     const { total } = app;
     const what = state.pick >= 0 ? clipped(app.profile.fnName(state.pick), 60) : plural(functions, "function");
-    const parts = [`${percent(samples / total.samples)} of samples`];
-    if (app.profile.time > 0) parts.push(`${percent(time / total.time)} of time`);
+    const { several, weight } = app.profile.head.measured;
+    const parts = [`${percent(samples / total.samples)} of ${several}`];
+    if (app.profile.time > 0) parts.push(`${percent(time / total.time)} of ${weight === "vCPU time" ? "time" : weight}`);
     out.replaceChildren(element("b", "", parts.join(" · ")), element("span", "", ` in ${what}`));
     out.title = out.textContent;
   }
@@ -152,7 +154,16 @@ function startHeader() {
     const button = event.target.closest("[data-set]");
     if (button) choose(button.dataset.set, button.dataset.value);
   });
-  for (const button of document.querySelectorAll('[data-value="time"]')) button.disabled = app.profile.time === 0;
+  const { several, weight, unit } = app.profile.head.measured;
+  for (const button of document.querySelectorAll('[data-value="samples"]')) {
+    button.textContent = capitalized(several.split(" ").at(-1));
+    button.title = `Widths are ${several} (m)`;
+  }
+  for (const button of document.querySelectorAll('[data-value="time"]')) {
+    button.textContent = unit === "bytes" ? "Bytes" : "Time";
+    button.title = `Widths are ${weight} (m)`;
+    button.disabled = app.profile.time === 0;
+  }
   const query = $("query");
   query.addEventListener("input", () => search(query.value, state.regex));
   $("regex").addEventListener("click", () => search(query.value, !state.regex));

@@ -27,7 +27,7 @@ function amountCell(value, whole) {
   const bar = element("span", "amount", percent(share));
   bar.style.setProperty("--share", `${(share * 100).toFixed(2)}%`);
   cell.append(bar);
-  cell.title = state.measure === "time" ? duration(value) : plural(value, "sample");
+  cell.title = state.measure === "time" ? app.profile.weighed(value) : app.profile.counted(value);
   return cell;
 }
 

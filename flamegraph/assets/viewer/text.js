@@ -22,6 +22,16 @@ function duration(ns) {
   return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${unit}`;
 }
 
+/** Bytes in the unit that fits. */
+function bytes(count) {
+  if (count < 1e3) return plural(Math.round(count), "byte");
+  const [scale, unit] = count < 1e6 ? [1e3, "kB"] : count < 1e9 ? [1e6, "MB"] : [1e9, "GB"];
+  const value = count / scale;
+  return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${unit}`;
+}
+
+const capitalized = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 // Characters that reorder or hide text: a name could look like another.
 const DECEPTIVE = /[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]/g;
 

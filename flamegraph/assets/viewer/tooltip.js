@@ -21,7 +21,7 @@ function tooltipFacts(node) {
     const address = profile.address(frame);
     if (address !== "") facts.push(["address", many & 2 ? `${address} and others` : address]);
   }
-  if (profile.fnKind(tree.fn(node)) !== KIND.THREAD) facts.push(["found by", foundWords(node)]);
+  if (profile.fnKind(tree.fn(node)) !== KIND.THREAD && profile.fnKind(tree.fn(node)) !== KIND.NOTE) facts.push(["found by", foundWords(node)]);
   return facts;
 }
 
@@ -29,7 +29,7 @@ function amountRow(label, samples, time) {
   const row = element("tr");
   row.append(element("th", "", label));
   const cells = [grouped(samples), percent(samples / app.total.samples)];
-  if (app.profile.time > 0) cells.push(duration(time), percent(time / app.total.time));
+  if (app.profile.time > 0) cells.push(app.profile.weighed(time), percent(time / app.total.time));
   row.append(...cells.map((text) => element("td", "", text)));
   return row;
 }
@@ -39,7 +39,8 @@ function amounts(node) {
   const table = element("table");
   const head = element("tr");
   head.append(element("th"));
-  for (const name of app.profile.time > 0 ? ["samples", "vCPU time"] : ["samples"]) {
+  const { several, weight } = app.profile.head.measured;
+  for (const name of app.profile.time > 0 ? [several, weight] : [several]) {
     const cell = element("th", "", name);
     cell.colSpan = 2;
     head.append(cell);
@@ -58,6 +59,7 @@ function fillTooltip(box, node) {
     const marks = element("div", "marks");
     const kind = profile.fnKind(tree.fn(node));
     if (kind === KIND.THREAD) marks.append(element("span", "mark", "thread"));
+    if (kind === KIND.NOTE) marks.append(element("span", "mark", "no code"));
     if (kind === KIND.UNKNOWN) marks.append(element("span", "mark warn", "no name"));
     if (profile.frames.inlined[tree.frame[node]]) marks.append(element("span", "mark", "inlined"));
     if (marks.childElementCount > 0) parts.push(marks);
@@ -89,9 +91,10 @@ function hideTooltip() {
 
 /** One sentence of a node, for those who don't see the graph. */
 function spoken(node) {
-  const { tree } = app;
-  return `${clipped(tree.name(node), 200)}, depth ${tree.depth[node]}, ${plural(tree.samples[node], "sample")}, ` +
-    `${percent(tree.width[node] / tree.total)} of ${state.measure === "time" ? "vCPU time" : "samples"}`;
+  const { tree, profile } = app;
+  const { several, weight } = profile.head.measured;
+  return `${clipped(tree.name(node), 200)}, depth ${tree.depth[node]}, ${profile.counted(tree.samples[node])}, ` +
+    `${percent(tree.width[node] / tree.total)} of ${state.measure === "time" ? weight : several}`;
 }
 
 function showSelected() {

@@ -126,7 +126,7 @@ impl<'a> Matcher<'a> {
         let Self { classes, function_numbers, function_of, functions, .. } = self;
         *classes.entry((frame.name, frame.inlined, frame.kind)).or_insert_with(|| {
             let function = match frame.kind {
-                Kind::Thread => NONE,
+                Kind::Thread | Kind::Note => NONE,
                 kind => *function_numbers.entry((frame.name, kind)).or_insert_with(|| {
                     functions.push(origin);
                     (functions.len() - 1) as u32

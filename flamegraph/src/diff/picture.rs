@@ -48,7 +48,7 @@ pub fn svg(
     for label in lines.labels.iter().map(String::as_str).chain([""]) {
         unchanged.insert(label, UNCHANGED.into());
     }
-    let mut drawing = drawing(title, options);
+    let mut drawing = drawing(after.measured(), title, options);
     drawing.palette_map = Some(&mut unchanged);
     flamegraph::from_lines(&mut drawing, lines.text.lines().rev(), out)?;
     Ok(())
@@ -126,7 +126,8 @@ impl<'a> Tree<'a> {
             let label = labels[origin.side].of(origin.frame);
             lines.labels.push(label.to_owned());
             let names = stack.enter(depth, label);
-            self.write_line(&mut lines.text, names, index as usize, own[index as usize], options);
+            let count = |value| count(profiles[1].measured(), options.width, value);
+            self.write_line(&mut lines.text, names, index as usize, own[index as usize], count);
             let mut below = std::mem::take(&mut children[index as usize]);
             below.sort_by(|a, b| name(*b).cmp(&name(*a)));
             waiting.extend(below.into_iter().map(|child| (child, depth + 1)));
@@ -136,16 +137,16 @@ impl<'a> Tree<'a> {
 
     /// A frame is opened by the first line that it is in, and takes its colour from that: each has one of its own, be it
     /// of nothing.
-    fn write_line(&self, text: &mut String, names: &str, path: usize, own: u64, options: &SvgOptions) {
+    fn write_line(&self, text: &mut String, names: &str, path: usize, own: u64, count: impl Fn(u64) -> u64) {
         let change = &self.changes[path];
-        let width = count(options.width, own);
+        let width = count(own);
         let _ = if change.verdict == Verdict::Same {
             writeln!(text, "{names} {width}")
         } else {
             // What narrow callees added to the width is no part of the difference.
             let before = (change.evidence.before.value * self.whole).round() as u64;
             let narrow = own.saturating_sub(self.own[path]);
-            writeln!(text, "{names} {} {width}", count(options.width, before.saturating_add(narrow)))
+            writeln!(text, "{names} {} {width}", count(before.saturating_add(narrow)))
         };
     }
 }

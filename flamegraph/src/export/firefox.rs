@@ -372,7 +372,11 @@ impl Tables {
             let table = &mut self.frames;
             table.address.push(address.unwrap_or(-1));
             table.inline_depth.push(*depth);
-            table.category.push(if frame.kind == Kind::Unknown { UNKNOWN } else { CODE });
+            table.category.push(match frame.kind {
+                Kind::Unknown => UNKNOWN,
+                Kind::Thread | Kind::Note => OTHER,
+                Kind::Function => CODE,
+            });
             table.subcategory.push(0);
             table.func.push(function);
             table.native_symbol.push(None);

@@ -159,6 +159,7 @@ fn frames<'a>(profile: &'a Profile, dense: &Dense) -> Vec<Frame<'a>> {
                 Kind::Function => "function",
                 Kind::Thread => "thread",
                 Kind::Unknown => "unknown",
+                Kind::Note => "note",
             },
             file: frame.file,
             line: frame.line,

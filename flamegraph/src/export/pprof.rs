@@ -125,7 +125,8 @@ struct Function {
     filename: i64,
 }
 
-/// Writes `profile` as gzipped protobuf for pprof: samples, and vCPU time in nanoseconds where it is known, by stack and by
+/// Writes `profile` as gzipped protobuf for pprof: the number and the weight of what was [measured](crate::Measured) where it is
+/// known, such as `samples/count` and `cpu/nanoseconds`, or `inuse_space/bytes`, by stack and by
 /// the labels `guest`, `thread`, `thread_id` and `vcpu`. Times of single samples are not in it.
 ///
 /// # Errors
@@ -192,8 +193,10 @@ impl<W: Write> File<'_, W> {
 
     fn head(&mut self, title: &Title) -> Result<(), RenderError> {
         let mut value = |kind, unit| ValueType { kind: self.strings.id(kind), unit: self.strings.id(unit) };
-        let (samples, cpu) = (value("samples", "count"), value("cpu", "nanoseconds"));
-        let sample_type = if self.is_timed { vec![samples, cpu] } else { vec![samples] };
+        let measured = self.profile.measured();
+        let [number_of, weight] = measured.pprof();
+        let (counted, weighed) = (value(number_of, "count"), value(weight, measured.unit().name()));
+        let sample_type = if self.is_timed { vec![counted, weighed] } else { vec![counted] };
         let first = self.profile.timeline().first().map_or(0, |sample| sample.at);
         let period = title.rate.filter(|rate| *rate > 0.0).map_or(0, |rate| (1e9 / rate).round() as i64);
         let part = Part {
@@ -203,7 +206,7 @@ impl<W: Write> File<'_, W> {
             duration_nanos: title
                 .duration
                 .map_or(0, |duration| number(duration.as_nanos().min(u128::from(u64::MAX)) as u64)),
-            period_type: (period > 0).then_some(cpu),
+            period_type: (period > 0).then_some(weighed),
             period,
             comment: vec![self.strings.id(&title.heading()), self.strings.id(&title.details())],
             ..Part::default()

@@ -87,6 +87,7 @@ impl Serialize for Path<'_> {
 pub fn speedscope(profile: &Profile, title: &Title, out: &mut impl Write) -> Result<(), RenderError> {
     let rows = rows(profile)?;
     let is_timed = profile.total().weight > 0;
+    let unit = if is_timed { profile.measured().unit().name() } else { "none" };
     let mut places = Places::default();
     let code = places.stacks(profile, Dense::new(profile, |frame| frame.kind != Kind::Thread));
     let whole = places.stacks(profile, Dense::new(profile, |_| true));
@@ -95,9 +96,9 @@ pub fn speedscope(profile: &Profile, title: &Title, out: &mut impl Write) -> Res
     for row in &rows {
         let Owner { thread, vcpu } = row.owner;
         let name = || super::thread_name(profile, thread).into_owned();
-        threads.entry(thread).or_insert_with(|| Sampled::new(name(), is_timed)).add(row, &code, is_timed);
+        threads.entry(thread).or_insert_with(|| Sampled::new(name(), unit)).add(row, &code, is_timed);
         let name = || format!("vCPU {vcpu}");
-        vcpus.entry(vcpu).or_insert_with(|| Sampled::new(name(), is_timed)).add(row, &whole, is_timed);
+        vcpus.entry(vcpu).or_insert_with(|| Sampled::new(name(), unit)).add(row, &whole, is_timed);
     }
     let active = threads.values().enumerate().max_by_key(|(index, one)| (one.end, Reverse(*index)));
     let file = File {
@@ -113,8 +114,7 @@ pub fn speedscope(profile: &Profile, title: &Title, out: &mut impl Write) -> Res
 }
 
 impl<'a> Sampled<'a> {
-    fn new(name: String, is_timed: bool) -> Self {
-        let unit = if is_timed { "nanoseconds" } else { "none" };
+    fn new(name: String, unit: &'static str) -> Self {
         Self { kind: "sampled", name, unit, start: 0, end: 0, samples: Vec::new(), weights: Vec::new() }
     }
 

@@ -64,6 +64,13 @@ fn head(
     json::number(out, title.rate)?;
     out.write_all(b",\"seconds\":")?;
     json::number(out, title.duration.map(|duration| duration.as_secs_f64()))?;
+    let measured = profile.measured();
+    let (one, several) = measured.counted();
+    let (weight, unit) = (measured.weight(), measured.unit().name());
+    write!(
+        out,
+        ",\"measured\":{{\"one\":\"{one}\",\"several\":\"{several}\",\"weight\":\"{weight}\",\"unit\":\"{unit}\"}}"
+    )?;
     out.write_all(b",\"loss\":")?;
     match &title.loss {
         None => out.write_all(b"null")?,
@@ -146,6 +153,7 @@ fn flags(frame: &Frame<'_>) -> u64 {
         Kind::Function => 0,
         Kind::Thread => 1,
         Kind::Unknown => 2,
+        Kind::Note => 3,
     };
     let found = match frame.found {
         Found::Leaf => 0,
