@@ -12,6 +12,7 @@
 //! - [`Reorder`] brings the events of several rings into the order of the guest's clock, in bounded memory.
 //! - [`Filter`] is an expression such as `name ~ 'http.*' and arg.bytes > 4096`; a mistake in it is an error that points at it.
 //! - [`Summary`] counts by name and has the latencies of spans and calls, [`Calls`] is a table like that of `strace -c`.
+//! - [`waits`] joins records of waiting, waking, locks and the heap to intervals.
 //!
 //! **Not here:** where records come from (`uniprof-collector`), stacks and their names (`uniprof-symbolizer`), how a line looks on a
 //! terminal (the binary). Unsuitable for CPU samples: they are not events, and [`Event::new`] has none for them.
@@ -54,6 +55,7 @@ mod reorder;
 mod sites;
 mod summary;
 mod value;
+pub mod waits;
 
 pub use calls::{CallRow, Calls};
 pub use event::{Event, Field};
