@@ -14,7 +14,7 @@ use crate::cache;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::kernel::Kernel;
-use crate::profile::Named;
+use crate::profile::{Named, View};
 use crate::selection::Selection;
 use crate::values::{Accel, Budget, CallGraph, Hertz, Image, Machine, Placement, Registers, Size, Span};
 
@@ -216,14 +216,56 @@ pub(crate) struct Memory {
     pub(crate) symbols: Symbols,
 }
 
+/// What is looked at, in place of what ran.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+#[command(next_help_heading = "View options")]
+#[group(id = "view", multiple = false)]
+pub(crate) struct Views {
+    /// Where threads were blocked, for how long, and who ended that (recorded with -e off-cpu)
+    #[arg(long)]
+    off_cpu: bool,
+    /// The same with the stacks of those who ended it on top
+    #[arg(long)]
+    wakeup: bool,
+    /// Who made others wait for locks, with the waiter on top (recorded with -e locks)
+    #[arg(long)]
+    locks: bool,
+    /// Which stacks allocated the bytes that are live at the end, or all that were allocated (recorded with -e heap)
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "live")]
+    heap: Option<HeapBytes>,
+}
+
+/// Which bytes of the heap count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum HeapBytes {
+    /// Those that have not been given back
+    Live,
+    /// All that were allocated
+    Allocated,
+}
+
+impl Views {
+    /// The view that was chosen.
+    pub(crate) fn chosen(self) -> View {
+        match self {
+            Self { off_cpu: true, .. } => View::OffCpu,
+            Self { wakeup: true, .. } => View::Wakeups,
+            Self { locks: true, .. } => View::Locks,
+            Self { heap: Some(HeapBytes::Live), .. } => View::LiveHeap,
+            Self { heap: Some(HeapBytes::Allocated), .. } => View::AllocatedHeap,
+            _ => View::Cpu,
+        }
+    }
+}
+
 /// Which samples count.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Filter options")]
 pub(crate) struct Filter {
-    /// Only samples of this thread, by name or id; repeatable
+    /// Only samples, or waits, of this thread, by name or id; repeatable
     #[arg(long, value_name = "NAME|ID")]
     thread: Vec<String>,
-    /// Only samples of this vCPU; repeatable
+    /// Only samples, or waits, of this vCPU; repeatable
     #[arg(long, value_name = "N")]
     vcpu: Vec<u32>,
 }
@@ -255,9 +297,10 @@ impl Filter {
             .filter(|owner| (self.thread.is_empty() || wanted(owner.thread)) && self.takes_vcpu(owner.vcpu));
         if shown.total().samples == 0 && named.profile.total().samples > 0 {
             let names: Vec<&str> = threads.values().map(String::as_str).collect();
+            let (one, several) = named.profile.measured().counted();
             return Err(Failure::error(
                 Exit::Failed,
-                format!("no sample is of that thread and vCPU; there are samples of {}", names.join(", ")),
+                format!("no {one} is of that thread and vCPU; there are {several} of {}", names.join(", ")),
             ));
         }
         Ok(Cow::Owned(shown))

@@ -39,13 +39,13 @@ impl Blocks {
             self.left_out += 1;
             return;
         }
-        match record {
-            &Record::Allocation(AllocationRecord { tsc, thread, address, bytes, weight, ref callers }) => {
+        match *record {
+            Record::Allocation(AllocationRecord { tsc, thread, address, bytes, weight, ref callers }) => {
                 let stack = stacks.keep(callers);
                 self.allocated
                     .push((address.0, Block { tsc, thread, vcpu, bytes, weight, stack, lives: true }));
             }
-            &Record::Free(FreeRecord { tsc, address, .. }) => self.freed.push((address.0, tsc)),
+            Record::Free(FreeRecord { tsc, address, .. }) => self.freed.push((address.0, tsc)),
             _ => {}
         }
     }

@@ -85,8 +85,8 @@ impl Locks {
             self.left_out += 1;
             return;
         }
-        match record {
-            &Record::LockWait(LockWaitRecord {
+        match *record {
+            Record::LockWait(LockWaitRecord {
                 tsc: taken,
                 thread,
                 kind,
@@ -98,7 +98,7 @@ impl Locks {
                 let stack = stacks.keep(callers);
                 self.waits.push(LockWait { thread, vcpu, kind, lock, begin, taken, owner, stack });
             }
-            &Record::LockHold(LockHoldRecord { tsc: released, thread, lock, since, ref callers, .. }) => {
+            Record::LockHold(LockHoldRecord { tsc: released, thread, lock, since, ref callers, .. }) => {
                 let holder = Holder { thread, stack: stacks.keep(callers) };
                 self.holds.entry(lock).or_default().push(Hold { since, released, holder });
                 self.held += 1;

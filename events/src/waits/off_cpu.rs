@@ -11,7 +11,7 @@ use uniprof_wire::{
 use super::{MOST, StackId, Stacks, Window};
 
 /// Who ended a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Waker {
     /// Nobody: it goes on.
     Nobody,

@@ -18,7 +18,7 @@ use uniprof_flamegraph::{
 };
 
 use crate::exit::{Exit, Failure};
-use crate::profile::{self, Times};
+use crate::profile::{self, Times, View};
 use crate::{options, output};
 
 const EXAMPLES: &str = "\
@@ -29,6 +29,7 @@ Examples:
   uniprof export r.uniprof --format speedscope -o kv.json        load it at https://www.speedscope.app
   uniprof export r.uniprof --format perfetto                     open it at https://ui.perfetto.dev
   uniprof export r.uniprof --format perf-script | inferno-collapse-perf
+  uniprof export r.uniprof --off-cpu --format pprof              blocked time, as off_cpu/nanoseconds
   uniprof export r.uniprof --format json | jq '.threads'
   stackcollapse-perf.pl perf.txt | uniprof export - --format pprof -o perf.pb.gz";
 
@@ -47,6 +48,8 @@ pub(crate) struct Args {
     /// With folded: counts are nanoseconds of vCPU time, not samples
     #[arg(long)]
     time: bool,
+    #[command(flatten)]
+    views: options::Views,
     #[command(flatten)]
     filter: options::Filter,
     #[command(flatten)]
@@ -145,12 +148,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let is_stdout = path == Path::new("-");
     refuse_contradictions(args, is_stdout)?;
-    let named = profile::read(&input, &args.symbols, format.times())?;
+    let view = args.views.chosen();
+    refuse_view(format, view)?;
+    let named = profile::read_view(&input, &args.symbols, format.times(), view)?;
     named.tell_notes();
     named.require_samples()?;
     let shown = args.filter.apply(&named)?;
-    let title = profile::title(&named.figures, &shown);
-    let measure = if args.time { Measure::Weight } else { Measure::Samples };
+    let title = profile::title(&named, &shown);
+    let measure = if args.time { Measure::Weight } else { shown.measured().measure() };
     if measure.of(shown.total()) == 0 {
         return Err(Failure::error(Exit::Failed, "--time: this input does not tell vCPU time; leave it out"));
     }
@@ -161,13 +166,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     output::file(&path, |out| Ok(format.write(&shown, &title, measure, out)?))?;
     if !is_stdout {
         let samples = shown.total().samples;
+        let (one, several) = shown.measured().counted();
         output::say(format_args!(
-            "wrote {}: {samples} samples; next: {}",
+            "wrote {}: {samples} {}; next: {}",
             path.display(),
+            if samples == 1 { one } else { several },
             format.next_step(&path)
         ));
     }
     Ok(())
+}
+
+fn refuse_view(format: Format, view: View) -> anyhow::Result<()> {
+    let Some(name) = format.needs_times().filter(|_| view != View::Cpu) else { return Ok(()) };
+    let sentence = format!(
+        "--format {name} places everything in time, and this view is a sum; use pprof, firefox, speedscope, folded or json"
+    );
+    Err(Failure::error(Exit::Usage, sentence))
 }
 
 fn refuse_contradictions(args: &Args, is_stdout: bool) -> anyhow::Result<()> {

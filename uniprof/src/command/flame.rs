@@ -12,11 +12,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 use uniprof_flamegraph::diff::{Basis, DiffOptions};
-use uniprof_flamegraph::{Direction, HtmlOptions, Profile, SvgOptions, Width, html, svg};
+use uniprof_flamegraph::{Direction, HtmlOptions, Measured, Profile, SvgOptions, Width, html, svg};
 
 use crate::command::diff;
 use crate::exit::{Exit, Failure};
-use crate::profile::{self, Named, Times};
+use crate::profile::{self, Named, Times, View};
 use crate::{options, output};
 
 const EXAMPLES: &str = "\
@@ -26,6 +26,9 @@ Examples:
   uniprof flame r.uniprof -o kv.html --open     to explore: search, zoom, threads, table of functions
   uniprof flame sample -o - > sample.svg
   uniprof flame r.uniprof --callers --thread kv-0
+  uniprof flame r.uniprof --off-cpu --thread kv-0       where it waited, and who ended that
+  uniprof flame r.uniprof --locks -o locks.html         who made others wait
+  uniprof flame r.uniprof --heap                        which stacks allocated what is live
   uniprof flame after.uniprof --diff before.uniprof     red grew, blue shrank, grey is no sure difference";
 
 #[derive(Debug, clap::Args)]
@@ -53,6 +56,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BEFORE", conflicts_with = "callers")]
     diff: Option<String>,
     #[command(flatten)]
+    views: options::Views,
+    #[command(flatten)]
     filter: options::Filter,
     #[command(flatten)]
     symbols: options::Symbols,
@@ -61,10 +66,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let input = profile::choose(args.input.as_deref())?;
     let times = if args.diff.is_some() { Times::Kept } else { Times::Summed };
-    let named = profile::read(&input, &args.symbols, times)?;
+    let view = args.views.chosen();
+    let named = profile::read_view(&input, &args.symbols, times, view)?;
     named.tell_notes();
     let ending = if args.diff.is_some() { "diff.svg" } else { "svg" };
-    let path = args.output.clone().unwrap_or_else(|| format!("{}.{ending}", input.stem()).into());
+    let of = if view == View::Cpu { String::new() } else { format!(".{}", view.name()) };
+    let path = args.output.clone().unwrap_or_else(|| format!("{}{of}.{ending}", input.stem()).into());
     let shown = args.filter.apply(&named)?;
     let options = svg_options(args, &named);
     if let Some(before) = &args.diff {
@@ -82,7 +89,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn svg_options(args: &Args, named: &Named) -> SvgOptions {
     // Without a known clock, weights are not known either.
-    let width = if args.time && named.profile.total().weight > 0 { Width::Time } else { Width::Samples };
+    let by_weight = args.time || named.view != View::Cpu;
+    let width = if by_weight && named.profile.total().weight > 0 { Width::Time } else { Width::Samples };
     let direction = if args.callers { Direction::Callers } else { Direction::Callees };
     SvgOptions { width, inverted: args.inverted, direction, ..SvgOptions::default() }
 }
@@ -95,7 +103,7 @@ fn is_html(path: &Path) -> bool {
 /// Writes the page that holds the profile and its viewer.
 fn explore(named: &Named, shown: &Profile, path: &Path, options: &SvgOptions) -> anyhow::Result<()> {
     named.require_samples()?;
-    let title = profile::title(&named.figures, shown);
+    let title = profile::title(named, shown);
     let SvgOptions { width, inverted, direction, .. } = *options;
     output::file(path, |out| Ok(html(shown, &title, &HtmlOptions { width, inverted, direction }, out)?))
 }
@@ -103,7 +111,7 @@ fn explore(named: &Named, shown: &Profile, path: &Path, options: &SvgOptions) ->
 /// Writes the picture, or says why there is nothing to draw and writes none.
 pub(crate) fn draw(named: &Named, shown: &Profile, path: &Path, options: &SvgOptions) -> anyhow::Result<()> {
     named.require_samples()?;
-    let title = profile::title(&named.figures, shown);
+    let title = profile::title(named, shown);
     // Into memory first: inferno reports a failing writer as a failing picture.
     let mut picture = Vec::new();
     svg(shown, &title, options, &mut picture)?;
@@ -124,11 +132,11 @@ fn compare(
         return Err(Failure::error(Exit::Usage, sentence));
     }
     named.require_samples()?;
-    let base = diff::read(before, &args.symbols)?;
+    let base = diff::read(before, &args.symbols, named.view)?;
     let base_shown = args.filter.apply(&base)?;
     let basis = if options.width == Width::Time { Basis::Busy } else { Basis::Samples };
     let how = DiffOptions { basis, ..DiffOptions::default() };
-    let mut title = profile::title(&named.figures, shown);
+    let mut title = profile::title(named, shown);
     title.notes.insert(
         0,
         format!("against {before}: red grew, blue shrank, each in itself; grey is no sure difference"),
@@ -140,12 +148,19 @@ fn compare(
 
 /// The line that says what was drawn.
 pub(crate) fn summary(shown: &Profile, path: &Path) -> String {
-    format!(
-        "wrote {}: {} samples, {:.1} % of them fully named; open it in a browser",
-        path.display(),
-        shown.total().samples,
-        profile::named_share(shown) * 100.0
-    )
+    let (measured, total) = (shown.measured(), shown.total());
+    let (one, several) = measured.counted();
+    let counted = format!("{} {}", total.samples, if total.samples == 1 { one } else { several });
+    let what = match measured {
+        Measured::Cpu => format!("{counted}, {:.1} % of them", profile::named_share(shown) * 100.0),
+        _ => format!(
+            "{} {} in {counted}, {:.1} % of that",
+            measured.unit().short(total.weight).trim_end_matches(" bytes"),
+            measured.weight(),
+            profile::named_share(shown) * 100.0
+        ),
+    };
+    format!("wrote {}: {what} fully named; open it in a browser", path.display())
 }
 
 fn show(path: &Path) -> anyhow::Result<()> {

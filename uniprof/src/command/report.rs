@@ -27,19 +27,23 @@
 //! 1       2        main
 //! ```
 
+mod measured;
+
 use std::io::Write;
 
 use serde::Serialize;
 use uniprof_flamegraph::{CallTree, Direction, Function, Kind, Measure, Order, Profile, Pruned};
 use uniprof_wire::record::Class;
 
-use crate::profile::{self, Named, Times};
+use crate::profile::{self, Named, Times, View};
 use crate::{options, output};
 
 const EXAMPLES: &str = "\
 Examples:
   uniprof report                                the newest recording here
   uniprof report r.uniprof --tree
+  uniprof report r.uniprof --off-cpu            where threads waited, for how long, who ended it
+  uniprof report r.uniprof --locks --json | jq '.stacks[0]'
   uniprof report sample --json | jq '.functions[0]'";
 
 /// Calls below this share of all samples are not worth a line.
@@ -50,15 +54,17 @@ const LEAST_SHARE: f64 = 0.01;
 pub(crate) struct Args {
     /// A recording, folded stacks (`-`: from standard input), or `sample`; left out, the newest recording here
     input: Option<String>,
-    /// Print a JSON document (schema uniprof.report/1)
+    /// Print a JSON document (schema uniprof.report/1; uniprof.measured/1 of what is not on the CPU)
     #[arg(long)]
     json: bool,
-    /// How many functions are listed
+    /// How many functions, or stacks, are listed
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
     /// Print the call tree, too
     #[arg(long)]
     tree: bool,
+    #[command(flatten)]
+    views: options::Views,
     #[command(flatten)]
     filter: options::Filter,
     #[command(flatten)]
@@ -135,8 +141,18 @@ struct Image<'a> {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let input = profile::choose(args.input.as_deref())?;
-    let named = profile::read(&input, &args.symbols, Times::Summed)?;
+    let view = args.views.chosen();
+    let named = profile::read_view(&input, &args.symbols, Times::Summed, view)?;
     let shown = args.filter.apply(&named)?;
+    if view != View::Cpu {
+        named.require_samples()?;
+        if args.json {
+            return output::json(&measured::document(&named, &shown));
+        }
+        let mut out = output::stdout();
+        measured::print(&mut out, &named, &shown, args)?;
+        return Ok(out.flush()?);
+    }
     if args.json {
         output::json(&document(&named, &shown))?;
     } else {
@@ -225,7 +241,7 @@ fn threads(named: &Named, shown: &Profile) -> Vec<Thread> {
 }
 
 fn print(out: &mut impl Write, named: &Named, shown: &Profile, args: &Args) -> anyhow::Result<()> {
-    let title = profile::title(&named.figures, shown);
+    let title = profile::title(named, shown);
     writeln!(out, "{}", title.heading())?;
     writeln!(out, "{}", title.details().replace(" · ", "\n"))?;
     let others = named.figures.others();
@@ -260,8 +276,9 @@ fn print(out: &mut impl Write, named: &Named, shown: &Profile, args: &Args) -> a
 }
 
 fn print_tree(out: &mut impl Write, shown: &Profile, percent: impl Fn(u64) -> String) -> anyhow::Result<()> {
-    let mut tree = CallTree::new(shown, Direction::Callees, Order::Heaviest(Measure::Samples));
-    tree.prune(Measure::Samples, LEAST_SHARE, Pruned::IntoParent);
+    let measure = shown.measured().measure();
+    let mut tree = CallTree::new(shown, Direction::Callees, Order::Heaviest(measure));
+    tree.prune(measure, LEAST_SHARE, Pruned::IntoParent);
     writeln!(out, "   TOTAL      SELF  CALL TREE")?;
     for node in tree.nodes() {
         let frame = node.frame.map(|id| shown.frame(id));
@@ -271,7 +288,7 @@ fn print_tree(out: &mut impl Write, shown: &Profile, percent: impl Fn(u64) -> St
             Some(frame) if frame.kind == Kind::Thread => " (thread)",
             _ => "",
         };
-        let [total, own] = [node.total, node.own].map(|amount| percent(amount.samples));
+        let [total, own] = [node.total, node.own].map(|amount| percent(measure.of(amount)));
         writeln!(out, "{total}  {own}  {:indent$}{name}{mark}", "", indent = node.depth as usize * 2)?;
     }
     Ok(())

@@ -6,8 +6,11 @@ use std::time::Duration;
 use uniprof_collector::accounting::Tally;
 use uniprof_collector::ledger::Ledger;
 use uniprof_collector::recording::SessionInfo;
+use uniprof_events::waits::Window;
 use uniprof_wire::record::{CLASSES, Class};
-use uniprof_wire::tables::VcpuStats;
+use uniprof_wire::tables::{ThreadEntry, VcpuStats};
+
+use super::View;
 
 /// The figures of a recording.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +28,10 @@ pub(crate) struct Figures {
     pub(crate) vcpus: BTreeMap<u32, Vcpu>,
     /// Names of threads.
     pub(crate) threads: BTreeMap<u32, String>,
+    /// The guest's clock at the first and at the last that is known of it.
+    pub(crate) window: Option<Window>,
+    /// The threads as they were last seen.
+    pub(crate) last_threads: Vec<ThreadEntry>,
     /// Whether the account of loss reaches to the end.
     pub(crate) is_settled: bool,
     /// What a reader must know about the recording itself.
@@ -196,6 +203,30 @@ impl Figures {
             sum += self.class(class);
         }
         sum
+    }
+
+    /// Why a view has nothing to show.
+    pub(crate) fn why_nothing(&self, view: View) -> String {
+        if view == View::Cpu {
+            return format!("no samples: {}", self.why_no_samples());
+        }
+        let class = view.class();
+        let word = class.name();
+        let account = self.class(class);
+        let word = if word == "off-cpu" { "off-CPU" } else { word.trim_end_matches('s') };
+        if account.lost() > 0 && account.received == 0 {
+            return format!("all {} {word} records were lost; try a larger --ring", account.lost());
+        }
+        let was_on = self.vcpus.values().any(|vcpu| vcpu.on & class.bit() != 0);
+        if account.emitted() == 0 && !was_on {
+            return format!("no {word} records: record with -e {}", class.name());
+        }
+        let nothing = match view {
+            View::Locks => "no thread had to wait for a lock",
+            View::LiveHeap | View::AllocatedHeap => "no sampled block of the heap",
+            _ => "no thread left the CPU to wait",
+        };
+        format!("{nothing} in {:.1} s (the kernel has to tell the probes of it)", self.seconds)
     }
 
     /// Why there is not a single sample.

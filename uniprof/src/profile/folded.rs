@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, stdin};
 use anyhow::Context as _;
 use uniprof_flamegraph::read_folded;
 
-use super::{Figures, Named};
+use super::{Aside, Figures, Named, View};
 use crate::input::Input;
 
 /// How much is looked at to tell text from a recording.
@@ -45,5 +45,5 @@ fn named(input: &Input, place: &str, text: impl BufRead) -> anyhow::Result<Named
         let number = if count == 1 { String::new() } else { format!("{count} ") };
         figures.notes.push(format!("{number}{lines} passed over: in {place}, {first}"));
     }
-    Ok(Named { profile: read.profile, figures })
+    Ok(Named { profile: read.profile, figures, view: View::Cpu, aside: Aside::default() })
 }

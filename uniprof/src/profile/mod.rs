@@ -11,12 +11,15 @@ pub(crate) mod figures;
 pub(crate) mod finder;
 mod folded;
 pub(crate) mod images;
+mod joined;
 pub(crate) mod load;
 mod mark;
 pub(crate) mod naming;
+mod not_running;
 mod open;
 mod recover;
 mod title;
+mod view;
 pub(crate) mod walk;
 
 use uniprof_flamegraph::{Kind, Profile};
@@ -25,14 +28,19 @@ use crate::exit::{Exit, Failure};
 
 pub(crate) use figures::Figures;
 pub(crate) use load::Times;
-pub(crate) use open::{Source, find_images, head, read};
+pub(crate) use not_running::{Aside, RunQueue};
+pub(crate) use open::{Source, find_images, head, read, read_view};
 pub(crate) use recover::{choose, find_guest};
 pub(crate) use title::title;
+pub(crate) use view::View;
 
 /// A recording with names.
 pub(crate) struct Named {
     pub(crate) profile: Profile,
     pub(crate) figures: Figures,
+    /// What of it was looked at.
+    pub(crate) view: View,
+    pub(crate) aside: Aside,
 }
 
 impl Named {
@@ -48,17 +56,18 @@ impl Named {
         if self.profile.total().samples > 0 {
             return Ok(());
         }
-        Err(Failure::error(Exit::Failed, format!("no samples: {}", self.figures.why_no_samples())))
+        Err(Failure::error(Exit::Failed, self.figures.why_nothing(self.view)))
     }
 }
 
-/// The share of samples, 0 to 1, in which every frame from the thread's entry to the leaf has a name.
+/// The share of what was measured, 0 to 1, in which every frame from the thread's entry to the leaf has a name.
 pub(crate) fn named_share(profile: &Profile) -> f64 {
-    let total = profile.total().samples;
+    let measure = profile.measured().measure();
+    let total = measure.of(profile.total());
     if total == 0 {
         return 0.0;
     }
     let is_named = |stack| profile.stack(stack).all(|id| profile.frame(id).kind != Kind::Unknown);
     let leaves = profile.leaves().iter().filter(|leaf| is_named(leaf.stack));
-    leaves.map(|leaf| leaf.amount.samples).sum::<u64>() as f64 / total as f64
+    leaves.map(|leaf| measure.of(leaf.amount)).sum::<u64>() as f64 / total as f64
 }

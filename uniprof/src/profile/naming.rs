@@ -15,9 +15,7 @@ use super::mark::Mark;
 
 /// Names every stack, and turns ticks of the guest's clock into nanoseconds.
 pub(crate) fn name(sums: &Sums, images: &mut Images) -> Profile {
-    let mut builder = ProfileBuilder::new();
-    let files = images.described().map(|image| builder.image(image)).collect();
-    let mut naming = Naming { images, files, builder, known: HashMap::new() };
+    let mut naming = Naming::new(images, ProfileBuilder::new());
     let mut threads: HashMap<u32, FrameId> = HashMap::new();
     let mut places: HashMap<RawPlace, (StackId, Owner)> = HashMap::new();
     let figures = &sums.figures;
@@ -41,16 +39,23 @@ pub(crate) fn name(sums: &Sums, images: &mut Images) -> Profile {
     naming.builder.finish()
 }
 
-struct Naming<'a> {
+/// Names addresses, each once.
+pub(super) struct Naming<'a> {
     images: &'a mut Images,
     /// The images' ids in the profile, by their index.
     files: Vec<ImageId>,
-    builder: ProfileBuilder,
+    pub(super) builder: ProfileBuilder,
     /// Innermost first, as stacks have them.
     known: HashMap<(u64, AddressKind, Found), Vec<FrameId>>,
 }
 
-impl Naming<'_> {
+impl<'a> Naming<'a> {
+    /// For the frames of `builder`.
+    pub(super) fn new(images: &'a mut Images, mut builder: ProfileBuilder) -> Self {
+        let files = images.described().map(|image| builder.image(image)).collect();
+        Self { images, files, builder, known: HashMap::new() }
+    }
+
     fn add(&mut self, root: FrameId, stack: &RawStack<'_>, amount: Amount) -> Option<StackId> {
         let mark = Mark::from_bits(stack.key.mark);
         let mut frames = vec![root];
@@ -65,7 +70,8 @@ impl Naming<'_> {
         self.builder.add(frames, stack.key.owner, amount)
     }
 
-    fn frames(&mut self, address: u64, kind: AddressKind, found: Found) -> &[FrameId] {
+    /// The functions at an address, the innermost first.
+    pub(super) fn frames(&mut self, address: u64, kind: AddressKind, found: Found) -> &[FrameId] {
         let Self { images, files, builder, known } = self;
         known.entry((address, kind, found)).or_insert_with(|| {
             let looked_up = kind.lookup(GuestVirtual(address)).0;

@@ -10,7 +10,7 @@ use uniprof_postmortem::flight;
 use super::finder::{GuestImage, Places};
 use super::images::Images;
 use super::load::Times;
-use super::{Named, folded, load, naming, recover};
+use super::{Aside, Named, View, folded, load, naming, not_running, recover};
 use crate::attachment::Attached;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
@@ -77,15 +77,33 @@ impl Head {
 
 /// Reads folded stacks, or a recording's sums, where `times` says so with the time of each sample, and names them.
 pub(crate) fn read(input: &Input, symbols: &options::Symbols, times: Times) -> anyhow::Result<Named> {
+    read_view(input, symbols, times, View::Cpu)
+}
+
+/// The same for any view. Only samples have times: what is not on the CPU is summed.
+pub(crate) fn read_view(
+    input: &Input,
+    symbols: &options::Symbols,
+    times: Times,
+    view: View,
+) -> anyhow::Result<Named> {
     let config = Config::load()?;
     if let Some(named) = folded::read(input)? {
-        return Ok(named);
+        if view == View::Cpu {
+            return Ok(named);
+        }
+        let sentence =
+            "folded stacks do not say what they measure; leave the option for what is not on the CPU out";
+        return Err(Failure::error(Exit::Usage, sentence));
     }
     let head = head(input)?;
     let mut images = find_images(&head, symbols, &config)?;
+    if view != View::Cpu {
+        return not_running::read(Source::open(input)?, head.session, &mut images, view);
+    }
     let sums = load::load(Source::open(input)?, head.session, &mut images, times)?;
     let profile = naming::name(&sums, &mut images);
-    Ok(Named { profile, figures: sums.figures })
+    Ok(Named { profile, figures: sums.figures, view, aside: Aside::default() })
 }
 
 /// Reads the head of a recording.

@@ -3,6 +3,8 @@
 use uniprof_collector::clock::HostTime;
 use uniprof_collector::ledger::Ledger;
 use uniprof_collector::recording::{Body, Damage, Item, Message, SessionInfo};
+use uniprof_collector::tables::Tables;
+use uniprof_events::waits::Window;
 use uniprof_wire::record::Record;
 
 use super::figures::Figures;
@@ -54,12 +56,24 @@ pub(crate) fn walk(
             }
         }
     }
+    take_window(&ledger, &mut figures);
     figures.seconds = span.map_or(0.0, |(first, last)| (last - first) as f64 / 1e9);
     figures.take(&ledger, from_boot);
     looks.into_iter().for_each(|(tsc, realtime_ns)| figures.take_clock(tsc, realtime_ns));
     figures.is_settled = ended && ledger.unsettled().next().is_none();
     take_notes(&ledger, ended, source.damage(), &mut figures.notes);
     Ok(figures)
+}
+
+/// From when to when the guest's clock went meanwhile: by its records, and by its signs of life.
+fn take_window(ledger: &Ledger, figures: &mut Figures) {
+    let (Some(first), Some(last)) = (ledger.first_tables(), ledger.tables()) else { return };
+    let sign = |tables: &Tables| tables.vcpus.iter().map(|vcpu| vcpu.heartbeat).max().unwrap_or(0);
+    let (begin, end) = (sign(first), sign(last));
+    let window = figures.window.get_or_insert(Window { begin, end });
+    window.begin = if begin == 0 { window.begin } else { window.begin.min(begin) };
+    window.end = window.end.max(end);
+    figures.last_threads = last.threads.iter().filter_map(|slot| slot.entry()).collect();
 }
 
 fn feed(ledger: &mut Ledger, message: &Message<'_>, figures: &mut Figures, visitor: &mut impl Visitor) {
@@ -70,6 +84,10 @@ fn feed(ledger: &mut Ledger, message: &Message<'_>, figures: &mut Figures, visit
             let name: Vec<u8> = thread.name.bytes().collect();
             figures.threads.insert(thread.thread, String::from_utf8_lossy(&name).into_owned());
         }
+        let tsc = record.tsc();
+        let window = figures.window.get_or_insert(Window { begin: tsc, end: tsc });
+        window.begin = window.begin.min(tsc);
+        window.end = window.end.max(tsc);
         visitor.record(ring.vcpu.into(), &record);
     });
 }

@@ -25,7 +25,7 @@ use uniprof_flamegraph::diff::{Basis, Comparison, DiffOptions, compare};
 
 use self::rule::{Finding, Rule};
 use crate::exit::{Exit, Failure};
-use crate::profile::{self, Named, Times};
+use crate::profile::{self, Named, Times, View};
 use crate::{options, output};
 
 const EXAMPLES: &str = "\
@@ -163,8 +163,8 @@ struct Side<'a> {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let words = [args.before.as_str(), args.after.as_str()];
-    let before = read(words[0], &args.symbols)?;
-    let after = read(words[1], &args.symbols)?;
+    let before = read(words[0], &args.symbols, View::Cpu)?;
+    let after = read(words[1], &args.symbols, View::Cpu)?;
     let shown = [args.filter.apply(&before)?, args.filter.apply(&after)?];
     let options = args.comparing.options([&before, &after], &args.filter)?;
     let comparison = compare(&shown[0], &shown[1], &options);
@@ -185,8 +185,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Reads one of the inputs, which must have samples: of nothing, nothing can be said.
-pub(crate) fn read(word: &str, symbols: &options::Symbols) -> anyhow::Result<Named> {
-    let named = profile::read(&profile::choose(Some(word))?, symbols, Times::Kept)?;
+pub(crate) fn read(word: &str, symbols: &options::Symbols, view: View) -> anyhow::Result<Named> {
+    let named = profile::read_view(&profile::choose(Some(word))?, symbols, Times::Kept, view)?;
     for note in &named.figures.notes {
         output::say(format_args!("uniprof: {word}: {note}"));
     }

@@ -1,0 +1,159 @@
+//! Sums of what is not on the CPU, by stacks that are joined of several: who waits and who wakes, who holds a lock and who wants it.
+
+use std::collections::HashMap;
+
+use uniprof_events::waits::{Blame, StackId, Stacks, Wait, Waker};
+use uniprof_flamegraph::{Amount, Found, Frame, FrameId, Owner, Profile, ProfileBuilder};
+use uniprof_symbolizer::AddressKind;
+use uniprof_wire::record::Callers;
+
+use super::Figures;
+use super::mark::Mark;
+use super::naming::Naming;
+use super::view::View;
+
+const LOST: &str = "[unknown: stack lost]";
+
+/// A piece of a joined stack, from the root on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Part {
+    /// A thread, as the root of what follows.
+    Thread(u32),
+    /// Its stack from the thread's entry to where it waits.
+    Stack(Option<StackId>),
+    /// A stack from its innermost function outwards, as chain graphs put the waker's on top of the sleeper's.
+    Inverted(StackId),
+    /// Something to be said.
+    Note(Note),
+}
+
+/// What is said between and after stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Note {
+    WokenBy(Waker),
+    GoesOn,
+    MadeWait(u32),
+    Released(u32),
+}
+
+/// Sums by joined stack.
+#[derive(Debug, Default)]
+pub(super) struct Joined {
+    sums: HashMap<(Owner, Vec<Part>), Amount>,
+}
+
+impl Joined {
+    /// Adds a wait of `ticks` with who ended it.
+    pub(super) fn add_wait(&mut self, view: View, wait: &Wait, ticks: u64) {
+        let mut parts = vec![Part::Thread(wait.thread), Part::Stack(wait.stack)];
+        parts.push(Part::Note(if wait.goes_on() { Note::GoesOn } else { Note::WokenBy(wait.waker) }));
+        if view == View::Wakeups {
+            parts.extend(wait.wake_stack.map(Part::Inverted));
+        }
+        self.add(Owner { thread: wait.thread, vcpu: wait.vcpu }, parts, ticks);
+    }
+
+    /// Adds a part of a wait for a lock, below it who is to blame.
+    pub(super) fn add_blame(&mut self, blame: &Blame) {
+        let Blame { wait, holder, is_released, .. } = blame;
+        let note = if *is_released { Note::Released(wait.thread) } else { Note::MadeWait(wait.thread) };
+        let holders = [Part::Thread(holder.thread), Part::Stack(holder.stack)];
+        let parts = holders.into_iter().chain([Part::Note(note), Part::Stack(wait.stack)]).collect();
+        self.add(Owner { thread: wait.thread, vcpu: wait.vcpu }, parts, blame.ticks());
+    }
+
+    /// Adds a block of the heap.
+    pub(super) fn add_block(&mut self, owner: Owner, stack: Option<StackId>, bytes: u64) {
+        self.add(owner, vec![Part::Thread(owner.thread), Part::Stack(stack)], bytes);
+    }
+
+    fn add(&mut self, owner: Owner, parts: Vec<Part>, weight: u64) {
+        *self.sums.entry((owner, parts)).or_default() += Amount { samples: 1, weight };
+    }
+
+    /// Names all stacks.
+    pub(super) fn name(self, view: View, stacks: &Stacks, figures: &Figures, naming: Naming<'_>) -> Profile {
+        let is_time = !matches!(view, View::LiveHeap | View::AllocatedHeap);
+        let mut sums: Vec<_> = self.sums.into_iter().collect();
+        // Any order that is always the same: ids of frames are in the order of their first use.
+        sums.sort_by(|(key, amount), (other_key, other)| {
+            other.weight.cmp(&amount.weight).then_with(|| key.cmp(other_key))
+        });
+        let mut namer = Namer { stacks, figures, naming };
+        for ((owner, parts), amount) in sums {
+            let weight =
+                if is_time { figures.nanoseconds(amount.weight).unwrap_or(0) } else { amount.weight };
+            let frames: Vec<FrameId> = parts.iter().flat_map(|part| namer.frames(*part)).collect();
+            namer.naming.builder.thread(owner.thread, &figures.thread(owner.thread));
+            namer.naming.builder.add(frames, owner, Amount { weight, ..amount });
+        }
+        namer.naming.builder.finish()
+    }
+}
+
+struct Namer<'a> {
+    stacks: &'a Stacks,
+    figures: &'a Figures,
+    naming: Naming<'a>,
+}
+
+impl Namer<'_> {
+    /// The frames of a part, from the root on.
+    fn frames(&mut self, part: Part) -> Vec<FrameId> {
+        match part {
+            Part::Thread(id) => {
+                let name = self.figures.thread(id);
+                vec![self.builder().frame(Frame::thread(&name))]
+            }
+            Part::Note(note) => {
+                let text = self.note(note);
+                vec![self.builder().frame(Frame::note(&text))]
+            }
+            Part::Stack(None) => vec![self.builder().frame(Frame::unknown(LOST))],
+            Part::Stack(Some(stack)) => {
+                let callers = self.stacks.get(stack);
+                let mut frames = self.innermost_first(callers);
+                frames.extend(self.cut_short(callers));
+                frames.reverse();
+                frames
+            }
+            Part::Inverted(stack) => {
+                let callers = self.stacks.get(stack);
+                let mut frames = self.innermost_first(callers);
+                frames.extend(self.cut_short(callers));
+                frames
+            }
+        }
+    }
+
+    fn builder(&mut self) -> &mut ProfileBuilder {
+        &mut self.naming.builder
+    }
+
+    fn innermost_first(&mut self, callers: Callers<'_>) -> Vec<FrameId> {
+        let mut frames = Vec::with_capacity(callers.frames.len());
+        for address in callers.frames {
+            frames.extend_from_slice(self.naming.frames(*address, AddressKind::Return, Found::FramePointer));
+        }
+        frames
+    }
+
+    fn cut_short(&mut self, callers: Callers<'_>) -> Option<FrameId> {
+        let why = Mark::Walked { end: callers.end, repaired: false }.cut_short()?;
+        Some(self.builder().frame(Frame::unknown(why)))
+    }
+
+    fn note(&self, note: Note) -> String {
+        match note {
+            Note::GoesOn => "[still blocked at the end]".into(),
+            Note::WokenBy(Waker::Thread(0)) => "[woken by no thread: a vCPU that was idle]".into(),
+            Note::WokenBy(Waker::Thread(id)) => format!("[woken by {}]", self.figures.thread(id)),
+            Note::WokenBy(Waker::Interrupt) => "[woken by an interrupt]".into(),
+            Note::WokenBy(Waker::Nobody | Waker::Unknown) => {
+                "[woken by an interrupt or an unknown thread]".into()
+            }
+            Note::MadeWait(id) => format!("[made wait: {}]", self.figures.thread(id)),
+            Note::Released(id) => format!("[released, not yet taken by: {}]", self.figures.thread(id)),
+        }
+    }
+}

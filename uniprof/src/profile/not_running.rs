@@ -1,0 +1,182 @@
+//! The profile of what is not on the CPU: waits, wake-ups, locks, the heap.
+
+use uniprof_collector::recording::SessionInfo;
+use uniprof_events::waits::{Blocks, Locks, OffCpu, Stacks, Unpaired, Wait, Window};
+use uniprof_flamegraph::{Owner, ProfileBuilder, Unit};
+use uniprof_wire::record::Record;
+use uniprof_wire::tables::Histogram;
+
+use super::images::Images;
+use super::joined::Joined;
+use super::naming::Naming;
+use super::open::Source;
+use super::walk::{Visitor, walk};
+use super::{Figures, Named, View};
+
+/// What is to be said of a view besides its stacks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Aside {
+    /// For how long threads that were ready waited for a CPU, in ticks.
+    pub(crate) run_queue: Option<Box<Histogram>>,
+    /// Waits that go on at the end, and waits that had begun before the beginning.
+    pub(crate) still_waiting: u64,
+    pub(crate) clipped: u64,
+    /// What could not be joined.
+    pub(crate) unpaired: Unpaired,
+    /// More to be said, in sentences.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// How long threads that were ready waited for a CPU, in nanoseconds.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub(crate) struct RunQueue {
+    pub(crate) count: u64,
+    pub(crate) total_ns: u64,
+    pub(crate) mean_ns: u64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) max_ns: u64,
+}
+
+impl Aside {
+    /// The run-queue latency; `None` where nobody was woken.
+    pub(crate) fn run_queue(&self, figures: &Figures) -> Option<RunQueue> {
+        let ticks = self.run_queue.as_deref().filter(|ticks| ticks.count > 0)?;
+        let ns = |ticks| figures.nanoseconds(ticks).unwrap_or(0);
+        let quantile = |share| ns(ticks.quantile(share).unwrap_or(0));
+        Some(RunQueue {
+            count: ticks.count,
+            total_ns: ns(ticks.sum),
+            mean_ns: ns(ticks.sum / ticks.count),
+            p50_ns: quantile(0.5),
+            p99_ns: quantile(0.99),
+            max_ns: ns(ticks.max),
+        })
+    }
+
+    /// What a reader of the view must know.
+    pub(crate) fn sentences(&self, figures: &Figures) -> Vec<String> {
+        let mut all = Vec::new();
+        if let Some(RunQueue { mean_ns, p99_ns, .. }) = self.run_queue(figures) {
+            let [mean, p99] = [mean_ns, p99_ns].map(|ns| Unit::Nanoseconds.short(ns));
+            all.push(format!("then waiting for a CPU (in no width): mean {mean}, p99 {p99}"));
+        }
+        let mut count = |number: u64, one: &str, several: &str| match number {
+            0 => {}
+            1 => all.push(format!("1 {one}")),
+            number => all.push(format!("{number} {several}")),
+        };
+        count(self.still_waiting, "wait goes on at the end", "waits go on at the end");
+        count(self.clipped, "wait had begun before the recording", "waits had begun before the recording");
+        let Unpaired { lost_ends, lost_stacks, disordered, disorder, left_out } = self.unpaired;
+        count(lost_stacks, "wait has lost its stack", "waits have lost their stacks");
+        count(
+            lost_ends,
+            "wait has lost its end, and is in no figure",
+            "waits have lost their ends, and are in no figure",
+        );
+        count(left_out, "record was left out to bound memory", "records were left out to bound memory");
+        if disordered > 0 {
+            let most = Unit::Nanoseconds.short(figures.nanoseconds(disorder).unwrap_or(0));
+            all.push(format!(
+                "{disordered} waits ended before what ended them: the vCPUs' clocks differ by up to {most}, and what is \
+                 said of the order of events on different vCPUs is no better than that"
+            ));
+        }
+        all.extend(self.remarks.iter().cloned());
+        all
+    }
+}
+
+/// Reads a recording to its end, and names what `view` is about.
+pub(super) fn read(
+    source: Source,
+    session: SessionInfo,
+    images: &mut Images,
+    view: View,
+) -> anyhow::Result<Named> {
+    let mut records = Records { view, ..Records::default() };
+    let figures = walk(source, session, &mut records)?;
+    let (joined, stacks, aside) = records.finish(&figures);
+    let naming = Naming::new(images, ProfileBuilder::of(view.measured()));
+    let profile = joined.name(view, &stacks, &figures, naming);
+    Ok(Named { profile, figures, view, aside })
+}
+
+/// The records that a view is made of.
+#[derive(Default)]
+struct Records {
+    view: View,
+    stacks: Stacks,
+    off_cpu: OffCpu,
+    /// Those that are complete.
+    waits: Waits,
+    locks: Locks,
+    blocks: Blocks,
+}
+
+impl Visitor for Records {
+    fn record(&mut self, vcpu: u32, record: &Record<'_>) {
+        let Self { view, stacks, off_cpu, waits, locks, blocks } = self;
+        match view {
+            View::Cpu => {}
+            View::OffCpu | View::Wakeups => {
+                off_cpu.record(vcpu, record, stacks, &mut |wait| waits.add(*view, &wait, None))
+            }
+            View::Locks => locks.record(vcpu, record, stacks),
+            View::LiveHeap | View::AllocatedHeap => blocks.record(vcpu, record, stacks),
+        }
+    }
+}
+
+impl Records {
+    fn finish(self, figures: &Figures) -> (Joined, Stacks, Aside) {
+        let Self { view, stacks, off_cpu, mut waits, locks, blocks } = self;
+        let window = figures.window.unwrap_or(Window { begin: 0, end: 0 });
+        match view {
+            View::Cpu => {}
+            View::OffCpu | View::Wakeups => {
+                // Without a record of the class, the table's waiting threads are no profile.
+                let class = figures.class(view.class());
+                let threads = if class.emitted() > 0 { &figures.last_threads[..] } else { &[] };
+                let unpaired =
+                    off_cpu.finish(window, threads, &mut |wait| waits.add(view, &wait, Some(window.end)));
+                waits.aside.unpaired = unpaired;
+            }
+            View::Locks => {
+                waits.aside.unpaired.left_out = locks.left_out();
+                locks.finish(window.begin).iter().for_each(|blame| waits.joined.add_blame(blame));
+            }
+            View::LiveHeap | View::AllocatedHeap => {
+                waits.aside.unpaired.left_out = blocks.left_out();
+                for block in blocks.finish() {
+                    if block.lives || view == View::AllocatedHeap {
+                        let owner = Owner { thread: block.thread, vcpu: block.vcpu };
+                        waits.joined.add_block(owner, block.stack, block.weight);
+                    }
+                }
+            }
+        }
+        let Waits { joined, aside } = waits;
+        (joined, stacks, aside)
+    }
+}
+
+/// Waits, summed.
+#[derive(Default)]
+struct Waits {
+    joined: Joined,
+    aside: Aside,
+}
+
+impl Waits {
+    /// Adds a wait; one that may go on counts until `end`.
+    fn add(&mut self, view: View, wait: &Wait, end: Option<u64>) {
+        self.joined.add_wait(view, wait, wait.blocked(end.unwrap_or(wait.parked)));
+        self.aside.still_waiting += u64::from(wait.goes_on());
+        self.aside.clipped += u64::from(wait.is_clipped);
+        if let Some(ticks) = wait.runnable() {
+            self.aside.run_queue.get_or_insert_default().record(ticks);
+        }
+    }
+}
