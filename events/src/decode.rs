@@ -131,9 +131,11 @@ impl Event {
 
     fn call(mut self, sites: &Sites, call: &CallRecord<'_>) -> Self {
         self = self.at(sites, call.site).since(call.begin).words(call.args);
-        let arguments = self.site.as_ref().map(|site| site.args.len());
         // A call that was left early has one value less.
-        self.has_result = arguments.is_some_and(|count| count > 0 && self.fields.len() == count);
+        self.has_result = self.site.as_ref().is_some_and(|site| {
+            let result = site.args.last().filter(|arg| arg.name == "result");
+            result.is_some() && self.fields.len() == site.args.len()
+        });
         self
     }
 

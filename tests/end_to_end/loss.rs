@@ -22,6 +22,8 @@ fn what_a_stopped_collector_misses_is_counted_to_the_record() {
     let scene = Scene::with_guest();
     let line = [
         "record",
+        "-e",
+        "all",
         "-F",
         "199",
         "--vcpus",
@@ -60,6 +62,8 @@ fn samples_survive_a_burst_of_events() {
     let scene = Scene::with_guest();
     let line = [
         "record",
+        "-e",
+        "all",
         "-F",
         "199",
         "--ring",

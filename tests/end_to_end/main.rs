@@ -12,6 +12,7 @@ mod exports;
 mod gdb;
 mod guests;
 mod heap;
+mod hooks;
 mod html;
 mod loss;
 mod offline;

@@ -15,6 +15,7 @@ pub mod kdump;
 pub mod kernels;
 mod profile_document;
 mod program;
+pub mod records;
 mod scene;
 mod schema;
 mod stopped;
