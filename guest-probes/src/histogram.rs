@@ -66,7 +66,7 @@ pub fn record(slot: u32, value: u64) {
 #[macro_export]
 macro_rules! histogram {
     ($name:literal, $value:expr $(,)?) => {{
-        let site = $crate::__site!(Histogram, $name, value u64);
+        let site = $crate::__site!(used Histogram, $name, value u64);
         if site.enabled() {
             $crate::expansion::record(site.slot(), $crate::Unsigned::word($value));
         }

@@ -145,17 +145,27 @@ pub(crate) fn entries() -> impl Iterator<Item = Entry> {
 }
 
 /// Makes the static of a site and evaluates to a reference to it. For the probe macros.
+///
+/// Nothing that the compiler sees ever changes a site, so it would take one that is off for one that is always off, and leave out its probe. Where
+/// the site's number goes into a record, its address is known elsewhere, and that does not happen; other kinds need `#[used]`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __site {
-    ($kind:ident, $name:literal $(, $key:ident $($type:ident)?)*) => {{
+    (used $($site:tt)*) => {
+        $crate::__site!(@ [#[used]] $($site)*)
+    };
+    (@ [$($attribute:tt)*] $kind:ident, $name:literal $(, $key:ident $($type:ident)?)*) => {{
         const TEXT: &str =
             concat!($name, file!(), "\0" $(, $crate::__letter!($($type)?), stringify!($key), "\0")*);
         const BYTES: usize = $crate::expansion::entry_bytes(TEXT.len()) - $crate::expansion::HEADER_BYTES;
         const ARGS: usize = { const KEYS: &[&str] = &[$(stringify!($key)),*]; KEYS.len() };
+        $($attribute)*
         #[unsafe(link_section = "uniprof_sites")]
         static SITE: $crate::Site<BYTES> =
             $crate::Site::new($crate::expansion::SiteKind::$kind, $name, ARGS, line!(), TEXT);
         &SITE
     }};
+    ($($site:tt)*) => {
+        $crate::__site!(@ [] $($site)*)
+    };
 }

@@ -22,6 +22,7 @@ use uniprof_wire::{
 
 use crate::{
     clock::HostTime,
+    histograms::Histograms,
     memory::{FoundRegion, GuestMemory, MemoryError, Window},
     recording::{Body, ClockPair, Message, RingCounters, RingId},
 };
@@ -88,6 +89,8 @@ pub struct Drainer {
     rings: Vec<Ring>,
     block: Vec<u64>,
     clock: Clock,
+    /// The histograms as they were told last.
+    histograms: Option<Histograms>,
 }
 
 struct Ring {
@@ -126,7 +129,7 @@ impl Drainer {
             })
             .collect();
         let block = vec![0; geometry.ring().sub_buffer_words()];
-        Ok(Self { memory, region, window, session, rings, block, clock: Clock::default() })
+        Ok(Self { memory, region, window, session, rings, block, clock: Clock::default(), histograms: None })
     }
 
     /// The region that is read.
@@ -167,12 +170,20 @@ impl Drainer {
         Ok(())
     }
 
-    /// Copies the header page and the tables.
-    pub fn snapshot(&self, emit: &mut impl FnMut(Message<'_>)) -> Result<(), MemoryError> {
-        let mut bytes = vec![0; self.region.header.geometry.tables_bytes()];
+    /// Copies the header page and the tables, and the histograms where they have changed.
+    pub fn snapshot(&mut self, emit: &mut impl FnMut(Message<'_>)) -> Result<(), MemoryError> {
+        let geometry = self.region.header.geometry;
+        let mut bytes = vec![0; geometry.tables_bytes()];
         self.memory.read(self.region.at, &mut bytes)?;
-        if self.is_same_boot() {
-            emit(self.message(Body::Region { at: self.region.at, bytes: Cow::Owned(bytes) }));
+        let histograms = Histograms::read(self.window.words(), geometry);
+        if !self.is_same_boot() {
+            return Ok(());
+        }
+        emit(self.message(Body::Region { at: self.region.at, bytes: Cow::Owned(bytes) }));
+        // The first look is told even if there was no value yet: it is what later ones are compared with.
+        if geometry.histograms() > 0 && self.histograms.as_ref() != Some(&histograms) {
+            emit(self.message(Body::Histograms(histograms.to_words().into())));
+            self.histograms = Some(histograms);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use uniprof_wire::{
     layout::{MAGIC, RegionHeader, RingKind},
     record::{EventRecord, Record},
     ring::{Writer, WriterWords},
+    tables::{HISTOGRAM_WORDS, bucket_of, histogram_field},
 };
 
 use crate::{
@@ -125,6 +126,8 @@ impl Lab {
     }
 }
 
+/// Histograms of each vCPU of the played guest.
+const HISTOGRAMS: u32 = 2;
 /// Where the played guest has its region.
 pub(crate) const BASE: u64 = 0xfe00_0000;
 
@@ -164,7 +167,8 @@ pub(crate) struct PlayedGuest {
 
 impl PlayedGuest {
     pub(crate) fn boot(vcpus: u32) -> Self {
-        let header = header(BASE, vcpus, 64 << 10);
+        let mut header = header(BASE, vcpus, 64 << 10);
+        header.geometry = header.geometry.with_histograms(HISTOGRAMS).unwrap();
         let file = tempfile::Builder::new().tempfile_in("/dev/shm").unwrap();
         file.as_file().set_len(header.geometry.region_bytes() as u64).unwrap();
         let guest = Self { file, header, written: AtomicU64::new(0) };
@@ -188,6 +192,17 @@ impl PlayedGuest {
             magic.store(index, *word);
         }
         magic.store(0, MAGIC);
+    }
+
+    /// Counts a value in the second histogram of a vCPU, whose site is 40.
+    pub(crate) fn count(&self, vcpu: u32, value: u64) {
+        let at = self.header.geometry.histogram_table(vcpu) / 8 + HISTOGRAM_WORDS;
+        let own = FileWords { file: self.file.as_file(), first: at };
+        own.store(histogram_field::SITE, 41);
+        own.local_add(histogram_field::COUNT, 1);
+        own.local_add(histogram_field::SUM, value);
+        own.local_add(histogram_field::BUCKETS + bucket_of(value), 1);
+        own.store(histogram_field::MAX, own.load(histogram_field::MAX).max(value));
     }
 
     pub(crate) fn write(&self, vcpu: u32, records: u64) {

@@ -61,6 +61,7 @@ pub mod cpu;
 pub mod drain;
 pub mod dump;
 pub mod guests;
+pub mod histograms;
 pub mod ledger;
 pub mod live;
 pub mod memory;

@@ -20,7 +20,9 @@ macro_rules! call {
 }
 
 pub(crate) use call;
-pub(crate) use {nothing as counter, nothing as event, nothing as span};
+pub(crate) use {
+    nothing as counter, nothing as event, nothing as gauge, nothing as histogram, nothing as span,
+};
 
 pub(crate) struct Call;
 

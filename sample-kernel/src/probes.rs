@@ -10,9 +10,9 @@ pub(crate) use uniprof_probes::{
 };
 #[cfg(not(feature = "no-probes"))]
 pub(crate) use uniprof_probes::{
-    LockWait, allocated, call, counter, event, freed, idle_enter, idle_exit, interrupt, lock_released,
-    lock_wait, log_line, next_tick, poll, recording, saved, set_interrupt_cost, span, switch, thread_exit,
-    thread_start, tick_with_registers, vcpu_online, wait_begin, wait_end, watching_heap, woken,
+    LockWait, allocated, call, counter, event, freed, gauge, histogram, idle_enter, idle_exit, interrupt,
+    lock_released, lock_wait, log_line, next_tick, poll, recording, saved, set_interrupt_cost, span, switch,
+    thread_exit, thread_start, tick_with_registers, vcpu_online, wait_begin, wait_end, watching_heap, woken,
     woken_by_interrupt,
 };
 

@@ -15,6 +15,7 @@ mod heap;
 mod hooks;
 mod html;
 mod loss;
+mod metrics;
 mod offline;
 mod print;
 mod ratio;

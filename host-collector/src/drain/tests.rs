@@ -78,6 +78,27 @@ fn a_late_reader_counts_only_what_is_new() {
 }
 
 #[test]
+fn histograms_are_told_whenever_they_have_changed() {
+    let guest = PlayedGuest::boot(2);
+    let mut drainer = attach(&guest, 0);
+    let mut told = Vec::new();
+    let mut take = |message: Message<'_>| {
+        if let Body::Histograms(words) = &message.body {
+            let of_site = Histograms::from_words(words).get(40).map(|all| (all.count, all.sum, all.max));
+            told.push(of_site);
+        }
+    };
+    drainer.begin(Begin::Boot, &mut take).unwrap();
+    guest.count(0, 5);
+    guest.count(1, 100);
+    drainer.snapshot(&mut take).unwrap();
+    drainer.snapshot(&mut take).unwrap();
+    guest.count(0, 7);
+    drainer.finish(Source::Dead, &mut take).unwrap();
+    assert_eq!(told, [None, Some((2, 105, 100)), Some((3, 112, 100))]);
+}
+
+#[test]
 fn a_new_boot_is_a_new_session() {
     let mut guest = PlayedGuest::boot(1);
     let mut drainer = attach(&guest, 0);

@@ -8,7 +8,7 @@ use uniprof_wire::{
     record::CLASSES,
 };
 
-use crate::clock::HostTime;
+use crate::{clock::HostTime, histograms::Histograms};
 
 /// One ring of one vCPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +70,8 @@ pub enum Body<'a> {
     },
     /// Why the recording ended: JSON.
     End(Cow<'a, [u8]>),
+    /// All histograms of the guest since its boot: [`Histograms::from_words`].
+    Histograms(Cow<'a, [u64]>),
 }
 
 /// All counters of a ring at one moment at which nobody was writing.
@@ -102,6 +104,7 @@ const COUNTERS: u8 = 3;
 const CLOCK: u8 = 4;
 const CONSOLE: u8 = 5;
 const END: u8 = 6;
+const HISTOGRAMS: u8 = 7;
 
 impl Body<'_> {
     pub(super) const fn kind(&self) -> u8 {
@@ -112,6 +115,7 @@ impl Body<'_> {
             Self::Clock(_) => CLOCK,
             Self::Console { .. } => CONSOLE,
             Self::End(_) => END,
+            Self::Histograms(_) => HISTOGRAMS,
         }
     }
 
@@ -132,6 +136,7 @@ impl Body<'_> {
             Self::Clock(_) => "clock".into(),
             Self::Console { .. } => "console".into(),
             Self::End(_) => "end".into(),
+            Self::Histograms(_) => "histograms".into(),
         }
     }
 }
@@ -159,6 +164,7 @@ impl Message<'_> {
                 Body::Console { continued, bytes: Cow::Owned(bytes.into_owned()) }
             }
             Body::End(json) => Body::End(Cow::Owned(json.into_owned())),
+            Body::Histograms(words) => Body::Histograms(Cow::Owned(words.into_owned())),
         };
         Message { at: self.at, session: self.session, body }
     }
@@ -196,6 +202,7 @@ impl Message<'_> {
                 out.extend_from_slice(bytes);
             }
             Body::End(json) => out.extend_from_slice(json),
+            Body::Histograms(words) => put(out, words),
         }
     }
 }
@@ -218,6 +225,7 @@ enum HeadBody {
     Clock(ClockPair),
     Console { continued: bool },
     End,
+    Histograms,
 }
 
 impl Head {
@@ -254,6 +262,7 @@ impl Head {
                 take(rest).map(|(continued, rest)| (HeadBody::Console { continued: continued != 0 }, rest))?
             }
             END => (HeadBody::End, rest),
+            HISTOGRAMS => (HeadBody::Histograms, whole_words(rest, Histograms::MOST_WORDS)?),
             _ => return None,
         };
         Some(Self { session: (first >> 32) as u32, body, tail: data.len() - rest.len() })
@@ -279,6 +288,7 @@ impl Head {
             HeadBody::Clock(pair) => Body::Clock(pair),
             HeadBody::Console { continued } => Body::Console { continued, bytes: bytes.into() },
             HeadBody::End => Body::End(bytes.into()),
+            HeadBody::Histograms => Body::Histograms(get(bytes, words).into()),
         };
         Message { at, session: self.session, body }
     }

@@ -50,7 +50,8 @@ fn all_kinds() -> Vec<Message<'static>> {
         ),
         block(4, 0),
         block(6, 100),
-        message(7, Body::End(b"{}"[..].into())),
+        message(7, Body::Histograms(vec![8, 2, 10, 6, 2, 4, 1, 6, 1].into())),
+        message(8, Body::End(b"{}"[..].into())),
     ]
 }
 
@@ -108,10 +109,12 @@ fn other_tools_read_it_too() {
     let messages: Vec<_> =
         mcap::MessageStream::new(&bytes).unwrap().map(|message| message.unwrap()).collect();
     let topics: Vec<_> = messages.iter().map(|message| message.channel.topic.as_str()).collect();
-    assert_eq!(topics, ["region", "clock", "console", "vcpu9/events", "vcpu0/core", "vcpu0/events", "end"]);
+    let wanted =
+        ["region", "clock", "console", "vcpu9/events", "vcpu0/core", "vcpu0/events", "histograms", "end"];
+    assert_eq!(topics, wanted);
     let summary = mcap::Summary::read(&bytes).unwrap().unwrap();
     assert_eq!(summary.attachment_indexes.len(), 1);
-    assert_eq!(summary.stats.unwrap().message_count, 7);
+    assert_eq!(summary.stats.unwrap().message_count, 8);
 }
 
 #[test]

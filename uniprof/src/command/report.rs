@@ -26,6 +26,20 @@
 //! 3       6052     ratio-1
 //! 1       2        main
 //! ```
+//!
+//! Where the guest keeps numbers of itself, they follow, here those of `workload=kv requests=100000`:
+//!
+//! ```text
+//! HISTOGRAM        COUNT   MEAN  P50  P90  P99  MAX
+//! kv.answer_bytes  100000  44.7  7    51   927  1272
+//!
+//! VALUE      KIND     RECORDS  FIRST  LAST
+//! kv.misses  counter  1360     7377   31320
+//! kv.served  counter  1360     13056  100000
+//! kv.depth   gauge    1360     3      4
+//! ```
+
+mod metrics;
 
 mod measured;
 
@@ -89,6 +103,8 @@ struct Document<'a> {
     functions: Vec<Row>,
     vcpus: Vec<Vcpu>,
     threads: Vec<Thread>,
+    histograms: Vec<metrics::Histogram>,
+    values: Vec<metrics::Value>,
     image: Image<'a>,
     notes: &'a [String],
 }
@@ -182,6 +198,8 @@ fn document<'a>(named: &'a Named, shown: &Profile) -> Document<'a> {
         functions: shown.functions(Measure::Samples).into_iter().map(Row::new).collect(),
         vcpus: figures.vcpus.iter().map(|(id, vcpu)| Vcpu::new(*id, vcpu)).collect(),
         threads: threads(named, shown),
+        histograms: metrics::histograms(named),
+        values: metrics::values(named),
         image: Image { kernel: &session.kernel, build_id: session.build_id.as_deref() },
         notes: &figures.notes,
     }
@@ -272,7 +290,9 @@ fn print(out: &mut impl Write, named: &Named, shown: &Profile, args: &Args) -> a
         writeln!(out)?;
         print_tree(out, shown, percent)?;
     }
-    print_owners(out, named, shown)
+    print_owners(out, named, shown)?;
+    metrics::print(out, named)?;
+    Ok(())
 }
 
 fn print_tree(out: &mut impl Write, shown: &Profile, percent: impl Fn(u64) -> String) -> anyhow::Result<()> {

@@ -12,6 +12,8 @@ use uniprof_wire::tables::{ThreadEntry, VcpuStats};
 
 use super::View;
 
+use super::metrics::Metrics;
+
 /// The figures of a recording.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Figures {
@@ -26,6 +28,10 @@ pub(crate) struct Figures {
     pub(crate) booted_ns: Option<u64>,
     /// By vCPU.
     pub(crate) vcpus: BTreeMap<u32, Vcpu>,
+    /// Counters, gauges and histograms.
+    pub(crate) metrics: Metrics,
+    /// Histograms that the region had room for, where that is known.
+    pub(crate) histograms: Option<u32>,
     /// Names of threads.
     pub(crate) threads: BTreeMap<u32, String>,
     /// The guest's clock at the first and at the last that is known of it.
@@ -111,6 +117,7 @@ impl Figures {
                 self.threads.entry(thread.id).or_insert_with(|| thread.name.as_str().to_owned());
             }
         }
+        self.histograms = Some(last.header.geometry.histograms());
         self.boot_tsc = last.header.boot_tsc;
         self.tsc_hz = last.header.tsc_hz;
     }

@@ -8,6 +8,7 @@ use uniprof_flamegraph::read_folded;
 
 use super::{Aside, Figures, Named, View};
 use crate::input::Input;
+use crate::sites::Sites;
 
 /// How much is looked at to tell text from a recording.
 const HEAD: usize = 4096;
@@ -45,5 +46,6 @@ fn named(input: &Input, place: &str, text: impl BufRead) -> anyhow::Result<Named
         let number = if count == 1 { String::new() } else { format!("{count} ") };
         figures.notes.push(format!("{number}{lines} passed over: in {place}, {first}"));
     }
-    Ok(Named { profile: read.profile, figures, view: View::Cpu, aside: Aside::default() })
+    let (view, aside, sites) = (View::Cpu, Aside::default(), Sites::default());
+    Ok(Named { profile: read.profile, figures, view, aside, sites })
 }

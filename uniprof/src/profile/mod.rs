@@ -14,6 +14,7 @@ pub(crate) mod images;
 mod joined;
 pub(crate) mod load;
 mod mark;
+pub(crate) mod metrics;
 pub(crate) mod naming;
 mod not_running;
 mod open;
@@ -25,6 +26,7 @@ pub(crate) mod walk;
 use uniprof_flamegraph::{Kind, Profile};
 
 use crate::exit::{Exit, Failure};
+use crate::sites::Sites;
 
 pub(crate) use figures::Figures;
 pub(crate) use load::Times;
@@ -41,6 +43,8 @@ pub(crate) struct Named {
     /// What of it was looked at.
     pub(crate) view: View,
     pub(crate) aside: Aside,
+    /// What the guest's numbers are called.
+    pub(crate) sites: Sites,
 }
 
 impl Named {

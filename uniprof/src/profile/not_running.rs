@@ -12,6 +12,7 @@ use super::naming::Naming;
 use super::open::Source;
 use super::walk::{Visitor, walk};
 use super::{Figures, Named, View};
+use crate::sites::Sites;
 
 /// What is to be said of a view besides its stacks.
 #[derive(Clone, Debug, Default)]
@@ -100,7 +101,7 @@ pub(super) fn read(
     let (joined, stacks, aside) = records.finish(&figures);
     let naming = Naming::new(images, ProfileBuilder::of(view.measured()));
     let profile = joined.name(view, &stacks, &figures, naming);
-    Ok(Named { profile, figures, view, aside })
+    Ok(Named { profile, figures, view, aside, sites: Sites::default() })
 }
 
 /// The records that a view is made of.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use uniprof_collector::recording::{self, Damage, Item, ReadError, Reader, SessionInfo};
 use uniprof_postmortem::flight;
+use uniprof_wire::site::SiteKind;
 
 use super::finder::{GuestImage, Places};
 use super::images::Images;
@@ -15,6 +16,7 @@ use crate::attachment::Attached;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
+use crate::sites::Sites;
 use crate::{bundled, options};
 
 /// A recording that is open, wherever its bytes are.
@@ -103,7 +105,21 @@ pub(crate) fn read_view(
     }
     let sums = load::load(Source::open(input)?, head.session, &mut images, times)?;
     let profile = naming::name(&sums, &mut images);
-    Ok(Named { profile, figures: sums.figures, view, aside: Aside::default() })
+    let sites = Sites::of(images.symbolizers().map(|(_, symbolizer)| &**symbolizer.image()));
+    let mut figures = sums.figures;
+    figures.notes.extend(histograms_without_room(&sites, figures.histograms));
+    Ok(Named { profile, figures, view, aside: Aside::default(), sites })
+}
+
+/// What to say where the guest's region was too small for all its histograms.
+fn histograms_without_room(sites: &Sites, room: Option<u32>) -> Option<String> {
+    let room = room?;
+    let wanted = sites.iter().filter(|site| site.kind == SiteKind::Histogram).count();
+    (wanted > room as usize).then(|| {
+        format!(
+            "the guest's region had room for {room} of its {wanted} histograms: the others recorded nothing"
+        )
+    })
 }
 
 /// Reads the head of a recording.

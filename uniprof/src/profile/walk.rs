@@ -49,6 +49,7 @@ pub(crate) fn walk(
                 feed(&mut ledger, &message, &mut figures, visitor);
             }
             Body::End(_) => ended = true,
+            Body::Histograms(words) => figures.metrics.take_histograms(message.session, words),
             body => {
                 // Only a reader that came late says what the counters were before it.
                 from_boot &= !matches!(body, Body::Counters(counters) if !counters.last);
@@ -59,6 +60,7 @@ pub(crate) fn walk(
     take_window(&ledger, &mut figures);
     figures.seconds = span.map_or(0.0, |(first, last)| (last - first) as f64 / 1e9);
     figures.take(&ledger, from_boot);
+    figures.metrics.finish(from_boot);
     looks.into_iter().for_each(|(tsc, realtime_ns)| figures.take_clock(tsc, realtime_ns));
     figures.is_settled = ended && ledger.unsettled().next().is_none();
     take_notes(&ledger, ended, source.damage(), &mut figures.notes);
@@ -88,6 +90,9 @@ fn feed(ledger: &mut Ledger, message: &Message<'_>, figures: &mut Figures, visit
         let window = figures.window.get_or_insert(Window { begin: tsc, end: tsc });
         window.begin = window.begin.min(tsc);
         window.end = window.end.max(tsc);
+        if let Record::Counter(value) = &record {
+            figures.metrics.take_value(value);
+        }
         visitor.record(ring.vcpu.into(), &record);
     });
 }

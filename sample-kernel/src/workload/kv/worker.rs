@@ -52,7 +52,7 @@ impl Worker {
         self.served += requests;
         probes::counter!("kv.served", self.served);
         probes::counter!("kv.misses", self.misses);
-        probes::counter!("kv.depth", self.store.depth());
+        probes::gauge!("kv.depth", self.store.depth());
     }
 
     #[inline(never)]
@@ -68,6 +68,7 @@ impl Worker {
             }
             Err(error) => refuse(&error, &mut self.answer),
         }
+        probes::histogram!("kv.answer_bytes", self.answer.len());
         self.client.take_answer(&self.answer);
     }
 }
