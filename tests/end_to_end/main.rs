@@ -23,5 +23,6 @@ mod recordings;
 mod snapshots;
 mod symbolize;
 mod symbols;
+mod trace;
 mod unwinding;
 mod verdicts;

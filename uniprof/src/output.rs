@@ -76,6 +76,11 @@ impl Paint {
         self.with("1", text)
     }
 
+    /// What is read after the rest.
+    pub(crate) fn faint(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
     /// What is wrong.
     pub(crate) fn alarm(self, text: &str) -> String {
         self.with("1;31", text)

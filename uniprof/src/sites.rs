@@ -57,7 +57,10 @@ impl Sites {
     }
 
     /// Those that lie in a guest's memory where the region's header says, or why they can't be read, in a sentence.
-    fn of_memory(space: &AddressSpace, (start, end): (GuestVirtual, GuestVirtual)) -> Result<Self, String> {
+    pub(crate) fn of_memory(
+        space: &AddressSpace,
+        (start, end): (GuestVirtual, GuestVirtual),
+    ) -> Result<Self, String> {
         let len = usize::try_from(end.0.saturating_sub(start.0)).unwrap_or(usize::MAX);
         if len == 0 || len > MAX_SECTION_BYTES {
             return Err(format!("the guest says that its sites lie from {start} to {end}, which cannot be"));

@@ -15,7 +15,8 @@ pub struct FilterError {
 
 impl FilterError {
     pub(super) fn new(text: &str, at: usize, what: impl Into<String>) -> Self {
-        Self { text: text.into(), at, what: what.into() }
+        // What is not understood is quoted in it: a word may hold anything.
+        Self { text: text.into(), at, what: what.into().replace(char::is_control, " ") }
     }
 
     /// The column, from 1 on, in characters.

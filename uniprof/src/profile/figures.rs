@@ -203,6 +203,11 @@ impl Figures {
         self.vcpus.values().fold(0, |sum, vcpu| sum.saturating_add(vcpu.missed))
     }
 
+    /// The classes that any vCPU recorded at the end, a bit each.
+    pub(crate) fn recorded(&self) -> u64 {
+        self.vcpus.values().fold(0, |on, vcpu| on | vcpu.on)
+    }
+
     /// What became of the records that are no samples.
     pub(crate) fn others(&self) -> Tally {
         let mut sum = Tally::default();

@@ -31,8 +31,8 @@ use crate::sites::Sites;
 pub(crate) use figures::Figures;
 pub(crate) use load::Times;
 pub(crate) use not_running::{Aside, RunQueue};
-pub(crate) use open::{Source, find_images, head, read, read_view};
-pub(crate) use recover::{choose, find_guest};
+pub(crate) use open::{Head, Source, find_images, head, read, read_view};
+pub(crate) use recover::{choose, find_guest, recover};
 pub(crate) use title::title;
 pub(crate) use view::View;
 

@@ -17,6 +17,17 @@ pub(crate) trait Visitor {
 
     /// A line of the console.
     fn console(&mut self, _at: HostTime, _bytes: &[u8]) {}
+
+    /// A copy of the region's tables.
+    fn tables(&mut self, _tables: &Tables) {}
+
+    /// The collector's clock has got so far.
+    fn at(&mut self, _at: HostTime) {}
+
+    /// Whether the rest need not be read.
+    fn is_done(&self) -> bool {
+        false
+    }
 }
 
 /// Reads `source` to its end.
@@ -39,6 +50,10 @@ pub(crate) fn walk(
             }
             Item::Session(_) | Item::Attachment(_) => continue,
         };
+        if visitor.is_done() {
+            break;
+        }
+        visitor.at(message.at);
         let now = message.at.monotonic_ns;
         let (first, last) = span.unwrap_or((now, now));
         span = Some((first.min(now), last.max(now)));
@@ -95,6 +110,9 @@ fn feed(ledger: &mut Ledger, message: &Message<'_>, figures: &mut Figures, visit
         }
         visitor.record(ring.vcpu.into(), &record);
     });
+    if let (Body::Region { .. }, Some(tables)) = (&message.body, ledger.tables()) {
+        visitor.tables(tables);
+    }
 }
 
 fn take_notes(ledger: &Ledger, ended: bool, damage: &[Damage], notes: &mut Vec<String>) {

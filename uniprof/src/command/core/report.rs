@@ -110,7 +110,11 @@ fn add_past(seen: &Seen, report: &mut Report) -> Vec<Line> {
     let recovered = flight::recording(&subject.memory, region, subject.facts.as_ref(), Source::Dead);
     let told = recovered.map_err(anyhow::Error::from).and_then(|bytes| {
         let input = Input::Recovered(Recovered { stem: String::new(), bytes: bytes.into() });
-        let sites = Sites::of(subject.program.images().iter().map(|loaded| &*loaded.image));
+        let mut sites = Sites::of(subject.program.images().iter().map(|loaded| &*loaded.image));
+        if sites.is_empty() {
+            // Then they have numbers for names.
+            sites = Sites::of_memory(&subject.space, region.found.header.sites).unwrap_or_default();
+        }
         trace::tail(&input, &sites, LAST)
     });
     match told {

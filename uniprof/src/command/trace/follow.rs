@@ -1,0 +1,204 @@
+//! `uniprof trace --follow`: a running guest's events as they come.
+//!
+//! All rings are read in rounds. What was there at the end of the round before is complete when a round is over, and is told then, in the
+//! order of the guest's clock: an event so comes one round late, some milliseconds.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use uniprof_collector::attach::{Attached, Observed, WaitOptions, wait_for_region};
+use uniprof_collector::control::Control;
+use uniprof_collector::drain::{Begin, Drainer, Pace};
+use uniprof_collector::guests::GuestEntry;
+use uniprof_collector::ledger::Ledger;
+use uniprof_collector::memory::{GuestMemory, MemoryError, find_region};
+use uniprof_collector::recording::{Body, Message};
+use uniprof_events::{Event, Filter, Guest};
+use uniprof_wire::record::{Class, Record};
+use uniprof_wire::ring::Source;
+use uniprof_wire::tables::ControlRequest;
+use uniprof_wire::text::FixedText;
+
+use super::stream::Stream;
+use super::{Args, Report, View, find, require_names};
+use crate::command::record;
+use crate::exit::{Exit, Failure};
+use crate::guest::Target;
+use crate::input::Input;
+use crate::profile::walk::Visitor as _;
+use crate::profile::{self, Figures, Head};
+use crate::selection::Selection;
+use crate::{interrupt, options, output};
+
+/// How often the tables are read: names of new threads.
+const TABLES_EVERY: Duration = Duration::from_millis(500);
+/// How often losses are told.
+const LOSS_EVERY: Duration = Duration::from_millis(500);
+
+/// Tells the events of the guest `name` until it ends or somebody presses Ctrl-C.
+pub(super) fn follow(
+    name: &str,
+    args: &Args,
+    filter: Option<&Filter>,
+    view: &mut View,
+) -> anyhow::Result<Report> {
+    let cancel = interrupt::token()?;
+    let Target::Ours(entry) = profile::find_guest(name)? else { return Err(not_ours(name)) };
+    let observed = Observed::Other(&entry);
+    let wait = WaitOptions { limit: options::BOOT_LIMIT.0, hint: None, cancel: cancel.clone() };
+    let attached = wait_for_region(&observed, &wait)?;
+    let head = Head { session: attached.session_info(&entry), ..Head::default() };
+    let sites = find::of_input(&Input::Guest(name.to_owned()), &head, &args.symbols)?;
+    require_names(filter, &sites)?;
+    record::check(args.events.as_ref(), || Ok(sites.clone()), name)?;
+    let _request = args.events.as_ref().and_then(|events| ask(&entry, &attached, events));
+    let began = Instant::now();
+    let view = RefCell::new(view);
+    let mut tell = |event: &Event, guest: &Guest| view.borrow_mut().tell(event, guest);
+    let mut reader = Reader {
+        drainer: Drainer::attach(Arc::clone(&attached.memory), attached.region, 0)?,
+        ledger: Ledger::new(),
+        stream: Stream::new(&sites, filter, &mut tell),
+        restarts: 0,
+    };
+    reader.begin(Begin::Now)?;
+    let (mut pace, mut tables, mut losses) = (Pace::default(), Instant::now(), Losses::new());
+    let is_dead = loop {
+        // Asked before the round: what a guest wrote before it died is seen by it.
+        let is_dead = observed.is_dead();
+        let before = reader.stream.latest();
+        let round = reader.round();
+        if round.rebooted {
+            reader.attach_again(&attached.memory)?;
+        } else if tables.elapsed() >= TABLES_EVERY {
+            tables = Instant::now();
+            reader.tables()?;
+        }
+        reader.stream.release(before);
+        view.borrow_mut().flush()?;
+        losses.tell(&reader.ledger, reader.stream.guest(), reader.stream.latest());
+        if is_dead || cancel.is_cancelled() || reader.stream.has_failed() {
+            break is_dead;
+        }
+        thread::sleep(pace.after(&round));
+    };
+    reader.finish(if is_dead { Source::Dead } else { Source::Live })?;
+    let mut figures = Figures::of(&reader.ledger, began.elapsed(), false);
+    figures.session = head.session;
+    figures.is_settled = reader.ledger.unsettled().next().is_none();
+    if is_dead {
+        figures.notes.push(format!("guest {name} has ended"));
+    }
+    let outcome = reader.stream.finish()?;
+    Ok(Report { figures, outcome, has_sites: !sites.is_empty() })
+}
+
+fn not_ours(name: &str) -> anyhow::Error {
+    Failure::error(
+        Exit::Failed,
+        format!(
+            "uniprof did not start {name}, so its rings can't be followed; without --follow, what they hold now is printed"
+        ),
+    )
+}
+
+/// Asks the guest to record what was named, for as long as what is returned lives.
+fn ask(entry: &GuestEntry, attached: &Attached, events: &Selection) -> Option<Control> {
+    let wanted = ControlRequest {
+        classes: events.classes,
+        patterns: FixedText::new(events.patterns.as_bytes()),
+        ..ControlRequest::default()
+    };
+    match Control::request(entry, &attached.region, wanted) {
+        Ok(request) => Some(request),
+        Err(error) => {
+            output::say(format_args!("uniprof: {error}; it goes on recording what it did"));
+            None
+        }
+    }
+}
+
+/// The rings, the account of them, and where their records go.
+struct Reader<'a> {
+    drainer: Drainer,
+    ledger: Ledger,
+    stream: Stream<'a>,
+    restarts: u32,
+}
+
+/// Hands a message's records on.
+fn feed(ledger: &mut Ledger, stream: &mut Stream<'_>, message: &Message<'_>) {
+    ledger.feed(message, |ring, record: Record<'_>| stream.record(ring.vcpu.into(), &record));
+    if let (Body::Region { .. }, Some(tables)) = (&message.body, ledger.tables()) {
+        stream.tables(tables);
+    }
+}
+
+impl Reader<'_> {
+    fn begin(&mut self, begin: Begin) -> Result<(), MemoryError> {
+        let Self { drainer, ledger, stream, .. } = self;
+        drainer.begin(begin, &mut |message| feed(ledger, stream, &message))
+    }
+
+    fn round(&mut self) -> uniprof_collector::drain::Round {
+        let Self { drainer, ledger, stream, .. } = self;
+        drainer.round(Source::Live, &mut |message| feed(ledger, stream, &message))
+    }
+
+    fn tables(&mut self) -> Result<(), MemoryError> {
+        let Self { drainer, ledger, stream, .. } = self;
+        drainer.snapshot(&mut |message| feed(ledger, stream, &message))
+    }
+
+    /// The guest has set up its region anew: that is read from its start.
+    fn attach_again(&mut self, memory: &Arc<dyn GuestMemory>) -> anyhow::Result<()> {
+        let known = self.drainer.region();
+        let Ok(region) = find_region(memory, Some(known.at))? else { return Ok(()) };
+        if region.header.boot_id == known.header.boot_id {
+            return Ok(());
+        }
+        // Its clock may have begun anew, too.
+        self.stream.release(u64::MAX);
+        self.stream.restart();
+        self.restarts += 1;
+        output::say(format_args!("uniprof: the guest was restarted"));
+        self.drainer = Drainer::attach(Arc::clone(memory), region, self.restarts)?;
+        Ok(self.begin(Begin::Boot)?)
+    }
+
+    fn finish(&mut self, source: Source) -> Result<(), MemoryError> {
+        let Self { drainer, ledger, stream, .. } = self;
+        drainer.finish(source, &mut |message| feed(ledger, stream, &message)).map(|_| ())
+    }
+}
+
+/// What has been told of losses.
+struct Losses {
+    at: Instant,
+    told: u64,
+}
+
+impl Losses {
+    fn new() -> Self {
+        Self { at: Instant::now(), told: 0 }
+    }
+
+    /// Tells of those that have come since the last time, at most twice a second.
+    fn tell(&mut self, ledger: &Ledger, guest: &Guest, tsc: u64) {
+        if self.at.elapsed() < LOSS_EVERY {
+            return;
+        }
+        self.at = Instant::now();
+        let lost = ledger.total().lost().saturating_sub(ledger.class(Class::Sample).lost());
+        let more = lost.saturating_sub(self.told);
+        if more > 0 {
+            self.told = lost;
+            let seconds = guest.seconds(tsc);
+            output::say(format_args!(
+                "uniprof: {seconds:.6}: {more} more events were overwritten before they were read"
+            ));
+        }
+    }
+}
