@@ -145,7 +145,7 @@ pub fn asked(memory: &dyn GuestMemory, region: &FoundRegion) -> Result<Vec<Asker
 
 /// Whether a request's lease lives at a time of this host's clock. A time that is to come is none that anybody asked at.
 fn is_alive(request: &ControlRequest, now_ns: u64) -> bool {
-    let lease = Duration::from_millis(request.lease_ms.into()).min(LONGEST_LEASE) + RENEW_EVERY;
+    let lease = Duration::from_millis(request.lease_ms.into()).min(LONGEST_LEASE);
     let age = Duration::from_nanos(now_ns.abs_diff(request.asked_ns));
     age <= lease
 }

@@ -89,6 +89,7 @@ fn every_verb_reads_a_dump() {
     }
     threads_are_listed(&scene, "kv.core");
     let threads = scene.run(&["ps", "kv.core", "--json"]).ok().json();
+    shares_add_up(&threads);
     assert!(
         threads["threads"][0]["function"].as_str().is_some_and(|name| name.ends_with("join_all")),
         "{threads}"
@@ -97,6 +98,16 @@ fn every_verb_reads_a_dump() {
     it_is_well(&scene, "kv.core");
     variables_are_shown(&scene, "kv.core");
     rings_are_read(&scene, "kv.core");
+}
+
+/// What threads ran and what idled is all that the vCPUs' time went to, within a twentieth.
+fn shares_add_up(document: &Value) {
+    let threads = document["threads"].as_array().expect("threads").iter();
+    let ran: f64 = threads.filter_map(|thread| thread["cpu_share"].as_f64()).sum();
+    let sum = ran + document["idle_share"].as_f64().expect("a share");
+    let vcpus = document["vcpus"].as_f64().expect("vCPUs");
+    assert!((sum - vcpus).abs() <= vcpus * 0.05, "{sum} of {vcpus} vCPUs: {document}");
+    assert!(ran > 0.1, "something runs: {document}");
 }
 
 /// What `ps` says of a guest that runs `kv`.
@@ -193,6 +204,8 @@ fn a_running_guest_and_a_recording_are_read_alike() {
     }
     // It still runs.
     let before = scene.run(&["ps", "kv", "--json"]).ok().json();
+    shares_add_up(&before);
+    assert!(before["interval_seconds"].as_f64().is_some_and(|seconds| seconds > 0.2), "{before}");
     let after = scene.run(&["ps", "kv", "--json"]).ok();
     assert!(!after.stderr.contains("stood still"), "{after:?}");
     assert!(after.json()["up_seconds"].as_f64() > before["up_seconds"].as_f64());

@@ -22,9 +22,19 @@ fn start(scene: &Scene, name: &str, more: &[&str]) -> Running {
 
 /// As [`start`], with another workload.
 pub(crate) fn start_workload(scene: &Scene, name: &str, more: &[&str], workload: &str) -> Running {
+    let mut line = more.to_vec();
+    line.extend(["--", workload]);
+    start_line(scene, name, &line)
+}
+
+/// As [`start`], with these words for the kernel.
+pub(crate) fn start_words(scene: &Scene, name: &str, words: &[&str]) -> Running {
+    start_line(scene, name, &[&["--"], words].concat())
+}
+
+fn start_line(scene: &Scene, name: &str, more: &[&str]) -> Running {
     let mut line = vec!["run", "bundled", "--name", name];
     line.extend(more);
-    line.extend(["--", workload]);
     let running = scene.start(&line);
     let until = Instant::now() + LIMIT;
     while !guests(scene).iter().any(|guest| guest["name"] == name && guest["probes"] == true) {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod by_hand;
 mod capture;
+mod control;
 mod cores;
 mod cost;
 mod demo;
@@ -17,6 +18,7 @@ mod html;
 mod loss;
 mod metrics;
 mod offline;
+mod ping;
 mod print;
 mod ratio;
 mod recordings;

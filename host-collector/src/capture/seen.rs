@@ -54,9 +54,17 @@ pub(crate) fn threads(qmp: &mut Qmp, limit: Duration) -> Result<Vec<u64>, QmpErr
     Ok(cpus.into_iter().map(|(_, thread)| thread).collect())
 }
 
+/// CPU time that all threads of a process have had.
+pub(crate) fn process_time(pid: u32) -> Option<Duration> {
+    time_in(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
 /// CPU time that a thread has had: fields 14 and 15 of its `stat`, in clock ticks, see proc(5).
 pub(crate) fn cpu_time(pid: u32, thread: u64) -> Option<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat")).ok()?;
+    time_in(&std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat")).ok()?)
+}
+
+fn time_in(stat: &str) -> Option<Duration> {
     let (_, after) = stat.rsplit_once(')')?;
     let mut fields = after.split_whitespace().skip(11);
     let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;

@@ -52,11 +52,13 @@ pub struct VcpuSeen {
     pub vcpu: u32,
     /// Whether its heartbeat moved; `None` without a region.
     pub beats: Option<bool>,
+    /// How long its heartbeat had not moved at the last look.
+    pub silent: Duration,
     /// The share of the looks at which it was idle; `None` without a region.
     pub idle: Option<f64>,
-    /// The share of one host CPU that its thread had.
+    /// The share of one host CPU that its thread had. Where that is not known and all threads of QEMU together had next to nothing: theirs.
     pub cpu_share: Option<f64>,
-    /// Whether it heard interrupts at any look; `None` without registers.
+    /// Whether it heard interrupts at any look since its heartbeat last moved; `None` without registers.
     pub interrupts_on: Option<bool>,
     /// Whether it halted at the last look; `None` without registers.
     pub halted: Option<bool>,
@@ -119,7 +121,7 @@ fn running(evidence: &Evidence, vcpus: &[VcpuSeen]) -> (State, String) {
     let window = looks.last().map_or(Duration::ZERO, |look| look.at);
     let wedged = wedged(looks, vcpus, window);
     if !wedged.is_empty() {
-        let told = wedged.iter().map(|vcpu| told_wedged(vcpu, window)).collect::<Vec<_>>().join("; ");
+        let told = wedged.iter().map(told_wedged).collect::<Vec<_>>().join("; ");
         return (State::Wedged, told);
     }
     let starved: Vec<&VcpuSeen> = vcpus.iter().filter(|vcpu| is_starved(vcpu, window)).collect();
@@ -171,7 +173,7 @@ fn is_starved(vcpu: &VcpuSeen, window: Duration) -> bool {
     window >= SHORTEST && wanted && vcpu.cpu_share.is_some_and(|share| share < STARVED)
 }
 
-fn told_wedged(vcpu: &VcpuSeen, window: Duration) -> String {
+fn told_wedged(vcpu: &VcpuSeen) -> String {
     let VcpuSeen { vcpu: number, cpu_share, halted, .. } = *vcpu;
     let interrupts = match vcpu.interrupts_on {
         Some(false) => "its interrupts were off at every look",
@@ -185,7 +187,7 @@ fn told_wedged(vcpu: &VcpuSeen, window: Duration) -> String {
     };
     let silence = match vcpu.beats {
         None => "shows no sign of life, since its kernel has no probes".to_owned(),
-        Some(_) => format!("showed no sign of life for {:.1} s", window.as_secs_f64()),
+        Some(_) => format!("showed no sign of life for {:.1} s", vcpu.silent.as_secs_f64()),
     };
     format!("vCPU {number} {does} and {silence}; {interrupts}")
 }
@@ -222,38 +224,45 @@ fn numbers(vcpus: &[&VcpuSeen]) -> String {
 }
 
 fn vcpus(looks: &[Look]) -> Vec<VcpuSeen> {
-    let Some((first, last)) = looks.first().zip(looks.last()) else { return Vec::new() };
     let known = looks.iter().map(|look| look.seen.len().max(look.cpus.len())).max().unwrap_or(0);
+    (0..u32::try_from(known).unwrap_or(u32::MAX)).filter_map(|number| vcpu(looks, number)).collect()
+}
+
+/// `None` for one that has never come up.
+fn vcpu(looks: &[Look], number: u32) -> Option<VcpuSeen> {
+    let of = |look: &Look| look.seen.get(number as usize).copied();
+    let seen: Vec<_> = looks.iter().filter_map(of).collect();
+    if seen.last().is_some_and(|seen| seen.stats.online == 0) {
+        return None;
+    }
+    let heart = |look: &Look| of(look).map(|seen| seen.stats.heartbeat);
+    // The look at which its heartbeat was last new.
+    let moved = looks.windows(2).rposition(|pair| heart(&pair[0]) != heart(&pair[1])).map(|index| index + 1);
+    let since = looks.get(moved.unwrap_or(0)..).unwrap_or_default();
+    let (first, last) = (looks.first()?, looks.last()?);
+    let registers = |looks: &[Look]| {
+        let of = |look: &Look| look.cpus.iter().find(|cpu| cpu.vcpu == number).cloned();
+        looks.iter().filter_map(of).collect::<Vec<CpuState>>()
+    };
+    let hears: Vec<bool> = registers(since).iter().filter_map(CpuState::interrupts_on).collect();
+    let idle = seen.iter().filter(|seen| seen.stats.idle_since != 0).count();
     let window = last.at.saturating_sub(first.at);
-    (0..u32::try_from(known).unwrap_or(u32::MAX))
-        .filter_map(|number| {
-            let of = |look: &Look| look.seen.get(number as usize).copied();
-            let seen = looks.iter().filter_map(of).collect::<Vec<_>>();
-            // One that has never come up has nothing to show.
-            if seen.last().is_some_and(|seen| seen.stats.online == 0) {
-                return None;
-            }
-            let time = of(last).and_then(|seen| seen.cpu_time).zip(of(first).and_then(|seen| seen.cpu_time));
-            let registers = || {
-                let of = |look: &Look| look.cpus.iter().find(|cpu| cpu.vcpu == number).cloned();
-                looks.iter().filter_map(of).collect::<Vec<CpuState>>()
-            };
-            let hears: Vec<bool> = registers().iter().filter_map(CpuState::interrupts_on).collect();
-            let beats = seen.windows(2).any(|pair| pair[0].stats.heartbeat != pair[1].stats.heartbeat);
-            let idle = seen.iter().filter(|seen| seen.stats.idle_since != 0).count();
-            Some(VcpuSeen {
-                vcpu: number,
-                beats: (!seen.is_empty()).then_some(beats),
-                idle: (!seen.is_empty()).then(|| idle as f64 / seen.len() as f64),
-                cpu_share: time
-                    .filter(|_| !window.is_zero())
-                    .map(|(now, then)| now.saturating_sub(then).as_secs_f64() / window.as_secs_f64()),
-                // Two looks at least: any kernel switches them off for a moment.
-                interrupts_on: (hears.len() >= 2).then(|| hears.contains(&true)),
-                halted: registers().last().and_then(|cpu| cpu.halted),
-            })
-        })
-        .collect()
+    let share = |time: fn(&Look, u32) -> Option<Duration>| {
+        let (then, now) = (time(first, number)?, time(last, number)?);
+        (!window.is_zero()).then(|| now.saturating_sub(then).as_secs_f64() / window.as_secs_f64())
+    };
+    let own = share(|look, number| look.seen.get(number as usize)?.cpu_time);
+    let of_all = share(|look, _| look.used).filter(|share| *share < STARVED);
+    Some(VcpuSeen {
+        vcpu: number,
+        beats: (!seen.is_empty()).then_some(moved.is_some()),
+        silent: last.at.saturating_sub(since.first().map_or(last.at, |look| look.at)),
+        idle: (!seen.is_empty()).then(|| idle as f64 / seen.len() as f64),
+        cpu_share: own.or(of_all),
+        // Two looks at least: any kernel switches them off for a moment.
+        interrupts_on: (hears.len() >= 2).then(|| hears.contains(&true)),
+        halted: registers(looks).last().and_then(|cpu| cpu.halted),
+    })
 }
 
 #[cfg(test)]
@@ -272,7 +281,8 @@ mod tests {
             (cpu.rflags, cpu.halted) = (Some(0x202), Some(false));
             let status = Some(Status { running: true, state: "running".into() });
             let at_ = Duration::from_millis(number * 150);
-            let mut look = Look { at: at_, process: Process::Runs, status, seen, cpus: vec![cpu] };
+            let used = Some(Duration::from_millis(number * 150));
+            let mut look = Look { at: at_, process: Process::Runs, used, status, seen, cpus: vec![cpu] };
             at(number, &mut look);
             look
         });
@@ -330,7 +340,8 @@ mod tests {
         // Stopped at each look, and running between them.
         let flickering = |number: u64, look: &mut Look| {
             (look.process, look.status, look.cpus) = (Process::Stopped, None, Vec::new());
-            look.seen[0].cpu_time = Some(Duration::from_millis(number));
+            // QEMU could not be asked for the threads of its vCPUs.
+            (look.seen[0].cpu_time, look.used) = (None, Some(Duration::from_millis(number)));
         };
         assert_eq!(state(flickering), State::Starved);
         // An interrupt handler at one look.
@@ -349,5 +360,20 @@ mod tests {
         // No region: all there is are registers.
         let mute = |_, look: &mut Look| look.seen.clear();
         assert_eq!(state(mute), State::Alive);
+        // It hung while it was looked at: what was seen before says nothing.
+        let late = |number: u64, look: &mut Look| {
+            if number >= 2 {
+                look.seen[0].stats.heartbeat = 2;
+                look.cpus[0].rflags = Some(2);
+            }
+        };
+        let verdict = judge(&evidence(late));
+        assert_eq!(verdict.state, State::Wedged);
+        assert!(verdict.because.contains("interrupts were off"), "{}", verdict.because);
+        assert!(
+            verdict.because.contains("1.1 s") || verdict.because.contains("1.0 s"),
+            "{}",
+            verdict.because
+        );
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    capture::seen::{Seen, see, threads},
+    capture::seen::{Seen, process_time, see, threads},
     cpu::CpuState,
     guests::{GuestEntry, process_start},
     live::registers_over,
@@ -49,6 +49,8 @@ pub struct Look {
     pub at: Duration,
     /// QEMU's process.
     pub process: Process,
+    /// CPU time that all of its threads have had.
+    pub used: Option<Duration>,
     /// What QEMU says, if it answers.
     pub status: Option<Status>,
     /// vCPUs in the region, where there is one.
@@ -124,9 +126,8 @@ impl<'a> Looker<'a> {
         let process = process(self.entry);
         let status = self.ask(|qmp, _| qmp.status(LIMIT).map_err(|error| error.to_string()));
         if self.threads.is_empty() {
-            self.threads = self
-                .ask(|qmp, _| threads(qmp, LIMIT).map_err(|error| error.to_string()))
-                .unwrap_or_else(|| threads_by_name(self.entry.pid));
+            let asked = self.ask(|qmp, _| threads(qmp, LIMIT).map_err(|error| error.to_string()));
+            self.threads = asked.unwrap_or_default();
         }
         let cpus = self.ask(|qmp, name| registers_over(qmp, name).map_err(|error| error.to_string()));
         let seen = self
@@ -134,7 +135,8 @@ impl<'a> Looker<'a> {
             .as_deref()
             .zip(self.region.as_ref())
             .and_then(|(memory, region)| see(memory, region, self.entry.pid, &self.threads));
-        Look { at, process, status, seen: seen.unwrap_or_default(), cpus: cpus.unwrap_or_default() }
+        let used = process_time(self.entry.pid);
+        Look { at, process, used, status, seen: seen.unwrap_or_default(), cpus: cpus.unwrap_or_default() }
     }
 
     /// Asks QEMU for something, unless it has failed to answer before.
@@ -173,19 +175,4 @@ fn process(entry: &GuestEntry) -> Process {
         Some(_) => Process::Runs,
         None => Process::Gone,
     }
-}
-
-/// The threads of vCPUs by the names that QEMU gives them, `CPU 0/TCG`, for a QEMU that does not answer.
-fn threads_by_name(pid: u32) -> Vec<u64> {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let mut found: Vec<(u64, u64)> = tasks
-        .flatten()
-        .filter_map(|task| {
-            let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
-            let number = name.strip_prefix("CPU ")?.split(['/', '\n']).next()?.parse().ok()?;
-            Some((number, task.file_name().to_str()?.parse().ok()?))
-        })
-        .collect();
-    found.sort_unstable();
-    found.into_iter().map(|(_, thread)| thread).collect()
 }

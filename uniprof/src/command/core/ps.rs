@@ -1,7 +1,7 @@
 //! `uniprof ps`: the threads of a dump, of a running guest, or of a recording at its end.
 //!
 //! ```text
-//! $ uniprof ps kv.core
+//! $ uniprof ps kv
 //! ID  NAME  STATE    VCPU  CPU TIME  SHARE   SINCE    WAITS FOR                       IN
 //! 1   main  blocked  0     0.006 s   0.2 %   2.922 s  the end of a thread (thread 2)  uniprof_sample_kernel::workload::kv::run
 //! 2   kv-0  running  0     2.454 s   83.9 %  0.004 s                                  uniprof_sample_kernel::sched::run::make_runnable
@@ -9,27 +9,31 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 use uniprof_collector::recording::{Body, Item};
 use uniprof_collector::tables::Tables;
 use uniprof_postmortem::stacks::{self, Owner};
-use uniprof_postmortem::{locks, verdict};
+use uniprof_postmortem::{Region, locks, verdict};
 use uniprof_wire::tables::{Slot, ThreadEntry, ThreadState};
 
 use super::fit;
+use super::shares::Shares;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
-use crate::profile::Source;
+use crate::profile::{self, Source};
 use crate::subject::Opened;
 use crate::{options, output};
 
 const EXAMPLES: &str = "\
 Examples:
-  uniprof ps kv                                 a running guest that `uniprof ls` lists; it is not paused
+  uniprof ps kv                                 a running guest, not paused; shares are of half a second
   uniprof ps r.uniprof                          at the end of a recording
   uniprof core ps kv.core --json | jq -r '.threads[] | select(.state == \"blocked\").name'";
 
+/// Shares of a running guest are of so much time.
+const INTERVAL: Duration = Duration::from_millis(500);
 /// Characters of a name on a terminal.
 const MOST_NAME: usize = 40;
 
@@ -55,6 +59,11 @@ struct Document {
     guest: String,
     /// From the guest's boot to its last sign of life.
     up_seconds: Option<f64>,
+    /// The time that shares are of; null: since boot.
+    interval_seconds: Option<f64>,
+    /// vCPUs that have come up: with the share of idling, what all shares add up to.
+    vcpus: usize,
+    idle_share: Option<f64>,
     threads: Vec<Thread>,
 }
 
@@ -66,7 +75,7 @@ struct Thread {
     /// Where it runs, or last ran.
     vcpu: u16,
     cpu_seconds: Option<f64>,
-    /// Of the time since boot, 0 to 1.
+    /// Of one vCPU's time, 0 to 1: since boot, or in the interval.
     cpu_share: Option<f64>,
     /// What it waits for, and who holds that; null where it does not wait or that is not known.
     waits_for: Option<String>,
@@ -87,13 +96,29 @@ struct Doing {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let input = Input::choose(Some(&args.input))?;
+    let earlier = match &input {
+        Input::Guest(name) => Some(earlier(name)?),
+        _ => None,
+    };
     let (tables, doing) = match &input {
         Input::Core(_) | Input::Guest(_) => of_memory(&input, args)?,
         Input::File(_) if args.memory.dump.is_raw() => of_memory(&input, args)?,
         _ => (last_of_recording(Source::open(&input)?)?, BTreeMap::new()),
     };
-    let document = document(&tables, &doing, args.all);
+    let document = document(&tables, earlier.as_ref(), &doing, args.all);
     if args.json { output::json(&document) } else { print(&document) }
+}
+
+/// The tables of a running guest, a while ago.
+fn earlier(name: &str) -> anyhow::Result<Tables> {
+    let memory = profile::find_guest(name)?.region_memory()?;
+    let region = Region::find(&*memory, None).map_err(no_threads)?;
+    std::thread::sleep(INTERVAL);
+    Ok(region.tables)
+}
+
+fn no_threads(why: String) -> anyhow::Error {
+    Failure::error(Exit::Failed, format!("no threads are known: {why}"))
 }
 
 /// A running guest runs on: of threads that don't run the stacks are still, and those that do are where they are.
@@ -101,7 +126,7 @@ fn of_memory(input: &Input, args: &Args) -> anyhow::Result<(Tables, BTreeMap<u32
     let mut seen = Opened::open(input, &args.memory)?.glance();
     let tables = match &seen.subject.region {
         Ok(region) => region.tables.clone(),
-        Err(why) => return Err(Failure::error(Exit::Failed, format!("no threads are known: {why}"))),
+        Err(why) => return Err(no_threads(why.clone())),
     };
     let stacks = stacks::of(&mut seen.subject);
     let locks = locks::of(&seen.subject, &stacks);
@@ -127,7 +152,10 @@ fn last_of_recording(mut source: Source) -> anyhow::Result<Tables> {
     last.ok_or_else(|| Failure::error(Exit::Failed, "the recording holds no copy of the guest's tables"))
 }
 
-fn document(tables: &Tables, doing: &BTreeMap<u32, Doing>, all: bool) -> Document {
+fn document(tables: &Tables, earlier: Option<&Tables>, doing: &BTreeMap<u32, Doing>, all: bool) -> Document {
+    // A guest that has booted anew meanwhile has no earlier.
+    let earlier = earlier.filter(|earlier| earlier.header.boot_id == tables.header.boot_id);
+    let shares = Shares::between(earlier, tables);
     let header = &tables.header;
     let now = tables.vcpus.iter().map(|vcpu| vcpu.heartbeat).max().unwrap_or(0);
     let seconds = |ticks: u64| (header.tsc_hz > 0).then(|| ticks as f64 / header.tsc_hz as f64);
@@ -149,7 +177,7 @@ fn document(tables: &Tables, doing: &BTreeMap<u32, Doing>, all: bool) -> Documen
                 state: state_name(entry.state),
                 vcpu: entry.vcpu,
                 cpu_seconds: cpu,
-                cpu_share: cpu.zip(up).filter(|(_, up)| *up > 0.0).map(|(cpu, up)| (cpu / up).min(1.0)),
+                cpu_share: shares.as_ref().and_then(|shares| Some(shares.of(entry.id)?.min(1.0))),
                 waits_for,
                 held_by: held_by.flatten(),
                 function: doing.and_then(|doing| doing.function.clone()),
@@ -160,7 +188,15 @@ fn document(tables: &Tables, doing: &BTreeMap<u32, Doing>, all: bool) -> Documen
         .collect();
     threads.sort_by_key(|thread| thread.id);
     let guest = String::from_utf8_lossy(header.name.bytes()).into_owned();
-    Document { schema: "uniprof.ps/1", guest, up_seconds: up, threads }
+    Document {
+        schema: "uniprof.ps/1",
+        guest,
+        up_seconds: up,
+        interval_seconds: earlier.and(shares.as_ref()).and_then(|shares| seconds(shares.ticks as u64)),
+        vcpus: tables.vcpus.iter().filter(|vcpu| vcpu.online != 0).count(),
+        idle_share: shares.as_ref().map(|shares| shares.idle),
+        threads,
+    }
 }
 
 /// A state, for people.
