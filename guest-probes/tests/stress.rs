@@ -3,7 +3,7 @@
 //! The writer's thread is the vCPU. SIGUSR1 is an interrupt, SIGUSR2 an NMI that also hits the handler of
 //! SIGUSR1. Every event carries a checksum of itself and its context's own count, so that a reader can tell a
 //! corrupt record from a true one without any knowledge of the protocol. Interrupts also take snapshots of a stack whose every word
-//! is known, and NMIs write log lines between their words.
+//! is known, and NMIs write log lines between their words. Calls, lock waits, interrupts and wake-ups nest in each other, too.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,6 +54,8 @@ static STACK: [u64; 1024] = {
 
 /// Events emitted by thread, interrupt, NMI: counted by the contexts themselves.
 static EMITTED: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+/// Calls by the thread, waits for locks by interrupts, interrupts told by interrupts and NMIs.
+static HOOKS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 /// Ticks of interrupts and log lines of NMIs.
 static TICKS: AtomicU64 = AtomicU64::new(0);
 static LINES: AtomicU64 = AtomicU64::new(0);
@@ -72,6 +74,10 @@ fn count(context: u64) -> u64 {
 
 fn from_thread() {
     let n = count(0);
+    if n.is_multiple_of(5) {
+        let n = HOOKS[0].fetch_add(1, Ordering::Relaxed);
+        let _ = probe::call!("call" -> u64, n = n, m = mixed(4, n)).returned(n + 1);
+    }
     if n.is_multiple_of(3) {
         probe::event!("thread.long", c = 0u64, n = n, m = mixed(0, n), a = n + 1, b = n + 2, d = n + 3);
     } else {
@@ -80,6 +86,14 @@ fn from_thread() {
 }
 
 extern "C" fn interrupt(_: libc::c_int) {
+    probe::interrupt(HOOKS[2].fetch_add(1, Ordering::Relaxed) as u32, on_interrupt);
+}
+
+fn on_interrupt() {
+    let n = HOOKS[1].fetch_add(1, Ordering::Relaxed);
+    let wait = probe::lock_wait(probe::LockKind::Spin, mixed(5, n) as usize, n as u32);
+    probe::woken_by_interrupt(9);
+    wait.acquired();
     let n = count(1);
     probe::event!("interrupt", c = 1u64, n = n, m = mixed(1, n), a = n + 1);
     tick(TICKS.fetch_add(1, Ordering::Relaxed));
@@ -93,10 +107,12 @@ extern "C" fn interrupt(_: libc::c_int) {
 }
 
 extern "C" fn nmi(_: libc::c_int) {
+    let begin = probe::interrupt_enter();
     let n = count(2);
     probe::event!("nmi", c = 2u64, n = n, m = mixed(2, n));
     LINES.fetch_add(1, Ordering::Relaxed);
     probe::log_line(LINE);
+    probe::interrupt_exit(HOOKS[2].fetch_add(1, Ordering::Relaxed) as u32, begin);
 }
 
 const LINE: &str = "a line in the middle of a snapshot";
@@ -144,6 +160,8 @@ struct Seen {
     snapshots: u64,
     snapshot_words: u64,
     lines: u64,
+    /// As in [`HOOKS`].
+    hooks: [u64; 3],
 }
 
 fn check(record: Record<'_>, seen: &mut Seen) {
@@ -154,6 +172,21 @@ fn check(record: Record<'_>, seen: &mut Seen) {
             assert!(line.text.bytes().eq(LINE.bytes()), "corrupt: {line:?}");
             seen.lines += 1;
         }
+        Record::Call(call) => {
+            let &[n, mixture, result] = call.args else { panic!("{call:?}") };
+            assert!(mixture == mixed(4, n) && result == n + 1 && call.begin < call.tsc, "corrupt: {call:?}");
+            seen.hooks[0] += 1;
+        }
+        Record::LockWait(wait) => {
+            let n = wait.lock.0.wrapping_mul(MIX_INVERSE) ^ 5 << 60;
+            assert!(n as u32 == wait.owner && wait.begin < wait.tsc && wait.thread == 9, "corrupt: {wait:?}");
+            seen.hooks[1] += 1;
+        }
+        Record::Interrupt(interrupt) => {
+            assert!(interrupt.begin < interrupt.tsc && interrupt.thread == 9, "corrupt: {interrupt:?}");
+            seen.hooks[2] += 1;
+        }
+        Record::Wake(wake) => assert_eq!((wake.thread, wake.waker, wake.by_interrupt), (9, 9, true)),
         _ => panic!("nobody wrote {record:?}"),
     }
 }
@@ -244,10 +277,12 @@ fn no_corrupt_record_in_twenty_seconds() {
         tsc_hz: 1_000,
         ring_bytes: 16 << 10,
         snapshot_bytes: 1 << 20,
+        classes: Class::RECORDED & !Class::Thread.bit(),
         ..probe::Config::new(region_memory())
     };
     // SAFETY: the static region.
     assert_eq!(unsafe { probe::init(config) }, probe::Status::On);
+    probe::thread_start(9, "vcpu", 0..0, 0);
     on_signal(libc::SIGUSR1, interrupt, &[]);
     on_signal(libc::SIGUSR2, nmi, &[libc::SIGUSR1]);
     // SAFETY: no precondition.
@@ -282,6 +317,11 @@ fn no_corrupt_record_in_twenty_seconds() {
     );
     account(RingKind::Core, Class::Sample, ticks);
     account(RingKind::Core, Class::Log, lines);
+    for (class, hook) in [(Class::Call, 0), (Class::Lock, 1), (Class::Irq, 2)] {
+        account(RingKind::Events, class, value(&HOOKS[hook]));
+        assert!(events.hooks[hook] > 10, "{}: {:?}", class.name(), events.hooks);
+    }
+    account(RingKind::Events, Class::OffCpu, value(&HOOKS[1]));
     assert!(events.overruns > 0, "the reader is lapped now and then");
     assert!(events.accepted > 10_000 && events.per_context.iter().all(|&n| n > 0), "{events:?}");
     assert!(core.snapshots > 100 && core.lines > 10, "{core:?}");

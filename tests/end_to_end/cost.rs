@@ -1,6 +1,6 @@
 //! What sampling costs, in instructions: under `-icount` the same work counts the same, to the instruction.
 
-use uniprof_tests::Scene;
+use uniprof_tests::{Scene, kernels};
 
 /// What a number of requests cost at a sampling rate.
 struct Cost {
@@ -10,16 +10,27 @@ struct Cost {
     own: f64,
 }
 
+/// What the same requests cost a kernel by itself, without a recording.
+fn instructions(scene: &Scene, kernel: &str, words: &[&str]) -> f64 {
+    let line = ["run", kernel, "--accel", "tcg", "--icount", "shift=0,sleep=off", "--"];
+    let told = scene.run(&[&line[..], &["workload=kv", "requests=100000"], words].concat()).ok().stdout;
+    told_cost(&told).unwrap_or_else(|| panic!("the workload does not tell its cost: {told}"))
+}
+
+fn told_cost(lines: &str) -> Option<f64> {
+    lines
+        .lines()
+        .find_map(|line| line.split_once("kv: requests=")?.1.split_once("tsc=")?.1.trim().parse().ok())
+}
+
 fn cost(scene: &Scene, hz: &str) -> Cost {
     let hz = format!("uniprof.hz={hz}");
     let mut line = vec!["record", "-o", "c.uniprof", "--accel", "tcg", "--icount", "shift=0,sleep=off"];
     line.extend(["--", "bundled", "workload=kv", "requests=100000", &hz]);
     scene.run(&line).ok();
     let logs = scene.run(&["logs", "c.uniprof"]).ok().stdout;
-    let told = logs
-        .lines()
-        .find_map(|line| line.split_once("kv: requests=")?.1.split_once("tsc=")?.1.trim().parse().ok());
-    let instructions = told.unwrap_or_else(|| panic!("the workload does not tell its cost: {logs}"));
+    let instructions =
+        told_cost(&logs).unwrap_or_else(|| panic!("the workload does not tell its cost: {logs}"));
     // Without a single sample this ends with 1, and still prints the figures.
     let report = scene.run(&["report", "c.uniprof", "--json"]).json();
     Cost { instructions, own: report["vcpus"][0]["own_tsc"].as_f64().unwrap() }
@@ -44,4 +55,22 @@ fn sampling_costs_little_and_the_probes_say_how_much() {
     // is as large as what sampling costs at 999 Hz.
     let (more, measured) = at("9999");
     assert!(measured > more / 3.0 && measured < more * 3.0, "{measured} against {more}");
+}
+
+#[test]
+fn probes_that_are_off_cost_half_a_percent_and_all_of_them_ten() {
+    let without = kernels::without_hooks(env!("CARGO_TARGET_TMPDIR"));
+    let scene = Scene::with_guest();
+    let without = instructions(&scene, without.to_str().expect("a path in UTF-8"), &[]);
+    let more = |what: &str, words: &[&str]| {
+        let more = instructions(&scene, "bundled", words) / without - 1.0;
+        println!("{what}: {:+.3} % of {:.0} instructions a request", more * 100.0, without / 100_000.0);
+        more
+    };
+    let off = more("off", &["uniprof.classes=none", "uniprof.hz=0", "uniprof.heap=0"]);
+    // Were it nothing at all, then both had been built alike.
+    assert!(off > 0.0 && off <= 0.005, "{off}");
+    more("as it starts, 99 Hz and the light classes", &[]);
+    let on = more("all classes, 99 Hz", &["uniprof.classes=all"]);
+    assert!(on > off && on <= 0.10, "{on}");
 }

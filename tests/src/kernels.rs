@@ -1,4 +1,31 @@
-//! Kernels that do almost nothing, put together byte by byte: guests that have no probes.
+//! Guests without probes: kernels that do almost nothing, put together byte by byte, and the reference kernel built without hooks.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// The reference kernel without the probes' hooks, built below `target`.
+#[must_use]
+pub fn without_hooks(target: &str) -> PathBuf {
+    let kernel = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join("sample-kernel");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(kernel).args(["build", "--release", "--features", "no-probes"]);
+    cargo.args(["--message-format", "json", "--target-dir"]).arg(Path::new(target).join("no-probes"));
+    // The kernel has its own flags, and both would replace them.
+    let outer = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "CARGO_TARGET_DIR"];
+    outer.iter().for_each(|name| {
+        cargo.env_remove(name);
+    });
+    let output = cargo.stderr(Stdio::inherit()).output().expect("cargo starts");
+    assert!(output.status.success(), "the kernel does not build without hooks");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "uniprof-sample-kernel")
+        .find_map(|message| Some(message["executable"].as_str()?.into()))
+        .expect("cargo names the executable")
+}
 
 /// An ELF file that boots through its PVH note, writes `message` to COM1 and then halts for ever.
 ///

@@ -29,21 +29,21 @@ impl Store {
     /// Shows the value to `found`; false when there is none.
     #[inline(never)]
     pub(super) fn get(&self, key: &str, found: impl FnOnce(&str)) -> bool {
-        let call = probes::call!("kv.get" -> bool, key: str = key);
+        let call = probes::call!("kv.get" -> bool, key_bytes = key.len());
         let tree = self.shard(key).lock();
         call.returned(tree.get(key).map(|value| found(value)).is_some())
     }
 
     #[inline(never)]
     pub(super) fn put(&self, key: &str, value: &str) {
-        let _call = probes::call!("kv.put", key: str = key, bytes = value.len());
+        let _call = probes::call!("kv.put", key_bytes = key.len(), bytes = value.len());
         self.shard(key).lock().insert(String::from(key), String::from(value));
     }
 
     /// False when the key was not there.
     #[inline(never)]
     pub(super) fn delete(&self, key: &str) -> bool {
-        let call = probes::call!("kv.delete" -> bool, key: str = key);
+        let call = probes::call!("kv.delete" -> bool, key_bytes = key.len());
         call.returned(self.shard(key).lock().remove(key).is_some())
     }
 
@@ -55,7 +55,7 @@ impl Store {
     /// Up to `limit` pairs from `from` on, of the shard that `from` lies in.
     #[inline(never)]
     pub(super) fn scan(&self, from: &str, limit: usize, mut pair: impl FnMut(&str, &str)) {
-        let call = probes::call!("kv.scan" -> usize, from: str = from, limit = limit);
+        let call = probes::call!("kv.scan" -> usize, limit = limit);
         let tree = self.shard(from).lock();
         let mut left = limit;
         tree.scan(from, |key, value| {
