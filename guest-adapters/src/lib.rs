@@ -19,7 +19,7 @@
 //!
 //! Nothing here allocates or locks: text is formatted into buffers of a fixed size, open spans are in a table of a fixed size.
 //!
-//! **Not here:** `uniprof_probes`' own macros, which cost a tenth of this (text is formatted for every record here, where they store numbers) and have a
+//! **Not here:** `uniprof_probes`' own macros, which cost less (text is formatted for every record here, where they store numbers) and have a
 //! site for each place in the source. The facades' call sites can't become sites: those are static, one each for the
 //! whole adapter. So patterns switch `tracing.event` as a whole, and its `target` argument is what to filter by. Unsuitable for NMI
 //! handlers: formatting runs the kernel's own code, and `tracing-core` takes a lock when a call site is first met.

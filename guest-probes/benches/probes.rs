@@ -62,7 +62,8 @@ fn chain(frames: usize) -> (Vec<[u64; 8]>, u64) {
 }
 
 fn probes(c: &mut Criterion) {
-    let classes = probe::Class::Sample.bit() | probe::Class::Event.bit() | probe::Class::Span.bit();
+    let classes = [probe::Class::Sample, probe::Class::Event, probe::Class::Span, probe::Class::Counter];
+    let classes = classes.iter().fold(0, |bits, class| bits | class.bit());
     let config = probe::Config {
         tsc_hz: 2_000_000_000,
         sample_hz: 1000,
@@ -77,7 +78,17 @@ fn probes(c: &mut Criterion) {
     c.bench_function("event, two arguments", |b| {
         b.iter(|| probe::event!("bench.event", key = black_box(7u64), size = black_box(9u64)));
     });
-    c.bench_function("event, off", |b| b.iter(|| probe::counter!("bench.off", black_box(7u64))));
+    c.bench_function("event, 18 bytes of text", |b| {
+        b.iter(|| probe::event!("bench.text", path: str = black_box("/index.html and so")));
+    });
+    c.bench_function("gauge", |b| b.iter(|| probe::gauge!("bench.gauge", black_box(7u64))));
+    c.bench_function("histogram", |b| b.iter(|| probe::histogram!("bench.histogram", black_box(7777u64))));
+    c.bench_function("call, off", |b| {
+        b.iter(|| {
+            // Recorded by nobody: its class is off.
+            drop(probe::call!("bench.off", key = black_box(7u64), size = black_box(9u64)));
+        });
+    });
     c.bench_function("span, one argument", |b| {
         b.iter(|| drop(black_box(probe::span!("bench.span", key = black_box(7u64)))));
     });
