@@ -94,6 +94,21 @@ mod tests {
     use super::*;
     use clap::CommandFactory as _;
 
+    /// The words of a line, as a shell takes them apart at blanks outside quotes.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut quote) = (vec![String::new()], None);
+        for c in line.chars() {
+            match quote {
+                Some(open) if c == open => quote = None,
+                None if c == '\'' || c == '"' => quote = Some(c),
+                None if c.is_whitespace() => words.push(String::new()),
+                _ => words.last_mut().expect("a word").push(c),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
     /// Every example in `--help` is accepted by the parser: documentation that can fail.
     #[test]
     fn examples_are_real() {
@@ -112,10 +127,8 @@ mod tests {
             for line in lines {
                 // Two spaces start the explanation; a shell's part begins at a pipe or a redirection.
                 let end = ["  ", " | ", " > ", " && "].iter().filter_map(|mark| line.find(mark)).min();
-                // As a shell does; no example has a blank inside quotes.
-                let words = line[..end.unwrap_or(line.len())].split_whitespace();
-                let words = words.map(|word| word.trim_matches('\''));
-                let parsed = Cli::try_parse_from(["uniprof"].into_iter().chain(words));
+                let parsed =
+                    Cli::try_parse_from(words(&format!("uniprof {}", &line[..end.unwrap_or(line.len())])));
                 assert!(parsed.is_ok(), "uniprof {line}\n{}", parsed.unwrap_err());
             }
         }
@@ -131,8 +144,8 @@ mod tests {
             guide.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("uniprof ")).collect();
         assert!(commands.len() > 20, "{commands:?}");
         for line in commands {
-            let words = line.split(" < ").next().unwrap_or_default().split_whitespace();
-            let parsed = Cli::try_parse_from(["uniprof"].into_iter().chain(words));
+            let line = line.split(" < ").next().unwrap_or_default();
+            let parsed = Cli::try_parse_from(words(&format!("uniprof {line}")));
             assert!(parsed.is_ok(), "uniprof {line}\n{}", parsed.unwrap_err());
         }
     }
