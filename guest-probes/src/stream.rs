@@ -172,15 +172,17 @@ impl<'a> Streamer<'a> {
     }
 
     fn attach(&mut self, epoch: u32, begin: Begin) {
-        self.epoch = Some(epoch);
-        self.due = Due { region: true, ..Due::default() };
-        match begin {
-            Begin::Boot => self.cursors = [0; RINGS],
-            Begin::Now => self.due.opening = all_rings(self.region.geometry),
-            Begin::Resume => {}
+        // A host that has heard nothing yet asks again, under the same number: what it is owed is said again, and nothing begins anew.
+        let is_new = self.epoch.replace(epoch) != Some(epoch);
+        if is_new {
+            self.due = Due::default();
         }
-        // A frame of the conversation before is cut off; whoever reads it finds the next one.
-        (self.frame, self.taken) = (0, 0);
+        self.due.region = true;
+        match begin {
+            Begin::Boot if is_new => self.cursors = [0; RINGS],
+            Begin::Now => self.due.opening = all_rings(self.region.geometry),
+            Begin::Boot | Begin::Resume => {}
+        }
     }
 
     fn seek(&mut self, ring: RingName, position: u64) {
@@ -201,12 +203,13 @@ impl<'a> Streamer<'a> {
     }
 
     /// Hands the sink the next frame, or what it has not taken of the last one. Not longer than it takes to copy a sub-buffer or the
-    /// tables. The time counts as the probes' own.
+    /// tables. The time that a frame takes counts as the probes' own.
     pub fn step(&mut self, sink: &mut impl Sink) -> Step {
         let begin = platform::now();
         let step = self.send(sink, begin);
         let _pinned = Pinned::new();
-        if let Some(vcpu) = Vcpu::current().filter(|_| self.is_attached()) {
+        let sent = matches!(step, Step::Sent(_));
+        if let Some(vcpu) = Vcpu::current().filter(|_| sent) {
             vcpu.add(VcpuField::ProbeTime, platform::now().saturating_sub(begin));
         }
         step

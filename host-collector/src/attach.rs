@@ -1,6 +1,7 @@
 //! From a guest that was started to a region that can be read.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -8,15 +9,19 @@ use std::{
 use uniprof_wire::{
     address::GuestPhysical,
     layout::{LayoutError, RegionHeader},
+    stream::Begin,
+    tables::ControlRequest,
 };
 
 use crate::{
     cancel::Cancel,
     clock::HostTime,
     console::Line,
+    control::{Control, ControlError},
     guests::{GuestEntry, process_start},
-    memory::{FoundRegion, GuestMemory, MemoryError, find_region},
-    qemu::{Guest, GuestExit, PIPE_LIMIT},
+    memory::{FoundRegion, GuestMemory, MemoryError, NoMemory, find_region},
+    port::{Port, PortRequest},
+    qemu::{Guest, GuestExit, PIPE_LIMIT, Transport},
     recording::{HostFacts, SessionInfo},
     tables::Tables,
 };
@@ -143,6 +148,21 @@ pub enum AttachError {
         /// Why.
         why: LayoutError,
     },
+    /// The port is silent.
+    #[error(
+        "the guest does not answer on its serial port after {limit:?}: does its kernel run a uniprof_probes::Streamer? \
+         The port serves one collector at a time: another may have it.{}",
+        console(.lines)
+    )]
+    Silent {
+        /// How long was waited.
+        limit: Duration,
+        /// The console's last lines.
+        lines: Vec<String>,
+    },
+    /// There is no thread to read the port with.
+    #[error("the guest's serial port can't be read: {0}")]
+    Port(std::io::Error),
     /// The memory can't be read.
     #[error(transparent)]
     Memory(#[from] MemoryError),
@@ -171,10 +191,15 @@ pub struct Attached {
     pub region: FoundRegion,
     /// Its tables, as they were then.
     pub tables: Tables,
+    /// The serial port that it came over, where no memory is shared.
+    pub port: Option<Arc<Port>>,
 }
 
 /// Waits until the guest shows a region. A guest that ends meanwhile may have left one: that counts.
 pub fn wait_for_region(guest: &Observed<'_>, options: &WaitOptions) -> Result<Attached, AttachError> {
+    if let Some(port) = guest.entry().port.clone() {
+        return wait_on_port(guest, &port, options);
+    }
     let memory = guest.memory()?;
     let until = Instant::now() + options.limit;
     let mut pause = PAUSES.0;
@@ -204,6 +229,47 @@ pub fn wait_for_region(guest: &Observed<'_>, options: &WaitOptions) -> Result<At
     }
 }
 
+/// Waits until the guest answers on its serial port. Our own guest sends what it has written since its boot, another's what is new.
+fn wait_on_port(guest: &Observed<'_>, path: &Path, options: &WaitOptions) -> Result<Attached, AttachError> {
+    let begin = match guest {
+        Observed::Own(_) => Begin::Boot,
+        Observed::Other(_) => Begin::Now,
+    };
+    let port = Port::open(path, begin).map_err(AttachError::Port)?;
+    let until = Instant::now() + options.limit;
+    loop {
+        let dead = guest.is_dead();
+        match port.found() {
+            Some(Ok((region, tables))) => {
+                return Ok(Attached {
+                    memory: Arc::new(NoMemory),
+                    region,
+                    tables,
+                    port: Some(Arc::new(port)),
+                });
+            }
+            // The word of a guest of another version; what else is wrong may be right the next time.
+            Some(Err(why @ LayoutError::Version { .. })) => {
+                return Err(AttachError::Unreadable { at: GuestPhysical(0), why });
+            }
+            Some(Err(_)) | None => {}
+        }
+        if dead {
+            return Err(AttachError::Ended { exit: guest.exit(), lines: guest.console() });
+        }
+        if Instant::now() >= until {
+            let (limit, lines) = (options.limit, guest.console());
+            return Err(match guest {
+                Observed::Own(_) if lines.is_empty() => AttachError::NeverBooted { limit },
+                _ => AttachError::Silent { limit, lines },
+            });
+        }
+        if !options.cancel.sleep(PAUSES.0) {
+            return Err(AttachError::Cancelled);
+        }
+    }
+}
+
 fn look(
     memory: &Arc<dyn GuestMemory>,
     hint: Option<GuestPhysical>,
@@ -216,7 +282,7 @@ fn look(
     memory.read(region.at, &mut bytes)?;
     // A guest that has just begun to set up anew is looked at again.
     Ok(match Tables::parse(&bytes) {
-        Ok(tables) => Ok(Attached { memory: Arc::clone(memory), region, tables }),
+        Ok(tables) => Ok(Attached { memory: Arc::clone(memory), region, tables, port: None }),
         Err(why) => {
             Err(crate::memory::Search { refused: vec![(region.at, why)], scanned: bytes.len() as u64 })
         }
@@ -235,7 +301,24 @@ fn gave_up(guest: &Observed<'_>, limit: Duration, refused: &[(GuestPhysical, Lay
     }
 }
 
+/// A request that a guest serves, whichever way it went; withdrawn when dropped.
+#[derive(Debug)]
+pub enum Asked {
+    /// It stands in the control page.
+    Page(Control),
+    /// It is renewed over the serial port.
+    Port(PortRequest),
+}
+
 impl Attached {
+    /// Asks the guest for what `wanted` says, over the way that its records come.
+    pub fn ask(&self, entry: &GuestEntry, wanted: ControlRequest) -> Result<Asked, ControlError> {
+        match &self.port {
+            Some(port) => Ok(Asked::Port(port.request(wanted))),
+            None => Control::request(entry, &self.region, wanted).map(Asked::Page),
+        }
+    }
+
     /// What is known about the guest and this host, for a recording. The caller adds what it knows of the kernel's image, the
     /// rate, and itself.
     #[must_use]
@@ -257,6 +340,9 @@ impl Attached {
             accelerator: Some(entry.accelerator.clone()),
             machine: entry.machine.name().into(),
             placement: entry.placement.name().into(),
+            transport: if self.port.is_some() { Transport::VirtioSerial } else { Transport::Shm }
+                .name()
+                .into(),
             vcpus: entry.vcpus,
             memory_bytes: entry.memory_bytes,
             ring_bytes: header.geometry.ring_bytes().into(),

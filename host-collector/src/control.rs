@@ -208,6 +208,7 @@ mod tests {
             memory_file,
             ram_file: None,
             ram_map: None,
+            port: None,
             accelerator: Accelerator { name: "tcg".into(), reason: String::new() },
             qemu_version: String::new(),
             command_line: Vec::new(),

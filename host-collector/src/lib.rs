@@ -67,6 +67,7 @@ pub mod live;
 pub mod memory;
 pub mod paging;
 pub mod ping;
+pub mod port;
 pub mod qemu;
 pub mod qmp;
 pub mod recording;

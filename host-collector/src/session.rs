@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select};
 use serde_json::json;
 use uniprof_wire::{record::Class, ring::Source};
 
@@ -30,6 +30,7 @@ use crate::{
     drain::{Begin, Drainer, Pace},
     ledger::Ledger,
     memory::{MemoryError, find_region},
+    port::{Port, Troubles},
     qemu::GuestExit,
     recording::{Body, FileError, Message, RecordingFile},
 };
@@ -42,6 +43,8 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How often the guest and the token are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long a guest may take to close the account over its port.
+const PORT_LIMIT: Duration = Duration::from_secs(3);
 /// How long the console of a guest that has ended may take to be read to its end.
 const CONSOLE_LIMIT: Duration = Duration::from_millis(500);
 
@@ -156,16 +159,20 @@ pub fn record_session(
     mut progress: impl FnMut(&Progress),
 ) -> Result<Summary, SessionError> {
     let begin = if options.from_boot { Begin::Boot } else { Begin::Now };
-    let drainer = Drainer::attach(attached.memory.clone(), attached.region, 0)?;
+    let source = match &attached.port {
+        Some(port) => Reading::Port(port),
+        None => Reading::Memory(Box::new(Drainer::attach(attached.memory.clone(), attached.region, 0)?)),
+    };
     let started = Instant::now();
     let shared = &Shared::default();
     let (to_writer, messages) = bounded(CHANNEL);
     let console = options.console.clone().unwrap_or_else(never);
     let (reason, drained, written) = thread::scope(|scope| {
         // Both ends of the channel move: a thread that ends, or never starts, ends the other one too.
-        let drain = thread::Builder::new()
-            .name("drain".into())
-            .spawn_scoped(scope, move || drain_loop(drainer, begin, attached, &to_writer, shared));
+        let drain = thread::Builder::new().name("drain".into()).spawn_scoped(scope, move || match source {
+            Reading::Memory(drainer) => drain_loop(*drainer, begin, attached, &to_writer, shared),
+            Reading::Port(port) => Ok(forward(port, &to_writer, shared)),
+        });
         let write = thread::Builder::new()
             .name("writer".into())
             .spawn_scoped(scope, move || write_loop(file, &messages, &console, shared, started));
@@ -173,7 +180,7 @@ pub fn record_session(
             drain.as_ref().is_ok_and(|thread| !thread.is_finished())
                 && write.as_ref().is_ok_and(|thread| !thread.is_finished())
         };
-        let reason = watch(guest, &options, shared, started, running, &mut progress);
+        let reason = watch(guest, &options, shared, started, running, attached.port.is_some(), &mut progress);
         (reason, join(drain, "drain"), join(write, "writer"))
     });
     // A full disk also ends the drain thread, so the writer's error is the cause.
@@ -201,6 +208,7 @@ fn watch(
     shared: &Shared,
     started: Instant,
     running: impl Fn() -> bool,
+    over_port: bool,
     progress: &mut impl FnMut(&Progress),
 ) -> EndReason {
     let mut told = Instant::now();
@@ -223,7 +231,8 @@ fn watch(
         }
         thread::sleep(LOOK_EVERY);
     };
-    let still = guest.is_dead() || (options.pause_at_end && guest.pause());
+    // Who reads a port needs a guest that runs: it counts for itself.
+    let still = guest.is_dead() || (options.pause_at_end && !over_port && guest.pause());
     shared.end(reason, guest.exit(), still);
     reason
 }
@@ -242,6 +251,43 @@ impl Shared {
         let reason = *self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         reason.unwrap_or((EndReason::Output, None))
     }
+}
+
+/// What the first thread reads.
+enum Reading<'a> {
+    Memory(Box<Drainer>),
+    Port(&'a Port),
+}
+
+/// Passes on what comes over the port, until it is told to finish and the guest has closed the account. Returns what was strange.
+fn forward(port: &Port, to: &Sender<Message<'static>>, shared: &Shared) -> Vec<String> {
+    let mut until = None;
+    loop {
+        match port.messages().recv_timeout(LOOK_EVERY) {
+            Ok(message) => {
+                if to.send(message).is_err() {
+                    break;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if until.is_none() && shared.stop.load(Ordering::Acquire) != GO {
+            port.finish();
+            until = Some(Instant::now() + PORT_LIMIT);
+        }
+        if until.is_some_and(|until| Instant::now() >= until) {
+            break;
+        }
+    }
+    let Troubles { garbage_bytes, asked_again, reconnected } = port.troubles();
+    let told = [
+        (garbage_bytes, "bytes on the serial port were no frames and were passed over"),
+        (asked_again, "times a piece of a ring did not come over the serial port and was asked for again"),
+        (reconnected, "times the serial port was connected anew"),
+    ];
+    let told = told.into_iter().filter(|(count, _)| *count > 0);
+    told.map(|(count, what)| format!("{count} {what}")).collect()
 }
 
 /// Reads the guest's memory until it is told to finish, or nobody takes what it reads. Returns what was strange.

@@ -22,6 +22,7 @@ mod ping;
 mod print;
 mod ratio;
 mod recordings;
+mod serial;
 mod snapshots;
 mod symbolize;
 mod symbols;

@@ -208,6 +208,7 @@ mod tests {
             memory_file: PathBuf::new(),
             ram_file: None,
             ram_map: None,
+            port: None,
             accelerator: Accelerator { name: "tcg".into(), reason: String::new() },
             qemu_version: String::new(),
             command_line: Vec::new(),
@@ -239,6 +240,7 @@ mod tests {
             memory: Arc::new(Ram(ram)),
             region: FoundRegion { at: GuestPhysical(0x1000), header },
             tables,
+            port: None,
         }
     }
 

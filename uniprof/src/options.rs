@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use uniprof_collector::cpu::CpuState;
-use uniprof_collector::qemu::LaunchSpec;
+use uniprof_collector::qemu::{self, LaunchSpec};
 use uniprof_flamegraph::Profile;
 use uniprof_symbolizer::{Cache, Tables};
 
@@ -16,7 +16,9 @@ use crate::exit::{Exit, Failure};
 use crate::kernel::Kernel;
 use crate::profile::{Named, View};
 use crate::selection::Selection;
-use crate::values::{Accel, Budget, CallGraph, Hertz, Image, Machine, Placement, Registers, Size, Span};
+use crate::values::{
+    Accel, Budget, CallGraph, Hertz, Image, Machine, Placement, Registers, Size, Span, Transport,
+};
 
 /// How long a guest may take until its probes show up.
 pub(crate) const BOOT_LIMIT: Span = Span(Duration::from_secs(20));
@@ -38,6 +40,9 @@ pub(crate) struct Guest {
     /// Where the observation region lies [default: ram; ivshmem for `bundled` on q35]
     #[arg(long, env = "UNIPROF_PLACEMENT", hide_env = true)]
     placement: Option<Placement>,
+    /// How records get to the host [default: auto]
+    #[arg(long, env = "UNIPROF_TRANSPORT", hide_env = true)]
+    pub(crate) transport: Option<Transport>,
     /// Size of each ring; a vCPU has two [default: 1M]
     #[arg(long, value_name = "SIZE", env = "UNIPROF_RING", hide_env = true)]
     ring: Option<Size>,
@@ -69,6 +74,13 @@ impl Guest {
     pub(crate) fn spec(&self, config: &Config, kernel: &Kernel, words: &[String]) -> LaunchSpec {
         let name = self.name.clone().unwrap_or_else(|| kernel.name());
         let defaults = LaunchSpec::new(name, kernel.path());
+        let transport = self.transport.unwrap_or_default().into();
+        let placement = match transport {
+            qemu::Transport::Shm => {
+                self.placement.or(config.placement).map(Into::into).or_else(|| kernel.placement())
+            }
+            qemu::Transport::VirtioSerial => self.placement.map(Into::into),
+        };
         LaunchSpec {
             cmdline: words.to_vec(),
             initrd: self.initrd.clone(),
@@ -77,7 +89,8 @@ impl Guest {
             vcpus: self.vcpus.or(config.vcpus).unwrap_or(defaults.vcpus),
             memory: self.memory.or(config.memory).map_or(defaults.memory, |size| size.0),
             machine: self.machine.or(config.machine).map_or(defaults.machine, Into::into),
-            placement: self.placement.or(config.placement).map(Into::into).or_else(|| kernel.placement()),
+            placement,
+            transport,
             // A ring that is too large for the field is too large for a guest; the launcher says so.
             ring_bytes: self
                 .ring
@@ -311,7 +324,6 @@ impl Filter {
 mod tests {
     use super::*;
     use clap::Parser;
-    use uniprof_collector::qemu;
 
     #[derive(Parser)]
     struct Line {

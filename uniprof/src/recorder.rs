@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use uniprof_collector::attach::{AttachError, Attached, Observed, WaitOptions, wait_for_region};
+use uniprof_collector::attach::{Asked, AttachError, Attached, Observed, WaitOptions, wait_for_region};
 use uniprof_collector::cancel::Cancel;
 use uniprof_collector::console::{Line, Sinks};
-use uniprof_collector::control::Control;
 use uniprof_collector::guests::{GuestEntry, Registry};
 use uniprof_collector::qemu::{Guest, LaunchOptions, LaunchSpec, launch};
 use uniprof_collector::recording::{RecordingFile, SessionInfo};
@@ -116,6 +115,9 @@ impl Job<'_> {
         let _request = self.ask(observed.entry(), attached);
         session.tool = concat!("uniprof ", env!("CARGO_PKG_VERSION")).into();
         session.requested_hz = self.hz;
+        if attached.port.is_some() {
+            output::say(format_args!("uniprof: no memory is shared: records come over virtio-serial"));
+        }
         let symbols = identity::attach_image(&mut session, observed, attached, self.symbols)?;
         let mut file = RecordingFile::create(&self.output, &session)?;
         for (name, packed) in symbols {
@@ -160,7 +162,7 @@ impl Job<'_> {
     /// Asks the guest for the rate, the classes, event sites, the budget and snapshots of the stack, for as long as what is returned lives. (A guest that is started
     /// here has also been told on its command line, so that it is right from the first tick; a kernel that knows no
     /// such word gets it from here.)
-    fn ask(&self, entry: &GuestEntry, attached: &Attached) -> Option<Control> {
+    fn ask(&self, entry: &GuestEntry, attached: &Attached) -> Option<Asked> {
         let wanted = ControlRequest {
             rate: self.hz.unwrap_or(0),
             classes: self.events.as_ref().map_or(0, |events| events.classes),
@@ -172,7 +174,7 @@ impl Job<'_> {
         if wanted == ControlRequest::default() {
             return None;
         }
-        match Control::request(entry, &attached.region, wanted) {
+        match attached.ask(entry, wanted) {
             Ok(request) => Some(request),
             Err(error) => {
                 output::say(format_args!("uniprof: {error}; it goes on at its own rate"));

@@ -252,6 +252,18 @@ pub(crate) enum Placement {
     Ram,
 }
 
+/// How records get to the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// Shared memory where there is some, else virtio-serial.
+    #[default]
+    Auto,
+    /// Memory that guest and host share.
+    Shm,
+    /// A port of a virtio-serial device; no memory is shared.
+    VirtioSerial,
+}
+
 /// What runs the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Accel {
@@ -261,6 +273,16 @@ pub(crate) enum Accel {
     Kvm,
     /// QEMU's emulation: timings are not the processor's.
     Tcg,
+}
+
+impl From<Transport> for qemu::Transport {
+    /// Where nothing is said: a guest that is started here can always share its memory.
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Auto | Transport::Shm => Self::Shm,
+            Transport::VirtioSerial => Self::VirtioSerial,
+        }
+    }
 }
 
 impl From<Machine> for qemu::Machine {

@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use super::{GuestEntry, GuestsError};
-use crate::qemu::{Files, LaunchError, LaunchSpec, Placement};
+use crate::qemu::{Files, LaunchError, LaunchSpec, Placement, Transport};
 
 /// Longest path of a unix socket, without its closing zero byte.
 const MAX_SOCKET_PATH: usize = 107;
@@ -96,13 +96,16 @@ impl Registry {
     /// Where such a guest would have its files.
     pub(crate) fn files(&self, spec: &LaunchSpec) -> Result<Files, LaunchError> {
         let dir = self.root.join(&spec.name);
-        let sockets = [dir.join("owner.qmp"), dir.join("qmp")];
+        let sockets = [dir.join("owner.qmp"), dir.join("qmp"), dir.join("port")];
         for socket in &sockets {
             if socket.as_os_str().len() > MAX_SOCKET_PATH {
                 return Err(GuestsError::PathTooLong { path: socket.clone() }.into());
             }
         }
-        let [owner_qmp, qmp] = sockets;
+        let [owner_qmp, qmp, port] = sockets;
+        if spec.transport == Transport::VirtioSerial {
+            return Ok(Files { owner_qmp, qmp, port, memory: PathBuf::new(), ram: PathBuf::new() });
+        }
         let (shared, all) = (spec.shared_bytes()?, spec.memory);
         let (memory, ram) = match spec.placement() {
             Placement::Ram => {
@@ -114,7 +117,7 @@ impl Registry {
                 self.memory_path(&spec.name, RAM, all.saturating_add(shared))?,
             ),
         };
-        Ok(Files { owner_qmp, qmp, memory, ram })
+        Ok(Files { owner_qmp, qmp, port, memory, ram })
     }
 
     /// `/dev/shm` where it has room, because a page cache on disk writes back all that the guest dirties.

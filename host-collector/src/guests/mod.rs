@@ -8,6 +8,7 @@
 //!      guest.json               [`GuestEntry`]
 //!      stopping                 somebody wants the guest to end: it is not started anew
 //!      owner.qmp, qmp           QEMU's control sockets
+//!      port                     the guest's serial port, where it shares no memory
 //!      memory, ram              the shared files, where /dev/shm has no room for them
 //! ```
 //!
@@ -59,6 +60,9 @@ pub struct GuestEntry {
     pub ram_file: Option<PathBuf>,
     /// What lies where in that file.
     pub ram_map: Option<RamMap>,
+    /// The socket of its serial port, where it sends the region and shares no memory.
+    #[serde(default)]
+    pub port: Option<PathBuf>,
     /// What it runs on.
     pub accelerator: Accelerator,
     /// QEMU's version.
@@ -72,6 +76,9 @@ pub struct GuestEntry {
 impl GuestEntry {
     /// Opens the memory that holds the region.
     pub fn open_memory(&self) -> Result<Box<dyn GuestMemory>, MemoryError> {
+        if self.port.is_some() {
+            return Err(MemoryError::NotShared);
+        }
         Ok(match self.placement {
             Placement::Ivshmem => Box::new(IvshmemFile::open(&self.memory_file)?),
             Placement::Ram => {

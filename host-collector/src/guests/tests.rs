@@ -24,6 +24,7 @@ fn entry(name: &str, pid: u32) -> GuestEntry {
         memory_file: "/m".into(),
         ram_file: None,
         ram_map: Some(RamMap::default()),
+        port: None,
         accelerator: Accelerator { name: "tcg".into(), reason: "asked for".into() },
         qemu_version: "7.2.22".into(),
         command_line: vec!["qemu".into()],

@@ -54,6 +54,11 @@ pub enum MemoryError {
         /// How many bytes.
         len: u64,
     },
+    /// It is nobody's but the guest's.
+    #[error(
+        "this guest shares no memory with the host (it was started with --transport virtio-serial): it can be recorded, not looked into"
+    )]
+    NotShared,
     /// The guest had memory there, and the dump lacks it: cut off, or left out when it was taken.
     #[error("the dump lacks the guest's memory at {at} (+{len:#x}): {why}")]
     Missing {
@@ -86,6 +91,24 @@ pub enum MemoryError {
         /// The backend's id.
         backend: String,
     },
+}
+
+/// The memory of a guest that shares none.
+#[derive(Clone, Copy, Debug)]
+pub struct NoMemory;
+
+impl GuestMemory for NoMemory {
+    fn read(&self, _: GuestPhysical, _: &mut [u8]) -> Result<(), MemoryError> {
+        Err(MemoryError::NotShared)
+    }
+
+    fn ranges(&self) -> Result<Vec<Range<GuestPhysical>>, MemoryError> {
+        Ok(Vec::new())
+    }
+
+    fn window(&self, _: GuestPhysical, _: u64) -> Result<Window, MemoryError> {
+        Err(MemoryError::NotShared)
+    }
 }
 
 /// Where an observation region can lie in a memory.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Accelerator, LaunchSpec, Machine, Placement, SpecError};
+use super::{Accelerator, LaunchSpec, Machine, Placement, SpecError, Transport};
 
 /// Id of the memory backend that holds the region.
 const BACKEND: &str = "uniprof";
@@ -28,6 +28,8 @@ pub struct Files {
     pub owner_qmp: PathBuf,
     /// Control socket for everybody else.
     pub qmp: PathBuf,
+    /// The serial port's socket, where the guest has one.
+    pub port: PathBuf,
     /// The file that holds the region: guest RAM or the ivshmem BAR.
     pub memory: PathBuf,
     /// The file behind guest RAM: the same one where the region lies in RAM.
@@ -87,7 +89,9 @@ impl LaunchSpec {
         files: &Files,
     ) -> Result<(), SpecError> {
         let ram = ram_backend(self.placement());
-        line.pair("-machine", format!("{},memory-backend={ram}", self.machine.name()));
+        let shares = self.transport == Transport::Shm;
+        let backend = if shares { format!(",memory-backend={ram}") } else { String::new() };
+        line.pair("-machine", format!("{}{backend}", self.machine.name()));
         let accel = if accelerator.is_emulated() && self.icount.is_none() {
             "tcg,thread=multi"
         } else {
@@ -101,12 +105,28 @@ impl LaunchSpec {
         line.pair("-cpu", self.cpu.as_deref().unwrap_or(all));
         line.pair("-smp", self.vcpus.to_string());
         line.pair("-m", format!("{}M", self.memory >> 20));
+        if !shares {
+            self.port(line, files);
+            return Ok(());
+        }
         line.backend(ram, self.memory, &files.ram);
         if self.placement() == Placement::Ivshmem {
             line.backend(BACKEND, self.shared_bytes()?, &files.memory);
             line.pair("-device", format!("ivshmem-plain,memdev={BACKEND}"));
         }
         Ok(())
+    }
+
+    /// A port that a host may open and leave as it likes: QEMU goes on without.
+    fn port(&self, line: &mut Line, files: &Files) {
+        let device = match self.machine {
+            Machine::Q35 => "virtio-serial-pci",
+            Machine::Microvm => "virtio-serial-device",
+        };
+        line.pair("-chardev", option("socket,id=uniprof,path=", &files.port, ",server=on,wait=off"));
+        // Port 0 is for consoles.
+        line.pair("-device", format!("{device},max_ports=2"));
+        line.pair("-device", "virtserialport,chardev=uniprof,name=uniprof");
     }
 
     fn kernel_words(&self, wall_ns: u64) -> String {
@@ -206,6 +226,7 @@ mod tests {
         Files {
             owner_qmp: "/r/owner".into(),
             qmp: "/r/qmp".into(),
+            port: "/r/port".into(),
             memory: "/dev/shm/m".into(),
             ram: "/dev/shm/r".into(),
         }
@@ -244,6 +265,24 @@ mod tests {
         assert!(line.contains("size=268435456,share=on"), "{line}");
         assert!(line.contains("-append 'uniprof.ring=64K uniprof.placement=ram uniprof.wall=7'"), "{line}");
         assert!(!line.contains("ivshmem"), "{line}");
+    }
+
+    #[test]
+    fn with_a_serial_port_no_memory_is_shared() {
+        let mut spec = LaunchSpec::new("g", "/k.elf");
+        spec.transport = Transport::VirtioSerial;
+        let q35 = line(&spec, "tcg");
+        assert!(q35.contains("-machine q35 -accel tcg"), "{q35}");
+        assert!(q35.contains("-chardev socket,id=uniprof,path=/r/port,server=on,wait=off"), "{q35}");
+        assert!(q35.contains(
+            "-device virtio-serial-pci,max_ports=2 -device virtserialport,chardev=uniprof,name=uniprof"
+        ));
+        assert!(q35.contains("uniprof.placement=ram"), "{q35}");
+        assert!(!q35.contains("memory-backend") && !q35.contains("ivshmem-plain"), "{q35}");
+        spec.machine = Machine::Microvm;
+        assert!(line(&spec, "tcg").contains("-device virtio-serial-device,max_ports=2"));
+        spec.placement = Some(Placement::Ivshmem);
+        assert_eq!(spec.validate(), Err(SpecError::NothingShared));
     }
 
     #[test]

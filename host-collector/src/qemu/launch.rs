@@ -3,14 +3,15 @@
 use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Accelerator, Files, GuestExit, HostCpu, LaunchSpec, SpecError, command::ram_backend, process::Process,
+    Accelerator, Files, GuestExit, HostCpu, LaunchSpec, SpecError, Transport, command::ram_backend,
+    process::Process,
 };
 use crate::{
     cancel::Cancel,
     clock::HostTime,
     console::{Console, Line, Sinks},
     guests::{GuestEntry, GuestsError, Registry, Reservation, process_start},
-    memory::{GuestMemory, MemoryError, RamMap},
+    memory::{GuestMemory, MemoryError, NoMemory, RamMap},
     qmp::{Event, Qmp, QmpError, connect_when_ready},
 };
 
@@ -113,14 +114,21 @@ pub fn launch(registry: &Registry, spec: &LaunchSpec, options: LaunchOptions) ->
     let files = registry.files(spec)?;
     let now = HostTime::now();
     let line = spec.command_line(&accelerator, &files, now.realtime_ns)?;
-    reservation.create_memory(&files.ram, spec.memory)?;
-    if files.memory != files.ram {
+    let shares = spec.transport == Transport::Shm;
+    if shares {
+        reservation.create_memory(&files.ram, spec.memory)?;
+    }
+    if shares && files.memory != files.ram {
         reservation.create_memory(&files.memory, spec.shared_bytes()?)?;
     }
     let (process, console, stderr) = start(&line, options.console)?;
     let mut qmp = connect(&files, &process, &stderr, &options.cancel)?;
-    let mtree = qmp.human_monitor("info mtree -f", QEMU_LIMIT)?;
-    let ram_map = RamMap::from_mtree(&mtree, ram_backend(spec.placement()))?;
+    let ram_map = if shares {
+        let mtree = qmp.human_monitor("info mtree -f", QEMU_LIMIT)?;
+        Some(RamMap::from_mtree(&mtree, ram_backend(spec.placement()))?)
+    } else {
+        None
+    };
     let entry = GuestEntry {
         name: spec.name.clone(),
         pid: process.pid(),
@@ -133,15 +141,17 @@ pub fn launch(registry: &Registry, spec: &LaunchSpec, options: LaunchOptions) ->
         vcpus: spec.vcpus,
         placement: spec.placement(),
         memory_file: files.memory,
-        ram_file: Some(files.ram),
-        ram_map: Some(ram_map),
+        ram_file: shares.then_some(files.ram),
+        ram_map,
+        port: (!shares).then_some(files.port),
         accelerator,
         qemu_version: qmp.version().to_owned(),
         command_line: line.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         started_ns: now.realtime_ns,
     };
     reservation.publish(&entry)?;
-    let memory = Arc::from(entry.open_memory()?);
+    let memory: Arc<dyn GuestMemory> =
+        if shares { Arc::from(entry.open_memory()?) } else { Arc::new(NoMemory) };
     match qmp.cont(QEMU_LIMIT) {
         // A kernel may run and end within the time that the answer takes.
         Ok(()) | Err(QmpError::Closed { .. }) => {}

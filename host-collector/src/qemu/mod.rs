@@ -17,4 +17,4 @@ pub use launch::{Guest, LaunchError, LaunchOptions, launch};
 pub use process::GuestExit;
 #[cfg(test)]
 pub(crate) use process::Process;
-pub use spec::{LaunchSpec, Machine, Placement, SpecError};
+pub use spec::{LaunchSpec, Machine, Placement, SpecError, Transport};

@@ -51,6 +51,28 @@ impl Placement {
     }
 }
 
+/// How a host gets at what a guest records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// It sees the guest's memory, or the part of it that holds the region.
+    #[default]
+    Shm,
+    /// The guest sends it over a port of a virtio-serial device. No memory is shared.
+    VirtioSerial,
+}
+
+impl Transport {
+    /// The word for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Shm => "shm",
+            Self::VirtioSerial => "virtio-serial",
+        }
+    }
+}
+
 /// A guest to start. [`LaunchSpec::new`] has the defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaunchSpec {
@@ -74,6 +96,8 @@ pub struct LaunchSpec {
     pub machine: Machine,
     /// Where the region goes; `None`: ivshmem where the machine has PCI.
     pub placement: Option<Placement>,
+    /// How the region gets to a host.
+    pub transport: Transport,
     /// Bytes of each of a vCPU's two rings.
     pub ring_bytes: u32,
     /// What to run it on.
@@ -105,6 +129,7 @@ impl LaunchSpec {
             memory: 256 << 20,
             machine: Machine::default(),
             placement: None,
+            transport: Transport::default(),
             ring_bytes: 1 << 20,
             accelerator: AcceleratorChoice::default(),
             icount: None,
@@ -118,6 +143,9 @@ impl LaunchSpec {
     /// Where the region will lie.
     #[must_use]
     pub fn placement(&self) -> Placement {
+        if self.transport == Transport::VirtioSerial {
+            return Placement::Ram;
+        }
         self.placement.unwrap_or(match self.machine {
             Machine::Q35 => Placement::Ivshmem,
             Machine::Microvm => Placement::Ram,
@@ -150,6 +178,9 @@ impl LaunchSpec {
             return Err(SpecError::Memory { bytes: self.memory });
         }
         self.geometry()?;
+        if self.transport == Transport::VirtioSerial && self.placement == Some(Placement::Ivshmem) {
+            return Err(SpecError::NothingShared);
+        }
         if self.machine == Machine::Microvm && self.placement() == Placement::Ivshmem {
             return Err(SpecError::NoPci);
         }
@@ -199,6 +230,9 @@ pub enum SpecError {
     /// ivshmem is a PCI device.
     #[error("microvm has no PCI, so no ivshmem: use --placement ram, or --machine q35")]
     NoPci,
+    /// ivshmem is shared memory.
+    #[error("with --transport virtio-serial no memory is shared: leave out --placement ivshmem")]
+    NothingShared,
     /// KVM was asked for and isn't there.
     #[error("no KVM here: {reason}; use --accel tcg (slower, timings emulated)")]
     NoKvm {

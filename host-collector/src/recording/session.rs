@@ -35,6 +35,8 @@ pub struct SessionInfo {
     pub machine: String,
     /// `ivshmem`, `ram`.
     pub placement: String,
+    /// `shm`, `virtio-serial`; empty in recordings of earlier versions, which are all `shm`.
+    pub transport: String,
     /// vCPUs.
     pub vcpus: u32,
     /// Bytes of RAM.

@@ -27,6 +27,7 @@ fn entry(guest: &PlayedGuest) -> GuestEntry {
         memory_file: guest.file.path().into(),
         ram_file: None,
         ram_map: None,
+        port: None,
         accelerator: Accelerator { name: "tcg".into(), reason: "asked for".into() },
         qemu_version: String::new(),
         command_line: vec![],

@@ -12,6 +12,7 @@ use serde::Serialize;
 use uniprof_collector::clock::HostTime;
 use uniprof_collector::guests::{GuestEntry, Registry};
 use uniprof_collector::memory::find_region;
+use uniprof_collector::qemu::Transport;
 
 use crate::output;
 
@@ -43,6 +44,8 @@ struct Row {
     memory_bytes: u64,
     machine: &'static str,
     placement: &'static str,
+    /// How records get to the host.
+    transport: &'static str,
     accelerator: String,
     kernel: String,
     /// Whether its probes are there, so that `record` works; else why not.
@@ -62,6 +65,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn row(entry: GuestEntry, now: u64) -> Row {
     let reason = no_probes(&entry);
+    let transport = if entry.port.is_some() { Transport::VirtioSerial } else { Transport::Shm };
     Row {
         pid: entry.pid,
         up_seconds: now.saturating_sub(entry.started_ns) / 1_000_000_000,
@@ -69,6 +73,7 @@ fn row(entry: GuestEntry, now: u64) -> Row {
         memory_bytes: entry.memory_bytes,
         machine: entry.machine.name(),
         placement: entry.placement.name(),
+        transport: transport.name(),
         accelerator: entry.accelerator.name,
         kernel: entry.kernel.display().to_string(),
         name: entry.name,
@@ -79,6 +84,10 @@ fn row(entry: GuestEntry, now: u64) -> Row {
 
 /// Why nothing can be recorded from it, if nothing can.
 fn no_probes(entry: &GuestEntry) -> Option<String> {
+    // Its port serves one at a time, who may be recording: it is not asked.
+    if entry.port.is_some() {
+        return None;
+    }
     let search = entry.open_memory().and_then(|memory| find_region(&*memory, None));
     match search {
         Ok(Ok(_)) => None,
@@ -105,7 +114,8 @@ fn print(guests: &[Row]) -> anyhow::Result<()> {
             format!("{}s", guest.up_seconds),
             guest.vcpus.to_string(),
             guest.machine.to_owned(),
-            guest.placement.to_owned(),
+            if guest.transport == Transport::Shm.name() { guest.placement } else { guest.transport }
+                .to_owned(),
             guest.accelerator.clone(),
             if guest.probes { "yes" } else { "no" }.to_owned(),
             guest.kernel.clone(),

@@ -22,6 +22,7 @@ use crate::profile::Figures;
 use crate::recorder::Job;
 use crate::selection::Selection;
 use crate::sites::Sites;
+use crate::values::Transport;
 use crate::{input, interrupt, options, output};
 
 const EXAMPLES: &str = "\
@@ -32,6 +33,7 @@ Examples:
   uniprof record -d 2m -p 4711
   uniprof record --call-graph dwarf -- bundled workload=nofp     code without frame pointers
   uniprof record --call-graph dwarf,16384 web   16 KiB of stack with each sample, for deep stacks
+  uniprof record --transport virtio-serial -- bundled            no memory shared with the guest
   uniprof record -e samples,logs -- bundled     no events, spans, switches
   uniprof record -e 'kv.*,off-cpu' -- bundled   event sites by name, and where threads wait; nothing else
   uniprof record -e +off-cpu,-kv.get -- bundled the default and off-CPU time, but not one event
@@ -98,6 +100,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Target::Ours(entry) => entry,
             Target::Process(pid) => return Err(not_recorded(pid)),
         };
+        check_transport(&entry, args.guest.transport)?;
         check(args.sampling.events.as_ref(), || sites_of(&entry), &entry.name)?;
         let job = job(&entry.name, args.sampling.asked(), args.sampling.call_graph(&config))?;
         let summary = job.record_running(&entry)?;
@@ -150,6 +153,21 @@ fn not_recorded(pid: u32) -> anyhow::Error {
             ),
         ),
     }
+}
+
+/// A guest that runs has the one way that it was started with.
+fn check_transport(entry: &GuestEntry, wanted: Option<Transport>) -> anyhow::Result<()> {
+    let name = &entry.name;
+    let why = match (wanted.unwrap_or_default(), &entry.port) {
+        (Transport::Shm, Some(_)) => {
+            format!("guest {name} shares no memory: it was started with --transport virtio-serial")
+        }
+        (Transport::VirtioSerial, None) => format!(
+            "guest {name} has no serial port for records: start it with `uniprof run --transport virtio-serial`"
+        ),
+        _ => return Ok(()),
+    };
+    Err(Failure::error(Exit::Target, why))
 }
 
 /// `NAME.uniprof`, or `NAME-2.uniprof` where that exists: a name that nobody chose must not cost a recording.

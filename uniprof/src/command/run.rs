@@ -117,6 +117,7 @@ fn print(spec: &LaunchSpec) -> anyhow::Result<()> {
     let files = Files {
         owner_qmp: dir.join("owner.qmp"),
         qmp: dir.join("qmp"),
+        port: dir.join("port"),
         memory: dir.join("memory"),
         ram: dir.join(if spec.placement() == qemu::Placement::Ram { "memory" } else { "ram" }),
     };

@@ -1,0 +1,497 @@
+//! The host's side of `uniprof_wire::stream`, without I/O: bytes of the line go in, messages of the recording and bytes for the guest come out.
+//!
+//! What is new is taken only where it follows on what there is. A block that does not makes this side ask for the missing piece again, so what a
+//! line loses, garbles or cuts in half costs nothing that the guest still has.
+
+use uniprof_wire::{
+    WIRE_VERSION,
+    address::GuestPhysical,
+    layout::{LayoutError, RegionHeader, RingKind},
+    record::CLASSES,
+    ring::{Counters, MAX_POSITION, RingGeometry},
+    stream::{
+        Begin, Decoded, Decoder, Frame, HEADER_BYTES, HEADER_WORDS, MAX_HOST_PAYLOAD, MAX_PAYLOAD, RingName,
+        Words,
+    },
+    tables::ControlRequest,
+};
+
+use crate::{
+    clock::HostTime,
+    memory::{FoundRegion, header_words},
+    recording::{Body, ClockPair, Message, RingCounters, RingId},
+    tables::Tables,
+};
+
+const MS: u64 = 1_000_000;
+/// How often who has not answered is asked again.
+const ASK_EVERY: u64 = 300 * MS;
+/// How often the guest's clock is asked for.
+const PING_EVERY: u64 = 100 * MS;
+/// How often requests are renewed. Their lease is several times as long.
+const RENEW_EVERY: u64 = 250 * MS;
+/// A guest that says nothing for so long does not know of this conversation any more.
+const SILENCE: u64 = 1_500 * MS;
+/// How long a piece that was asked for again may take.
+const SEEK_EVERY: u64 = 200 * MS;
+/// Pings whose answers are waited for.
+const PINGS: usize = 8;
+
+/// How the line behaved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Troubles {
+    /// Bytes that belonged to no frame.
+    pub garbage_bytes: u64,
+    /// Pieces of rings that were asked for again.
+    pub asked_again: u64,
+    /// How often the line was connected anew.
+    pub reconnected: u64,
+}
+
+/// One ring of the guest.
+#[derive(Debug)]
+struct Ring {
+    id: RingId,
+    /// Up to where it was read. `None`: where reading begins is not known yet.
+    expected: Option<u64>,
+    /// The counters that close its account.
+    last: Option<(Counters, Vec<u64>)>,
+    over: Over,
+    sought_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    No,
+    Closed,
+    /// It was written to all the time.
+    Uncounted,
+}
+
+#[derive(Debug)]
+struct Known {
+    region: FoundRegion,
+    tables: Tables,
+    rings: Vec<Ring>,
+}
+
+/// What one host and one guest have said to each other.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    begin: Begin,
+    epoch: u32,
+    session: u32,
+    decoder: Decoder<Vec<u8>>,
+    known: Option<Known>,
+    refused: Option<LayoutError>,
+    requests: Vec<ControlRequest>,
+    out: Vec<u8>,
+    frame: Vec<u64>,
+    pings: Vec<(u64, HostTime)>,
+    tokens: u64,
+    heard_ns: u64,
+    asked_ns: u64,
+    pinged_ns: u64,
+    renewed_ns: u64,
+    finishing: bool,
+    /// The tables came after the last of the counters.
+    last_tables: bool,
+    pub(super) troubles: Troubles,
+    /// Lines so far, and whether nothing was heard on the last.
+    lines: u64,
+    line_is_silent: bool,
+}
+
+impl Conversation {
+    /// One that begins where `begin` says; `seed` keeps its epochs apart from those of others.
+    pub(super) fn new(begin: Begin, seed: u32) -> Self {
+        Self {
+            begin,
+            epoch: seed,
+            session: 0,
+            decoder: Decoder::new(vec![0; HEADER_BYTES + MAX_PAYLOAD * 8]),
+            known: None,
+            refused: None,
+            requests: Vec::new(),
+            out: Vec::new(),
+            frame: vec![0; HEADER_WORDS + MAX_HOST_PAYLOAD],
+            pings: Vec::new(),
+            tokens: 0,
+            heard_ns: 0,
+            asked_ns: 0,
+            pinged_ns: 0,
+            renewed_ns: 0,
+            finishing: false,
+            last_tables: false,
+            troubles: Troubles::default(),
+            lines: 0,
+            line_is_silent: true,
+        }
+    }
+
+    /// The region, once the guest has told of it, or why it can't be read.
+    pub(super) fn found(&self) -> Option<Result<(FoundRegion, Tables), LayoutError>> {
+        let found = self.known.as_ref().map(|known| Ok((known.region, known.tables.clone())));
+        found.or(self.refused.map(Err))
+    }
+
+    /// What has to be sent; whoever sends it takes it out from the front.
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// A line to the guest, the first or another one.
+    pub(super) fn connected(&mut self, now: HostTime) {
+        self.decoder.clear();
+        self.out.clear();
+        self.lines += 1;
+        self.line_is_silent = true;
+        self.epoch = self.epoch.wrapping_add(1);
+        self.attach(now);
+    }
+
+    /// Asks for something, or for something else with the same owner.
+    pub(super) fn request(&mut self, request: ControlRequest) {
+        self.requests.retain(|held| held.owner != request.owner);
+        self.requests.push(request);
+        self.say(&Frame::Request(request));
+    }
+
+    /// Asks no longer.
+    pub(super) fn withdraw(&mut self, owner: u64) {
+        if let Some(index) = self.requests.iter().position(|held| held.owner == owner) {
+            let request = self.requests.remove(index);
+            self.say(&Frame::Request(ControlRequest { lease_ms: 0, ..request }));
+        }
+    }
+
+    /// Wants the account of each ring closed.
+    pub(super) fn finish(&mut self) {
+        self.finishing = true;
+        self.asked_ns = 0;
+    }
+
+    /// Whether all accounts are closed, as far as they can be, and the tables have come after that.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finishing && self.last_tables && self.rings_are_over()
+    }
+
+    /// Whether there is nothing more to come: all is closed, or the end is wanted and the line stays broken.
+    pub(super) fn is_done(&self, has_line: bool, is_broken_for_long: bool) -> bool {
+        self.is_finished() || (self.finishing && !has_line && is_broken_for_long)
+    }
+
+    fn rings_are_over(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.rings.iter().all(|ring| ring.over != Over::No))
+    }
+
+    /// Does what is due. While nobody `listens`, silence says nothing about the guest.
+    pub(super) fn tick(&mut self, now: HostTime, listens: bool) {
+        let ns = now.monotonic_ns;
+        if !listens {
+            self.heard_ns = ns;
+        }
+        let since = |then: u64| ns.saturating_sub(then);
+        let unopened =
+            self.known.as_ref().is_some_and(|known| known.rings.iter().any(|r| r.expected.is_none()));
+        let silent = since(self.heard_ns) >= SILENCE;
+        if (self.known.is_none() || (unopened && listens) || silent) && since(self.asked_ns) >= ASK_EVERY {
+            self.attach(now);
+        }
+        if self.known.is_none() {
+            return;
+        }
+        if since(self.pinged_ns) >= PING_EVERY {
+            self.pinged_ns = ns;
+            self.tokens += 1;
+            if self.pings.len() == PINGS {
+                self.pings.remove(0);
+            }
+            self.pings.push((self.tokens, now));
+            self.say(&Frame::Ping { token: self.tokens });
+        }
+        if since(self.renewed_ns) >= RENEW_EVERY {
+            self.renewed_ns = ns;
+            for index in 0..self.requests.len() {
+                self.requests[index].renewals += 1;
+                let request = self.requests[index];
+                self.say(&Frame::Request(request));
+            }
+        }
+        if self.finishing && !self.is_finished() && since(self.asked_ns) >= ASK_EVERY {
+            self.asked_ns = ns;
+            self.say(&Frame::Finish);
+        }
+    }
+
+    /// Begins, or goes on where it was.
+    fn attach(&mut self, now: HostTime) {
+        self.asked_ns = now.monotonic_ns;
+        self.pings.clear();
+        let known = self.known.as_ref();
+        let going_on = known.is_some_and(|known| known.rings.iter().all(|ring| ring.expected.is_some()));
+        let begin = if going_on { Begin::Resume } else { self.begin };
+        self.say(&Frame::Attach { wire_version: WIRE_VERSION, begin });
+        let positions: Vec<_> =
+            self.known.iter().flat_map(|known| &known.rings).map(|r| (r.id, r.expected)).collect();
+        for (id, position) in positions {
+            if let Some(position) = position {
+                self.say(&Frame::Seek { ring: name(id), position });
+            }
+        }
+        for index in 0..self.requests.len() {
+            let request = self.requests[index];
+            self.say(&Frame::Request(request));
+        }
+    }
+
+    fn say(&mut self, frame: &Frame<'_>) {
+        // A guest that does not listen must not make this grow; what is missing is said again.
+        if self.out.len() > 64 << 10 {
+            return;
+        }
+        if let Some(words) = frame.encode(self.epoch, &mut self.frame) {
+            self.out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        }
+    }
+
+    /// Takes in bytes of the line.
+    pub(super) fn hear(&mut self, mut bytes: &[u8], now: HostTime, emit: &mut impl FnMut(Message<'static>)) {
+        // The decoder's buffer stays where it is while a frame in it is looked at.
+        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Vec::new()));
+        while !bytes.is_empty() {
+            let taken = decoder.push(bytes);
+            bytes = &bytes[taken..];
+            loop {
+                match decoder.next() {
+                    Decoded::NeedMore => break,
+                    Decoded::Malformed { bytes } => self.troubles.garbage_bytes += bytes as u64,
+                    Decoded::Frame { epoch, frame } if epoch == self.epoch => {
+                        self.heard_ns = now.monotonic_ns;
+                        if std::mem::take(&mut self.line_is_silent) && self.lines > 1 {
+                            self.troubles.reconnected += 1;
+                        }
+                        self.on_frame(&frame, now, emit);
+                    }
+                    // Said to whoever was here before.
+                    Decoded::Frame { .. } => {}
+                }
+            }
+        }
+        self.decoder = decoder;
+    }
+
+    fn on_frame(&mut self, frame: &Frame<'_>, now: HostTime, emit: &mut impl FnMut(Message<'static>)) {
+        match frame {
+            Frame::Region { at, words } => self.on_region(GuestPhysical(*at), *words, now, emit),
+            Frame::Block { ring, from, start, sealed, words } => {
+                self.on_block(*ring, (*from, *start), *sealed, *words, now, emit);
+            }
+            Frame::Counters { ring, from, last, counted } => {
+                self.on_counters(*ring, *from, *last, *counted, now, emit);
+            }
+            Frame::Pong { token, tsc } => {
+                if let Some(index) = self.pings.iter().position(|(sent, _)| sent == token) {
+                    let (_, sent) = self.pings.swap_remove(index);
+                    let uncertainty_ns = now.monotonic_ns.saturating_sub(sent.monotonic_ns);
+                    let pair = ClockPair { tsc: *tsc, uncertainty_ns };
+                    emit(Message { at: now, session: self.session, body: Body::Clock(pair) });
+                }
+            }
+            // A host's own: a loop somewhere in the line.
+            Frame::Attach { .. }
+            | Frame::Seek { .. }
+            | Frame::Ping { .. }
+            | Frame::Finish
+            | Frame::Request(_) => {}
+        }
+    }
+
+    fn on_region(
+        &mut self,
+        at: GuestPhysical,
+        words: Words<'_>,
+        now: HostTime,
+        emit: &mut impl FnMut(Message<'static>),
+    ) {
+        let bytes: Vec<u8> = words.iter().flat_map(u64::to_le_bytes).collect();
+        let header = header_words(&bytes).ok_or(LayoutError::NotARegion);
+        let header = header.and_then(|words| RegionHeader::from_words(&words, u64::MAX));
+        let tables = header.and_then(|header| Tables::parse(&bytes).map(|tables| (header, tables)));
+        let (header, tables) = match tables {
+            Ok(found) => found,
+            Err(why) => {
+                self.refused = Some(why);
+                return;
+            }
+        };
+        let same = self.known.as_ref().map(|known| known.region.header.boot_id == header.boot_id);
+        match (same, &mut self.known) {
+            (Some(true), Some(known)) => known.tables = tables,
+            (before, _) => {
+                let begin = if before.is_some() { Begin::Boot } else { self.begin };
+                self.known = Some(Known::new(FoundRegion { at, header }, tables, begin));
+                if before.is_some() {
+                    // Another boot is read from its beginning.
+                    (self.session, self.begin) = (self.session + 1, Begin::Boot);
+                    self.epoch = self.epoch.wrapping_add(1);
+                    self.attach(now);
+                }
+            }
+        }
+        self.last_tables = self.rings_are_over() || self.known.as_ref().is_some_and(Known::is_counted);
+        emit(Message { at: now, session: self.session, body: Body::Region { at, bytes: bytes.into() } });
+    }
+
+    fn on_block(
+        &mut self,
+        name: RingName,
+        (from, start): (u64, u64),
+        sealed: Option<[u64; CLASSES]>,
+        words: Words<'_>,
+        now: HostTime,
+        emit: &mut impl FnMut(Message<'static>),
+    ) {
+        let session = self.session;
+        let Some((ring, geometry)) = self.ring(name) else { return };
+        let Some(expected) = ring.expected.filter(|_| ring.over != Over::Closed) else { return };
+        if from > expected {
+            return self.seek_again(name, now);
+        }
+        if !is_plausible(geometry, start, words.len(), sealed.is_some()) || start < from {
+            return;
+        }
+        let end = start + words.len() as u64;
+        // Sent again, perhaps with more behind it than the first time.
+        let known = expected.saturating_sub(start);
+        if from < expected && (start > expected || end <= expected) {
+            return;
+        }
+        let start = start.max(expected);
+        // A head that was seen is where a record begins, so a block may end there.
+        let limit = ring.last.as_ref().map_or(u64::MAX, |(last, _)| last.head);
+        let sealed = sealed.filter(|_| end <= limit);
+        ring.expected = Some(end);
+        if start < limit {
+            let words: Vec<u64> = words.iter().skip(known as usize).take((limit - start) as usize).collect();
+            let body = Body::Block { ring: ring.id, start, sealed, words: words.into() };
+            emit(Message { at: now, session, body });
+        }
+        ring.close_if_read(session, now, emit);
+    }
+
+    fn on_counters(
+        &mut self,
+        name: RingName,
+        from: u64,
+        last: bool,
+        counted: Option<(u64, [u64; CLASSES], Words<'_>)>,
+        now: HostTime,
+        emit: &mut impl FnMut(Message<'static>),
+    ) {
+        let session = self.session;
+        let Some((ring, geometry)) = self.ring(name) else { return };
+        let counted = counted
+            .map(|(head, refused, slots)| (Counters { head, refused }, slots.iter().collect::<Vec<_>>()));
+        if counted.as_ref().is_some_and(|(counters, slots)| {
+            counters.head > MAX_POSITION || slots.len() != geometry.slots() * CLASSES
+        }) {
+            return;
+        }
+        match (last, ring.expected, counted) {
+            (false, None, None) => ring.expected = Some(0),
+            (false, None, Some((counters, slots))) => {
+                ring.expected = Some(counters.head);
+                emit(ring.counters(&counters, slots, false, session, now));
+            }
+            (false, Some(expected), _) if from > expected => self.seek_again(name, now),
+            (true, Some(expected), Some((counters, slots)))
+                if counters.head >= expected && ring.over != Over::Closed =>
+            {
+                (ring.last, ring.over) = (Some((counters, slots)), Over::No);
+                ring.close_if_read(session, now, emit);
+                if ring.over == Over::No && from > expected {
+                    self.seek_again(name, now);
+                }
+            }
+            (true, _, None) if ring.over == Over::No && ring.last.is_none() => ring.over = Over::Uncounted,
+            _ => {}
+        }
+    }
+
+    fn ring(&mut self, name: RingName) -> Option<(&mut Ring, RingGeometry)> {
+        let known = self.known.as_mut()?;
+        let geometry = known.region.header.geometry.ring();
+        let index = usize::from(name.vcpu) * 2 + name.kind as usize;
+        known.rings.get_mut(index).map(|ring| (ring, geometry))
+    }
+
+    /// Asks for what follows on what there is, unless that has just been asked for.
+    fn seek_again(&mut self, name: RingName, now: HostTime) {
+        let Some((ring, _)) = self.ring(name) else { return };
+        if now.monotonic_ns.saturating_sub(ring.sought_ns) < SEEK_EVERY {
+            return;
+        }
+        ring.sought_ns = now.monotonic_ns;
+        let Some(position) = ring.expected else { return };
+        self.troubles.asked_again += 1;
+        self.say(&Frame::Seek { ring: name, position });
+    }
+}
+
+impl Known {
+    fn new(region: FoundRegion, tables: Tables, begin: Begin) -> Self {
+        let expected = (begin == Begin::Boot).then_some(0);
+        let rings = (0..region.header.geometry.vcpus())
+            .flat_map(|vcpu| RingKind::ALL.map(|kind| RingId { vcpu: vcpu as u16, kind }))
+            .map(|id| Ring { id, expected, last: None, over: Over::No, sought_ns: 0 })
+            .collect();
+        Self { region, tables, rings }
+    }
+
+    /// Whether the last counters of all rings have come, or never will.
+    fn is_counted(&self) -> bool {
+        self.rings.iter().all(|ring| ring.over != Over::No || ring.last.is_some())
+    }
+}
+
+impl Ring {
+    fn counters(
+        &self,
+        counters: &Counters,
+        slots: Vec<u64>,
+        last: bool,
+        session: u32,
+        at: HostTime,
+    ) -> Message<'static> {
+        let Counters { head, refused } = *counters;
+        let body = RingCounters { ring: self.id, head, last, refused, slots: slots.into() };
+        Message { at, session, body: Body::Counters(body) }
+    }
+
+    /// Closes the account once everything up to its end has been read.
+    fn close_if_read(&mut self, session: u32, now: HostTime, emit: &mut impl FnMut(Message<'static>)) {
+        let Some(expected) = self.expected else { return };
+        if self.last.as_ref().is_some_and(|(counters, _)| expected >= counters.head)
+            && let Some((counters, slots)) = self.last.take()
+        {
+            emit(self.counters(&counters, slots, true, session, now));
+            self.over = Over::Closed;
+        }
+    }
+}
+
+const fn name(id: RingId) -> RingName {
+    RingName { vcpu: id.vcpu, kind: id.kind }
+}
+
+/// Whether a guest with such rings can have sent such a block: part of one sub-buffer, and sealed if it ends it.
+fn is_plausible(geometry: RingGeometry, start: u64, words: usize, sealed: bool) -> bool {
+    let sub_buffer = geometry.sub_buffer_words() as u64;
+    let end = start.saturating_add(words as u64);
+    let border = geometry.sub_buffer_start(start).saturating_add(sub_buffer);
+    words > 0 && end <= MAX_POSITION && end <= border && sealed == (end == border)
+}
+
+#[cfg(test)]
+mod tests;
