@@ -5,8 +5,8 @@ use core::ops::Range;
 
 use uniprof_probes as probe;
 pub(crate) use uniprof_probes::{
-    Class, CrashReason, LockKind, Memory, Registers, SavedRegisters, Sink, Status, Step, Streamer,
-    SwitchReason, Wait, WaitKind,
+    Class, CrashReason, LockKind, Memory, Registers, SavedRegisters, Sink, Span, SpanId, Status, Step,
+    Streamer, SwitchReason, Wait, WaitKind,
 };
 #[cfg(not(feature = "no-probes"))]
 pub(crate) use uniprof_probes::{

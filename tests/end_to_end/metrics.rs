@@ -102,3 +102,22 @@ fn a_dump_alone_tells_which_sites_there_are_and_what_their_histograms_hold() {
     assert_eq!((told["count"].as_u64(), told["max"].as_u64()), (Some(all.count), Some(all.max)), "{told}");
     assert_eq!(told["p99"].as_u64(), all.quantile(0.99));
 }
+
+/// `waits`: a letter's span begins where it is written and ends where it is read.
+#[test]
+fn a_span_goes_from_thread_to_thread() {
+    let scene = Scene::with_guest();
+    let line = ["record", "-e", "all", "--vcpus", "2", "-o", "r.uniprof", "--", "bundled", "workload=waits"];
+    scene.run(&[&line[..], &["seconds=2"]].concat()).ok();
+    let trace = scene.run(&["trace", "r.uniprof", "--json"]).ok().stdout;
+    let lines = trace.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let (begins, ends): (Vec<_>, Vec<_>) =
+        lines.filter(|line| line["name"] == "waits.mail").partition(|line| line["kind"] == "span_begin");
+    assert!(begins.iter().all(|begin| begin["thread_name"] == "writer"), "{begins:?}");
+    let read: Vec<_> = ends.iter().filter(|end| end["thread_name"] == "reader").collect();
+    assert!(read.len() > 10 && ends.len() <= begins.len(), "{} of {} letters", read.len(), begins.len());
+    for end in read {
+        assert_eq!(end["args"]["begun_on_name"], "writer", "{end}");
+        assert!(end["duration_ns"].as_u64() > Some(0), "{end}");
+    }
+}

@@ -6,9 +6,9 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::{join_all, observer};
 use crate::console::print_line;
-use crate::probes::Class;
+use crate::probes::{self, Class, Span, SpanId};
 use crate::sched::{self, JoinHandle, WaitQueue};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, SpinLock};
 use crate::time::Deadline;
 use crate::{arch, sched::spawn};
 
@@ -48,6 +48,8 @@ static LOCKS: Sum = Sum::new();
 
 static MAILBOX: WaitQueue = WaitQueue::new();
 static MAIL: AtomicU32 = AtomicU32::new(0);
+/// The span of a letter, from its writer to its reader.
+static LETTER: SpinLock<Option<SpanId>> = SpinLock::new(None);
 static LEDGER: Mutex<u64> = Mutex::new(0);
 static LEDGER_HELD: AtomicBool = AtomicBool::new(false);
 /// Those who wait for mail and for the ledger have ended: their partners may.
@@ -118,11 +120,20 @@ fn start_child() -> JoinHandle {
 #[inline(never)]
 fn waits_event() {
     EVENTS.add(|| MAILBOX.wait_until(|| MAILBOX.event(&MAIL), || MAIL.swap(0, Ordering::Acquire) != 0));
+    end_span(LETTER.lock().take());
+}
+
+/// Ends the span of a letter, on whichever thread.
+fn end_span(letter: Option<SpanId>) {
+    drop(letter.map(Span::adopt));
 }
 
 #[inline(never)]
 fn write_mail() {
     sched::sleep(MAIL_NS);
+    let letter = probes::span!("waits.mail").detach();
+    let unread = LETTER.lock().replace(letter);
+    end_span(unread);
     MAIL.store(1, Ordering::Release);
     MAILBOX.wake_one();
 }
