@@ -3,7 +3,7 @@
 //!
 //! A kernel implements [`Platform`] (six short functions), gives the probes some memory (the *observation region*,
 //! see `uniprof_wire`), and calls [`tick`] from its timer. Everything else is optional: events, spans,
-//! counters, log lines, thread and heap hooks, a crash record. The probes allocate nothing, lock nothing, never wait
+//! counters, calls, log lines, hooks for threads, locks, interrupts and the heap, a crash record. The probes allocate nothing, lock nothing, never wait
 //! for a reader and never panic; without a region, and before [`init`], every call is a no-op.
 //!
 //! They know no kernel and no device: a host reads the region from outside, or a kernel with a serial port lets [`Streamer`] send it.
@@ -52,7 +52,28 @@
 //! }
 //! assert!(timer(0x1000, 0, 0) > 0);
 //! probe::log_line("served one request");
+//!
+//! fn read(fd: u32, buffer: &mut [u8]) -> i64 {
+//!     let call = probe::call!("fs.read" -> i64, fd: u32 = fd, size = buffer.len());
+//!     call.returned(0)
+//! }
+//! assert_eq!(read(3, &mut [0; 16]), 0);
 //! ```
+//!
+//! # What a kernel may tell besides
+//!
+//! | where | what it calls | class |
+//! |---|---|---|
+//! | a thread begins, ends | [`thread_start`], [`thread_exit`] | `threads` |
+//! | the scheduler, on the stack of who leaves | [`switch`], and [`saved`] after it | `switches`; `off-cpu`: where it waits |
+//! | a thread begins and ends to wait | [`wait_begin`], [`wait_end`] | (the thread table) |
+//! | a thread is made ready | [`woken`], [`woken_by_interrupt`] | `off-cpu`: by whom |
+//! | a lock that is not free | [`lock_wait`], [`lock_released`] | `locks` |
+//! | an interrupt's handler | [`interrupt`], or [`interrupt_enter`] and [`interrupt_exit`] | `irq` |
+//! | the allocator | [`allocated`], [`freed`] | `heap` |
+//! | its own interface | [`call!`] | `calls` |
+//!
+//! Each costs a load and a predicted branch while nobody wants it (`switch` and `interrupt` keep a few words of the tables in any case).
 //!
 //! # Calling contexts
 //!

@@ -12,7 +12,7 @@
 //!         wait.acquired();
 //!     }
 //!     if probe::recording(probe::Class::Lock) {
-//!         self.since = tsc();
+//!         self.since = tsc(); // may be left out: 0 is unknown
 //!     }
 //! }
 //! fn unlock(&self) {
