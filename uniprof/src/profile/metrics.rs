@@ -13,6 +13,8 @@ const MOST_SITES: usize = 1 << 16;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics {
     values: BTreeMap<u32, Series>,
+    /// Whether the histograms were looked at at all.
+    has_looked: bool,
     /// Of the boots that are over.
     closed: Histograms,
     boot: Boot,
@@ -51,6 +53,7 @@ impl Metrics {
     /// Takes in a look at the histograms.
     pub(crate) fn take_histograms(&mut self, session: u32, words: &[u64]) {
         let histograms = Histograms::from_words(words);
+        self.has_looked = true;
         match self.boot.session {
             Some(known) if known == session => self.boot.last = histograms,
             known => {
@@ -75,6 +78,11 @@ impl Metrics {
         let came = boot.last.since(&boot.first);
         let both = self.closed.iter().chain(came.iter()).map(|(site, histogram)| (site, histogram.clone()));
         self.closed = both.collect();
+    }
+
+    /// Whether the recording says anything about histograms, were it that they were empty.
+    pub(crate) fn has_looked(&self) -> bool {
+        self.has_looked
     }
 
     /// Values of counters and gauges.
@@ -125,6 +133,7 @@ mod tests {
         let mut metrics = Metrics::default();
         look(&mut metrics, 0, &[]);
         look(&mut metrics, 0, &[5]);
+        assert!(metrics.has_looked() && !Metrics::default().has_looked());
         assert_eq!(told(metrics, false), [(1, 5)]);
         assert_eq!(told(Metrics::default(), true), []);
     }

@@ -11,7 +11,7 @@ use uniprof_wire::site::SiteKind;
 use super::finder::{GuestImage, Places};
 use super::images::Images;
 use super::load::Times;
-use super::{Aside, Named, View, folded, load, naming, not_running, recover};
+use super::{Aside, Figures, Named, View, folded, load, naming, not_running, recover};
 use crate::attachment::Attached;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
@@ -107,17 +107,23 @@ pub(crate) fn read_view(
     let profile = naming::name(&sums, &mut images);
     let sites = Sites::of(images.symbolizers().map(|(_, symbolizer)| &**symbolizer.image()));
     let mut figures = sums.figures;
-    figures.notes.extend(histograms_without_room(&sites, figures.histograms));
+    let missing = histograms_missing(&sites, &figures);
+    figures.notes.extend(missing);
     Ok(Named { profile, figures, view, aside: Aside::default(), sites })
 }
 
-/// What to say where the guest's region was too small for all its histograms.
-fn histograms_without_room(sites: &Sites, room: Option<u32>) -> Option<String> {
-    let room = room?;
+/// What to say where the guest has histograms that the recording lacks.
+fn histograms_missing(sites: &Sites, figures: &Figures) -> Option<String> {
+    let room = figures.histograms?;
     let wanted = sites.iter().filter(|site| site.kind == SiteKind::Histogram).count();
-    (wanted > room as usize).then(|| {
-        format!(
+    if wanted > room as usize {
+        return Some(format!(
             "the guest's region had room for {room} of its {wanted} histograms: the others recorded nothing"
+        ));
+    }
+    (room > 0 && !figures.metrics.has_looked()).then(|| {
+        format!(
+            "the guest's {room} histograms are not in the recording: they do not go over virtio-serial yet"
         )
     })
 }
