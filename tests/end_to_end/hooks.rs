@@ -9,8 +9,13 @@ use uniprof_wire::site::sites;
 
 /// A finished recording of a workload, with every class.
 fn record(scene: &Scene, words: &[&str]) -> String {
-    let line = ["record", "-e", "all", "-F", "99", "--vcpus", "2", "-o", "r.uniprof", "--", "bundled"];
-    scene.run(&[&line[..], words].concat()).ok();
+    record_over(scene, "shm", words)
+}
+
+fn record_over(scene: &Scene, transport: &str, words: &[&str]) -> String {
+    let line =
+        ["record", "-e", "all", "-F", "99", "--vcpus", "2", "-o", "r.uniprof", "--transport", transport];
+    scene.run(&[&line[..], &["--", "bundled"], words].concat()).ok();
     scene.run(&["logs", "r.uniprof", "--from", "console"]).ok().stdout
 }
 
@@ -42,8 +47,17 @@ struct Call {
 
 #[test]
 fn ten_thousand_calls_arrive_with_their_values_or_are_counted_as_lost() {
+    calls_over("shm");
+}
+
+#[test]
+fn ten_thousand_calls_arrive_over_a_serial_port_or_are_counted_as_lost() {
+    calls_over("virtio-serial");
+}
+
+fn calls_over(transport: &str) {
     let scene = Scene::with_guest();
-    let logs = record(&scene, &["workload=calls"]);
+    let logs = record_over(&scene, transport, &["workload=calls"]);
     let section = site_section(&scene);
     let sites: HashMap<u32, _> = sites(&section).map(|site| (site.id, site)).collect();
     let mut calls = Vec::new();
