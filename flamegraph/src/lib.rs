@@ -51,12 +51,13 @@ mod profile;
 mod raw_stacks;
 mod read_folded;
 mod svg;
+mod timeline;
 mod title;
 mod tree;
 mod widest;
 
 pub use error::RenderError;
-pub use export::{firefox, json, perf_script, perfetto, pprof, speedscope};
+pub use export::{firefox, firefox_with, json, perf_script, perfetto, perfetto_with, pprof, speedscope};
 pub use folded::folded;
 pub use frame::{Found, Frame, Kind};
 pub use functions::Function;
@@ -67,6 +68,7 @@ pub use profile::{Amount, FrameId, Leaf, Owner, Profile, ProfileBuilder, StackId
 pub use raw_stacks::{RawAmount, RawKey, RawPlace, RawStack, RawStacks};
 pub use read_folded::{BadLine, FoldedError, FoldedProfile, LineFault, read_folded};
 pub use svg::{SvgOptions, Width, svg};
+pub use timeline::{Mark, Moment, Timeline, Track};
 pub use title::Title;
 pub use tree::{CallNode, CallTree, Direction, Measure, Order, PruneReport, Pruned};
 pub use widest::{Limits, WidePath, Widest, widest};

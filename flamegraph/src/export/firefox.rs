@@ -17,6 +17,7 @@ use crate::error::RenderError;
 use crate::frame::{Frame, Kind};
 use crate::image::Image;
 use crate::profile::{FrameId, Profile};
+use crate::timeline::{Mark, Moment, Timeline, Track};
 use crate::title::Title;
 
 const VERSION: u32 = 60;
@@ -26,6 +27,8 @@ const GECKO_VERSION: u32 = 32;
 const LIBRARY: u8 = 1;
 /// The phase of a marker with start and end.
 const INTERVAL: u8 = 1;
+/// The phase of a marker with one time.
+const INSTANT: u8 = 0;
 /// Indexes into the list of categories.
 const OTHER: u32 = 0;
 const CODE: u32 = 1;
@@ -159,7 +162,23 @@ struct Markers {
 ///
 /// [`RenderError::NoSamples`] before anything is written, or what `out` reports.
 pub fn firefox(profile: &Profile, title: &Title, out: &mut impl Write) -> Result<(), RenderError> {
-    let rows = rows(profile)?;
+    firefox_with(profile, &Timeline::default(), title, out)
+}
+
+/// The same with what happened besides samples as markers of its thread: states, spans, log lines; interrupts on tracks of their own.
+/// Values of counters are not in it.
+///
+/// # Errors
+///
+/// [`RenderError::NoSamples`] where there are neither samples nor anything else, or what `out` reports.
+pub fn firefox_with(
+    profile: &Profile,
+    timeline: &Timeline,
+    title: &Title,
+    out: &mut impl Write,
+) -> Result<(), RenderError> {
+    let rows =
+        if timeline.moments.is_empty() || profile.total().samples > 0 { rows(profile)? } else { Vec::new() };
     let dense = Dense::new(profile, |frame| frame.kind != Kind::Thread);
     let mut tables = Tables::default();
     let resources = tables.resources(profile);
@@ -173,6 +192,7 @@ pub fn firefox(profile: &Profile, title: &Title, out: &mut impl Write) -> Result
         let at = row.at.map_or(index as f64 * interval, |at| at as f64 / 1e6);
         thread.add(row, at, dense.node(row.stack), vcpu_name);
     }
+    add_moments(&mut threads, &mut tables, profile, timeline, title);
     let mut threads: Vec<Thread> = threads.into_values().collect();
     // The profiler hides a process that has no main thread.
     if let Some(first) = threads.first_mut() {
@@ -224,6 +244,16 @@ fn meta(title: &Title, rows: &[Row], interval: f64, threads: usize) -> Value {
         "symbolicated": true,
         "categories": categories,
         "markerSchema": [{
+            "name": "uniprof",
+            "tooltipLabel": "{marker.name}",
+            "tableLabel": "{marker.data.kind} {marker.name} {marker.data.details}",
+            "chartLabel": "{marker.name}",
+            "display": ["marker-chart", "marker-table", "timeline-overview"],
+            "fields": [
+                { "key": "kind", "label": "Kind", "format": "string" },
+                { "key": "details", "label": "Details", "format": "string" },
+            ],
+        }, {
             "name": "vCPU",
             "tooltipLabel": "on vCPU {marker.data.vcpu}",
             "tableLabel": "on vCPU {marker.data.vcpu}",
@@ -307,6 +337,51 @@ impl Thread {
         } else {
             samples.weight.get_or_insert_default().push(row.amount.samples);
         }
+    }
+}
+
+/// Interrupts are those of a vCPU, not of a thread: they get a track with a number that no thread has.
+const FIRST_VCPU_TRACK: u32 = 0xffff_0000;
+
+/// Everything but values of counters, as markers.
+fn add_moments(
+    threads: &mut BTreeMap<u32, Thread>,
+    tables: &mut Tables,
+    profile: &Profile,
+    timeline: &Timeline,
+    title: &Title,
+) {
+    let mut moments: Vec<&Moment> = timeline.moments.iter().collect();
+    moments.sort_by_key(|moment| moment.at);
+    for moment in moments {
+        let (id, name) = match &moment.track {
+            Track::Thread(id) | Track::State(id) => (*id, timeline.threads.get(id).cloned()),
+            Track::Across(_) => (0, Some("spans across threads".to_owned())),
+            Track::Interrupts(vcpu) => {
+                (FIRST_VCPU_TRACK.saturating_add(*vcpu), Some(format!("interrupts of vCPU {vcpu}")))
+            }
+            Track::Counter(_) => continue,
+        };
+        let thread = threads.entry(id).or_insert_with(|| {
+            let thread = Thread::new(profile, title, id);
+            Thread { name: name.unwrap_or(thread.name), show_markers_in_timeline: true, ..thread }
+        });
+        let (end, phase) = match moment.mark {
+            Mark::Slice { end } => (end, INTERVAL),
+            Mark::Instant | Mark::Value(_) => (moment.at, INSTANT),
+        };
+        let details: Vec<String> =
+            moment.details.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let markers = &mut thread.markers;
+        markers
+            .data
+            .push(json!({ "type": "uniprof", "kind": moment.category, "details": details.join(" ") }));
+        markers.name.push(tables.text(&moment.name));
+        markers.start_time.push(moment.at as f64 / 1e6);
+        markers.end_time.push(end as f64 / 1e6);
+        markers.phase.push(phase);
+        markers.category.push(OTHER);
+        markers.length += 1;
     }
 }
 

@@ -9,14 +9,15 @@ mod firefox;
 mod json;
 mod perf_script;
 mod perfetto;
+mod perfetto_events;
 mod pprof;
 mod row;
 mod speedscope;
 
-pub use firefox::firefox;
+pub use firefox::{firefox, firefox_with};
 pub use json::json;
 pub use perf_script::perf_script;
-pub use perfetto::perfetto;
+pub use perfetto::{perfetto, perfetto_with};
 pub use pprof::pprof;
 pub use speedscope::speedscope;
 

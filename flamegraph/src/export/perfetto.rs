@@ -9,15 +9,17 @@ use prost::Message;
 use rustc_hash::FxHashMap;
 
 use super::dense::Dense;
+use super::perfetto_events::{CounterDescriptor, TrackEvent};
 use super::row::timed;
 use crate::error::RenderError;
 use crate::frame::Kind;
 use crate::profile::{Profile, TimedSample};
+use crate::timeline::Timeline;
 use crate::title::Title;
 
 /// `BuiltinClock`.
 const REALTIME: u32 = 1;
-const BOOTTIME: u32 = 6;
+pub(super) const BOOTTIME: u32 = 6;
 /// `TracePacket.SequenceFlags`.
 const STATE_CLEARED: u32 = 1;
 const NEEDS_STATE: u32 = 2;
@@ -26,7 +28,7 @@ const SW_CPU_CLOCK: i32 = 1;
 /// A trace may have several writers; ours is one.
 const SEQUENCE: u32 = 1;
 /// The guest's number as a process. Above that of any thread: a thread with the number of its process is its first one.
-const PROCESS: u32 = 0x7fff_fffe;
+pub(super) const PROCESS: u32 = 0x7fff_fffe;
 /// Perfetto takes thread 0 for a CPU's idling; samples outside all threads get this instead.
 const NO_THREAD: u32 = 0x7fff_ffff;
 
@@ -37,23 +39,25 @@ struct Trace {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Packet {
+pub(super) struct Packet {
     #[prost(message, optional, tag = "6")]
     clock_snapshot: Option<ClockSnapshot>,
     #[prost(uint64, optional, tag = "8")]
-    timestamp: Option<u64>,
+    pub(super) timestamp: Option<u64>,
     #[prost(uint32, optional, tag = "10")]
     trusted_packet_sequence_id: Option<u32>,
+    #[prost(message, optional, tag = "11")]
+    pub(super) track_event: Option<TrackEvent>,
     #[prost(message, optional, tag = "12")]
     interned_data: Option<InternedData>,
     #[prost(uint32, optional, tag = "13")]
     sequence_flags: Option<u32>,
     #[prost(uint32, optional, tag = "58")]
-    timestamp_clock_id: Option<u32>,
+    pub(super) timestamp_clock_id: Option<u32>,
     #[prost(message, optional, tag = "59")]
     trace_packet_defaults: Option<Defaults>,
     #[prost(message, optional, tag = "60")]
-    track_descriptor: Option<TrackDescriptor>,
+    pub(super) track_descriptor: Option<TrackDescriptor>,
     #[prost(message, optional, tag = "66")]
     perf_sample: Option<PerfSample>,
 }
@@ -99,13 +103,19 @@ struct Timebase {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct TrackDescriptor {
+pub(super) struct TrackDescriptor {
     #[prost(uint64, optional, tag = "1")]
-    uuid: Option<u64>,
+    pub(super) uuid: Option<u64>,
+    #[prost(string, optional, tag = "2")]
+    pub(super) name: Option<String>,
     #[prost(message, optional, tag = "3")]
     process: Option<ProcessDescriptor>,
     #[prost(message, optional, tag = "4")]
     thread: Option<ThreadDescriptor>,
+    #[prost(uint64, optional, tag = "5")]
+    pub(super) parent_uuid: Option<u64>,
+    #[prost(message, optional, tag = "8")]
+    pub(super) counter: Option<CounterDescriptor>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -213,11 +223,26 @@ struct PerfSample {
 ///
 /// [`RenderError::NoSamples`] or [`RenderError::NoTimes`] before anything is written, or what `out` reports.
 pub fn perfetto(profile: &Profile, title: &Title, out: &mut impl Write) -> Result<(), RenderError> {
-    let samples = timed(profile, "perfetto")?;
+    perfetto_with(profile, &Timeline::default(), title, out)
+}
+
+/// The same with what happened besides samples, on the same clock: states and spans of threads, interrupts, counters, log lines.
+///
+/// # Errors
+///
+/// [`RenderError::NoSamples`] where there are neither samples nor anything else, [`RenderError::NoTimes`], or what `out` reports.
+pub fn perfetto_with(
+    profile: &Profile,
+    timeline: &Timeline,
+    title: &Title,
+    out: &mut impl Write,
+) -> Result<(), RenderError> {
+    let samples = if timeline.moments.is_empty() { timed(profile, "perfetto")? } else { profile.timeline() };
     let (functions, sources) = (Strings::default(), Strings::default());
     let mut file = File { profile, out, functions, sources, sent_mappings: 0 };
     file.head(title)?;
-    file.threads(title)?;
+    file.threads(title, timeline)?;
+    super::perfetto_events::packets(timeline, |packet| file.put(packet))?;
     file.samples(samples)
 }
 
@@ -272,22 +297,32 @@ impl<W: Write> File<'_, W> {
         self.put(Packet { trace_packet_defaults: Some(defaults), sequence_flags: flags, ..Packet::default() })
     }
 
-    fn threads(&mut self, title: &Title) -> Result<(), RenderError> {
+    fn threads(&mut self, title: &Title, timeline: &Timeline) -> Result<(), RenderError> {
         let name = if title.guest.is_empty() { "guest" } else { &title.guest };
         let process = ProcessDescriptor { pid: Some(PROCESS as i32), process_name: Some(name.to_owned()) };
-        let track = TrackDescriptor { uuid: Some(PROCESS.into()), process: Some(process), thread: None };
+        let track = TrackDescriptor {
+            uuid: Some(PROCESS.into()),
+            process: Some(process),
+            ..TrackDescriptor::default()
+        };
         self.put(Packet { track_descriptor: Some(track), ..Packet::default() })?;
         let mut ids: Vec<u32> = self.profile.owners().into_iter().map(|(owner, _)| owner.thread).collect();
+        ids.extend(super::perfetto_events::threads(timeline));
+        ids.sort_unstable();
         ids.dedup();
         for id in ids {
+            let known = timeline.threads.get(&id).filter(|_| self.profile.thread_name(id).is_none());
             let thread = ThreadDescriptor {
                 pid: Some(PROCESS as i32),
                 tid: Some(thread_number(id).into()),
-                thread_name: Some(super::thread_name(self.profile, id).into_owned()),
+                thread_name: Some(match known {
+                    Some(name) => name.clone(),
+                    None => super::thread_name(self.profile, id).into_owned(),
+                }),
             };
             // Different from the process's whatever the guest numbers its threads.
-            let uuid = Some(1 << 32 | u64::from(id));
-            let track = TrackDescriptor { uuid, process: None, thread: Some(thread) };
+            let uuid = Some(thread_track(id));
+            let track = TrackDescriptor { uuid, thread: Some(thread), ..TrackDescriptor::default() };
             self.put(Packet { track_descriptor: Some(track), ..Packet::default() })?;
         }
         Ok(())
@@ -376,6 +411,11 @@ impl<W: Write> File<'_, W> {
             path_string_ids: iid.into_iter().collect(),
         });
     }
+}
+
+/// The track of a thread.
+pub(super) fn thread_track(id: u32) -> u64 {
+    1 << 32 | u64::from(id)
 }
 
 fn thread_number(id: u32) -> u32 {

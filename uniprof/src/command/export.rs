@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use uniprof_flamegraph::{
-    Measure, Profile, RenderError, Title, firefox, folded, json, perf_script, perfetto, pprof, speedscope,
+    Measure, Profile, RenderError, Timeline, Title, firefox_with, folded, json, perf_script, perfetto_with,
+    pprof, speedscope,
 };
 
 use crate::exit::{Exit, Failure};
@@ -62,11 +63,11 @@ enum Format {
     Folded,
     /// Go's pprof, Grafana Pyroscope: gzipped protobuf with inlines, lines, time, and labels for thread and vCPU
     Pprof,
-    /// Firefox Profiler: a track for each thread, in time, with inlines and lines
+    /// Firefox Profiler: a track for each thread, in time, with inlines and lines; states, spans, interrupts and log lines as markers
     Firefox,
     /// speedscope: a profile for each thread and each vCPU, with lines
     Speedscope,
-    /// Perfetto: samples on tracks of threads and vCPUs, in time
+    /// Perfetto: samples, states and spans of threads, interrupts, counters and log lines, in time
     Perfetto,
     /// What `perf script` prints, for any tool that reads that
     PerfScript,
@@ -99,6 +100,11 @@ impl Format {
         }
     }
 
+    /// Whether it has a place for what happened besides samples.
+    fn has_events(self) -> bool {
+        matches!(self, Self::Firefox | Self::Perfetto)
+    }
+
     /// What to do with the file.
     fn next_step(self, path: &Path) -> String {
         let path = path.display();
@@ -122,6 +128,7 @@ impl Format {
     fn write(
         self,
         profile: &Profile,
+        timeline: &Timeline,
         title: &Title,
         measure: Measure,
         mut out: &mut dyn Write,
@@ -129,9 +136,9 @@ impl Format {
         match self {
             Self::Folded => folded(profile, measure, &mut out),
             Self::Pprof => pprof(profile, title, &mut out),
-            Self::Firefox => firefox(profile, title, &mut out),
+            Self::Firefox => firefox_with(profile, timeline, title, &mut out),
             Self::Speedscope => speedscope(profile, title, &mut out),
-            Self::Perfetto => perfetto(profile, title, &mut out),
+            Self::Perfetto => perfetto_with(profile, timeline, title, &mut out),
             Self::PerfScript => perf_script(profile, title, &mut out),
             Self::Json => json(profile, title, &mut out),
         }
@@ -152,18 +159,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     refuse_view(format, view)?;
     let named = profile::read_view(&input, &args.symbols, format.times(), view)?;
     named.tell_notes();
-    named.require_samples()?;
+    // Threads that are filtered are those of samples: a trace viewer hides tracks by itself.
+    let timeline = if view == View::Cpu && format.has_events() && named.figures.tsc_hz > 0 {
+        profile::timeline(&input, &args.symbols)?
+    } else {
+        Timeline::default()
+    };
+    if timeline.moments.is_empty() {
+        named.require_samples()?;
+    }
     let shown = args.filter.apply(&named)?;
     let title = profile::title(&named, &shown);
     let measure = if args.time { Measure::Weight } else { shown.measured().measure() };
-    if measure.of(shown.total()) == 0 {
+    if measure.of(shown.total()) == 0 && timeline.moments.is_empty() {
         return Err(Failure::error(Exit::Failed, "--time: this input does not tell vCPU time; leave it out"));
     }
-    if let (Some(format), true) = (format.needs_times(), shown.timeline().is_empty()) {
+    if let (Some(format), true) =
+        (format.needs_times(), shown.timeline().is_empty() && timeline.moments.is_empty())
+    {
         // Before a file is begun, so that the sentence is about the input.
         return Err(RenderError::NoTimes { format }.into());
     }
-    output::file(&path, |out| Ok(format.write(&shown, &title, measure, out)?))?;
+    output::file(&path, |out| Ok(format.write(&shown, &timeline, &title, measure, out)?))?;
     if !is_stdout {
         let samples = shown.total().samples;
         let (one, several) = shown.measured().counted();

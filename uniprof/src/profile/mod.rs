@@ -19,6 +19,7 @@ pub(crate) mod naming;
 mod not_running;
 mod open;
 mod recover;
+mod timeline;
 mod title;
 mod view;
 pub(crate) mod walk;
@@ -33,6 +34,7 @@ pub(crate) use load::Times;
 pub(crate) use not_running::{Aside, RunQueue};
 pub(crate) use open::{Head, Source, find_images, head, read, read_view};
 pub(crate) use recover::{choose, find_guest, recover};
+pub(crate) use timeline::timeline;
 pub(crate) use title::title;
 pub(crate) use view::View;
 

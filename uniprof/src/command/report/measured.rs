@@ -33,6 +33,8 @@ pub(super) struct Document<'a> {
     guest: &'a str,
     seconds: f64,
     emulated: bool,
+    /// Ticks of the guest's clock in a second.
+    tsc_hz: u64,
     /// In what `weight` is: nanoseconds or bytes.
     unit: &'static str,
     /// Of all stacks.
@@ -106,6 +108,7 @@ pub(super) fn document<'a>(named: &'a Named, shown: &Profile) -> Document<'a> {
         guest: &figures.session.guest,
         seconds: figures.seconds,
         emulated: figures.is_emulated(),
+        tsc_hz: figures.tsc_hz,
         unit: shown.measured().unit().name(),
         weight: total.weight,
         count: total.samples,

@@ -1,0 +1,192 @@
+//! What happened when, for trace viewers: states of threads, spans, calls, interrupts, counters, log lines.
+
+use std::collections::{BTreeMap, HashMap};
+
+use uniprof_events::{Event, EventKind, Field, Value};
+use uniprof_flamegraph::{Mark, Moment, Timeline, Track};
+use uniprof_wire::record::{Record, SwitchReason};
+
+use super::Figures;
+use super::open::{Source, find_images, head};
+use super::walk::{Visitor, walk};
+use crate::config::Config;
+use crate::input::Input;
+use crate::options;
+use crate::sites::Sites;
+
+/// Events that are kept at most: a viewer does not bear more.
+const MOST: usize = 4 << 20;
+
+/// Reads everything but samples.
+pub(crate) fn timeline(input: &Input, symbols: &options::Symbols) -> anyhow::Result<Timeline> {
+    let head = head(input)?;
+    let images = find_images(&head, symbols, &Config::load()?)?;
+    let sites = Sites::of(images.symbolizers().map(|(_, symbolizer)| &**symbolizer.image()));
+    let mut happened = Happened { sites, ..Happened::default() };
+    let figures = walk(Source::open(input)?, head.session, &mut happened)?;
+    Ok(happened.finish(&figures))
+}
+
+/// A thread left a vCPU to another.
+#[derive(Clone, Copy)]
+struct Switch {
+    tsc: u64,
+    vcpu: u32,
+    from: u32,
+    to: u32,
+    reason: SwitchReason,
+}
+
+#[derive(Default)]
+struct Happened {
+    sites: Sites,
+    events: Vec<Event>,
+    switches: Vec<Switch>,
+    /// When each thread was made ready to run.
+    wakes: HashMap<u32, Vec<u64>>,
+    begun_on: HashMap<(u32, u64), u32>,
+}
+
+impl Visitor for Happened {
+    fn record(&mut self, vcpu: u32, record: &Record<'_>) {
+        if self.events.len().max(self.switches.len()) >= MOST {
+            return;
+        }
+        match record {
+            Record::Switch(switch) => {
+                let (tsc, from, to, reason) = (switch.tsc, switch.from, switch.to, switch.reason);
+                self.switches.push(Switch { tsc, vcpu, from, to, reason });
+            }
+            Record::Resume(resume) if resume.woken != 0 => {
+                self.wakes.entry(resume.thread).or_default().push(resume.woken);
+            }
+            Record::SpanEnd(end) if end.begun_on != end.thread => {
+                self.begun_on.insert((end.thread, end.tsc), end.begun_on);
+                self.events.extend(Event::new(vcpu, record, &self.sites));
+            }
+            Record::SpanEnd(_)
+            | Record::Event(_)
+            | Record::Counter(_)
+            | Record::Log(_)
+            | Record::Mark(_)
+            | Record::Interrupt(_)
+            | Record::LockWait(_)
+            | Record::Call(_) => self.events.extend(Event::new(vcpu, record, &self.sites)),
+            _ => {}
+        }
+    }
+}
+
+impl Happened {
+    fn finish(mut self, figures: &Figures) -> Timeline {
+        let mut moments: Vec<Moment> = Vec::new();
+        let events = std::mem::take(&mut self.events);
+        moments.extend(events.iter().filter_map(|event| self.moment(event, figures)));
+        self.states(figures, &mut moments);
+        let threads: BTreeMap<u32, String> = figures.threads.clone();
+        Timeline { moments, threads }
+    }
+
+    fn moment(&self, event: &Event, figures: &Figures) -> Option<Moment> {
+        let thread = Track::Thread(event.thread);
+        let end = at(figures, event.tsc);
+        let slice = Mark::Slice { end };
+        let began = event.begin().map_or(end, |tsc| at(figures, tsc));
+        let across = || self.begun_on.contains_key(&(event.thread, event.tsc));
+        let (track, at, mark, category) = match event.kind {
+            EventKind::SpanEnd if across() => {
+                (Track::Across(event.name().into_owned()), began, slice, "span")
+            }
+            EventKind::SpanEnd => (thread, began, slice, "span"),
+            EventKind::Call => (thread, began, slice, "call"),
+            EventKind::LockWait => (thread, began, slice, "lock wait"),
+            EventKind::Interrupt => (Track::Interrupts(event.vcpu), began, slice, "interrupt"),
+            EventKind::Event => (thread, end, Mark::Instant, "event"),
+            EventKind::Log => (thread, end, Mark::Instant, "log"),
+            EventKind::Mark => (thread, end, Mark::Instant, "mark"),
+            EventKind::Counter | EventKind::Gauge => {
+                let value = event.fields().find_map(|field| number(field.value))?;
+                (Track::Counter(event.name().into_owned()), end, Mark::Value(value), "counter")
+            }
+            _ => return None,
+        };
+        let name = event.text().map_or_else(|| event.name().into_owned(), str::to_owned);
+        let detail = |field: Field<'_>| (field.name.into_owned(), field.value.to_string());
+        let details = if event.text().is_some() { Vec::new() } else { event.fields().map(detail).collect() };
+        Some(Moment { track, at, mark, name, category, details })
+    }
+
+    /// What every thread was in between two switches: running, ready, or waiting.
+    fn states(&mut self, figures: &Figures, moments: &mut Vec<Moment>) {
+        self.switches.sort_by_key(|switch| switch.tsc);
+        self.wakes.values_mut().for_each(|wakes| wakes.sort_unstable());
+        // Where each thread is now: running on a vCPU, or off for a reason, since when.
+        let mut running: HashMap<u32, (u64, u32)> = HashMap::new();
+        let mut off: HashMap<u32, (u64, SwitchReason)> = HashMap::new();
+        let end = figures.window.map_or(0, |window| window.end);
+        let mut tell = |thread: u32, from: u64, to: u64, name: String| {
+            if thread != 0 && to > from {
+                let (at, mark) = (at(figures, from), Mark::Slice { end: at(figures, to) });
+                let (track, category) = (Track::State(thread), "state");
+                moments.push(Moment { track, at, mark, name, category, details: Vec::new() });
+            }
+        };
+        for switch in &self.switches {
+            if let Some((since, vcpu)) = running.remove(&switch.from) {
+                tell(switch.from, since, switch.tsc, format!("running on vCPU {vcpu}"));
+            }
+            off.insert(switch.from, (switch.tsc, switch.reason));
+            if let Some((since, reason)) = off.remove(&switch.to) {
+                self.away(switch.to, since, switch.tsc, reason, &mut tell);
+            }
+            running.insert(switch.to, (switch.tsc, switch.vcpu));
+        }
+        let mut running: Vec<_> = running.into_iter().collect();
+        running.sort_unstable();
+        for (thread, (since, vcpu)) in running {
+            tell(thread, since, end, format!("running on vCPU {vcpu}"));
+        }
+        let mut off: Vec<_> = off.into_iter().collect();
+        off.sort_unstable_by_key(|(thread, _)| *thread);
+        for (thread, (since, reason)) in off {
+            self.away(thread, since, end, reason, &mut tell);
+        }
+    }
+
+    /// A thread off the CPU: blocked or asleep until it was woken, from then on ready.
+    fn away(
+        &self,
+        thread: u32,
+        from: u64,
+        to: u64,
+        reason: SwitchReason,
+        tell: &mut impl FnMut(u32, u64, u64, String),
+    ) {
+        let name = match reason {
+            SwitchReason::Blocked => "blocked",
+            SwitchReason::Sleeping => "sleeping",
+            SwitchReason::Exited => return,
+            SwitchReason::Preempted | SwitchReason::Yielded | SwitchReason::Idle => "ready",
+        };
+        let wakes = self.wakes.get(&thread).map_or(&[][..], Vec::as_slice);
+        let woken = wakes.get(wakes.partition_point(|woken| *woken < from)).filter(|woken| **woken <= to);
+        let until = if name == "ready" { to } else { woken.copied().unwrap_or(to) };
+        tell(thread, from, until, name.to_owned());
+        tell(thread, until, to, "ready".to_owned());
+    }
+}
+
+/// Nanoseconds since the guest's boot.
+fn at(figures: &Figures, tsc: u64) -> u64 {
+    figures.nanoseconds(tsc.saturating_sub(figures.boot_tsc)).unwrap_or(0)
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match *value {
+        Value::Unsigned(value) => Some(value as f64),
+        Value::Signed(value) => Some(value as f64),
+        Value::Float(value) => Some(value),
+        Value::Bool(value) => Some(f64::from(u8::from(value))),
+        _ => None,
+    }
+}
