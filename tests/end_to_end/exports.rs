@@ -211,12 +211,14 @@ fn the_firefox_profiler_says_the_same_of_every_thread_and_function() {
     let profiler = FirefoxProfiler::open(&scene, "sample.firefox.json");
     let list = profiler.ask(&["thread", "list"]);
     let threads = list["threads"].as_array().unwrap();
-    let names: BTreeMap<u64, String> = threads
+    // What was logged before there were threads is on none.
+    let mut names: BTreeMap<u64, String> = threads
         .iter()
         .map(|thread| (ProfileDocument::number(thread, "tid"), text(&thread["name"]).to_owned()))
         .collect();
+    assert_eq!(names.remove(&0).as_deref(), Some("no thread"));
     assert_eq!(names, document.threads());
-    for thread in threads {
+    for thread in threads.iter().filter(|thread| thread["tid"] != 0) {
         assert!(thread["markerCount"].as_u64().unwrap() > 0, "no vCPU is told: {thread}");
         let words = [
             "thread",
@@ -360,7 +362,9 @@ fn perfetto_finds_every_sample_with_its_thread_vcpu_and_stack() {
             .collect();
         assert_eq!(found[3].as_array().unwrap(), &expected);
     }
-    let names: BTreeMap<u64, String> = serde_json::from_value(trace["threads"].clone()).unwrap();
+    let mut names: BTreeMap<u64, String> = serde_json::from_value(trace["threads"].clone()).unwrap();
+    // What was logged before there were threads is on none.
+    assert_eq!(names.remove(&0x7fff_ffff).as_deref(), Some("no thread"));
     assert_eq!(names, document.threads());
     assert_eq!(trace["processes"][0][1], document.0["guest"]);
     assert_eq!((&trace["clocks"]["6"], &trace["clocks"]["1"]), (&Value::from(0), &document.0["booted_ns"]));

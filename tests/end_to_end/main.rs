@@ -17,6 +17,7 @@ mod hooks;
 mod html;
 mod loss;
 mod metrics;
+mod off_cpu;
 mod offline;
 mod ping;
 mod print;

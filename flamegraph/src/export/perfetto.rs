@@ -19,7 +19,7 @@ use crate::title::Title;
 
 /// `BuiltinClock`.
 const REALTIME: u32 = 1;
-pub(super) const BOOTTIME: u32 = 6;
+const BOOTTIME: u32 = 6;
 /// `TracePacket.SequenceFlags`.
 const STATE_CLEARED: u32 = 1;
 const NEEDS_STATE: u32 = 2;
@@ -43,21 +43,21 @@ pub(super) struct Packet {
     #[prost(message, optional, tag = "6")]
     clock_snapshot: Option<ClockSnapshot>,
     #[prost(uint64, optional, tag = "8")]
-    pub(super) timestamp: Option<u64>,
+    timestamp: Option<u64>,
     #[prost(uint32, optional, tag = "10")]
     trusted_packet_sequence_id: Option<u32>,
     #[prost(message, optional, tag = "11")]
-    pub(super) track_event: Option<TrackEvent>,
+    track_event: Option<TrackEvent>,
     #[prost(message, optional, tag = "12")]
     interned_data: Option<InternedData>,
     #[prost(uint32, optional, tag = "13")]
     sequence_flags: Option<u32>,
     #[prost(uint32, optional, tag = "58")]
-    pub(super) timestamp_clock_id: Option<u32>,
+    timestamp_clock_id: Option<u32>,
     #[prost(message, optional, tag = "59")]
     trace_packet_defaults: Option<Defaults>,
     #[prost(message, optional, tag = "60")]
-    pub(super) track_descriptor: Option<TrackDescriptor>,
+    track_descriptor: Option<TrackDescriptor>,
     #[prost(message, optional, tag = "66")]
     perf_sample: Option<PerfSample>,
 }
@@ -103,19 +103,19 @@ struct Timebase {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TrackDescriptor {
+struct TrackDescriptor {
     #[prost(uint64, optional, tag = "1")]
-    pub(super) uuid: Option<u64>,
+    uuid: Option<u64>,
     #[prost(string, optional, tag = "2")]
-    pub(super) name: Option<String>,
+    name: Option<String>,
     #[prost(message, optional, tag = "3")]
     process: Option<ProcessDescriptor>,
     #[prost(message, optional, tag = "4")]
     thread: Option<ThreadDescriptor>,
     #[prost(uint64, optional, tag = "5")]
-    pub(super) parent_uuid: Option<u64>,
+    parent_uuid: Option<u64>,
     #[prost(message, optional, tag = "8")]
-    pub(super) counter: Option<CounterDescriptor>,
+    counter: Option<CounterDescriptor>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -214,6 +214,21 @@ struct PerfSample {
     callstack_iid: Option<u64>,
     #[prost(uint64, optional, tag = "6")]
     timebase_count: Option<u64>,
+}
+
+impl Packet {
+    /// An event at `at`.
+    pub(super) fn event(at: u64, event: TrackEvent) -> Self {
+        let (timestamp, timestamp_clock_id) = (Some(at), Some(BOOTTIME));
+        Self { timestamp, timestamp_clock_id, track_event: Some(event), ..Self::default() }
+    }
+
+    /// A track below another one.
+    pub(super) fn track(uuid: u64, name: String, parent: u64, counter: Option<CounterDescriptor>) -> Self {
+        let (uuid, name, parent_uuid) = (Some(uuid), Some(name), Some(parent));
+        let track = TrackDescriptor { uuid, name, parent_uuid, counter, ..TrackDescriptor::default() };
+        Self { track_descriptor: Some(track), ..Self::default() }
+    }
 }
 
 /// Writes `profile` as a Perfetto trace. Times are nanoseconds since the guest's boot (the clock BOOTTIME), set against the

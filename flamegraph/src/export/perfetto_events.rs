@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use super::perfetto::{BOOTTIME, PROCESS, Packet, TrackDescriptor, thread_track};
+use super::perfetto::{PROCESS, Packet, thread_track};
 use crate::error::RenderError;
 use crate::timeline::{Mark, Moment, Timeline, Track};
 
@@ -68,8 +68,8 @@ pub(super) fn packets(
         });
     }
     for (track, uuid) in &tracks {
-        if let Some(track_descriptor) = descriptor(track, *uuid) {
-            put(Packet { track_descriptor: Some(track_descriptor), ..Packet::default() })?;
+        if let Some(packet) = descriptor(track, *uuid) {
+            put(packet)?;
         }
     }
     let mut events: Vec<(u64, u8, u64, &Moment)> = Vec::with_capacity(timeline.moments.len() * 2);
@@ -88,17 +88,12 @@ pub(super) fn packets(
     for (at, order, _, moment) in events {
         let is_end = matches!(moment.mark, Mark::Slice { .. }) && order != 1;
         let event = event(moment, tracks.get(&moment.track).copied(), is_end);
-        put(Packet {
-            timestamp: Some(at),
-            timestamp_clock_id: Some(BOOTTIME),
-            track_event: Some(event),
-            ..Packet::default()
-        })?;
+        put(Packet::event(at, event))?;
     }
     Ok(())
 }
 
-fn descriptor(track: &Track, uuid: u64) -> Option<TrackDescriptor> {
+fn descriptor(track: &Track, uuid: u64) -> Option<Packet> {
     let (name, parent, counter) = match track {
         Track::Thread(_) => return None,
         Track::State(id) => ("state".to_owned(), thread_track(*id), None),
@@ -106,8 +101,7 @@ fn descriptor(track: &Track, uuid: u64) -> Option<TrackDescriptor> {
         Track::Across(name) => (name.clone(), PROCESS.into(), None),
         Track::Counter(name) => (name.clone(), PROCESS.into(), Some(CounterDescriptor {})),
     };
-    let (name, parent_uuid) = (Some(name), Some(parent));
-    Some(TrackDescriptor { uuid: Some(uuid), name, parent_uuid, counter, ..TrackDescriptor::default() })
+    Some(Packet::track(uuid, name, parent, counter))
 }
 
 fn event(moment: &Moment, track_uuid: Option<u64>, is_end: bool) -> TrackEvent {

@@ -83,7 +83,8 @@ impl Happened {
         let events = std::mem::take(&mut self.events);
         moments.extend(events.iter().filter_map(|event| self.moment(event, figures)));
         self.states(figures, &mut moments);
-        let threads: BTreeMap<u32, String> = figures.threads.clone();
+        let mut threads: BTreeMap<u32, String> = figures.threads.clone();
+        threads.entry(0).or_insert_with(|| "no thread".into());
         Timeline { moments, threads }
     }
 

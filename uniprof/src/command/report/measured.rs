@@ -280,7 +280,8 @@ impl Stack {
 
 /// The innermost functions of a stack, in short; those that switch threads, and the probes themselves, are in all of them.
 fn innermost(functions: &[String]) -> String {
-    let own = || functions.iter().rev().skip_while(|name| is_machinery(name));
+    let own =
+        || functions.iter().rev().skip_while(|name| is_machinery(name)).filter(|name| !is_library(name));
     // A stack that is nothing else is shown as it is.
     let shown: Vec<&String> =
         if own().next().is_some() { own().collect() } else { functions.iter().rev().collect() };
@@ -295,6 +296,12 @@ fn is_machinery(name: &str) -> bool {
     let last = name.rsplit("::").next().unwrap_or(name);
     name.starts_with("uniprof_probes::")
         || matches!(last, "switch_away" | "switch_to" | "schedule" | "context_switch")
+}
+
+/// Whether it is a function of Rust's own libraries, of which a stack has many.
+fn is_library(name: &str) -> bool {
+    let name = name.trim_start_matches('<');
+    ["core::", "alloc::", "std::"].iter().any(|start| name.starts_with(start)) || name.contains(" as core::")
 }
 
 /// The last two parts of a path; brackets hold paths of their own.

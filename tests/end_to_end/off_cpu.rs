@@ -1,0 +1,143 @@
+//! What is not on the CPU: views of workloads that know themselves how long they waited, for whom, and what they lost.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use uniprof_tests::{Scene, assert_matches_its_schema};
+
+/// Runs a workload to its end, with one class of records on.
+fn record(scene: &Scene, workload: &str, class: &str, words: &[&str]) {
+    let workload = format!("workload={workload}");
+    let line = [
+        "record",
+        "-F",
+        "99",
+        "--vcpus",
+        "2",
+        "-e",
+        class,
+        "--ring",
+        "8M",
+        "-o",
+        "r.uniprof",
+        "--",
+        "bundled",
+    ];
+    scene.run(&[&line[..], &[workload.as_str()], words].concat()).ok();
+}
+
+/// What the workload printed of itself: the words of each of its lines.
+fn told(scene: &Scene, workload: &str) -> Vec<BTreeMap<String, String>> {
+    let logs = scene.run(&["logs", "r.uniprof"]).ok().stdout;
+    let mark = format!("{workload}: ");
+    let lines = logs.lines().filter_map(|line| line.split_once(&mark).map(|(_, words)| words));
+    let pairs = |words: &str| {
+        let pairs = words.split_whitespace().filter_map(|word| word.split_once('='));
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    };
+    let told: Vec<_> = lines.map(pairs).collect();
+    assert!(!told.is_empty(), "{logs}");
+    told
+}
+
+fn number(value: &str) -> f64 {
+    value.parse().unwrap_or_else(|_| panic!("{value} is no number"))
+}
+
+/// The weight of the stacks in which these functions are, in this order from the root on.
+fn weight(report: &Value, functions: &[&str]) -> f64 {
+    let stacks = report["stacks"].as_array().expect("stacks").iter();
+    let has_all = |stack: &&Value| {
+        let mut frames = stack["frames"].as_array().expect("frames").iter().filter_map(Value::as_str);
+        functions.iter().all(|function| frames.any(|frame| frame.rsplit("::").next() == Some(function)))
+    };
+    stacks.filter(has_all).map(|stack| stack["weight"].as_u64().expect("a weight") as f64).sum()
+}
+
+#[test]
+fn blocked_time_is_on_the_stack_that_waited() {
+    let scene = Scene::with_guest();
+    record(&scene, "waits", "off-cpu", &["seconds=3"]);
+    let report = scene.run(&["report", "r.uniprof", "--off-cpu", "--json"]).ok().json();
+    assert_matches_its_schema(&report);
+    assert_eq!(
+        (&report["unit"], &report["lost_stacks"], &report["disordered"]),
+        (&"nanoseconds".into(), &0.into(), &0.into())
+    );
+    let hz = report["tsc_hz"].as_f64().expect("the clock's rate");
+    for line in told(&scene, "waits") {
+        let known = number(&line["tsc"]) / hz * 1e9;
+        let measured = weight(&report, &[&line["function"]]);
+        assert!((0.95..=1.01).contains(&(measured / known)), "{line:?}: {measured} of {known} ns");
+    }
+    let ended_by = |function: &str| {
+        let mut stacks = report["stacks"].as_array().expect("stacks").iter();
+        let stack = stacks.find(|stack| stack["frames"].to_string().contains(function)).expect("a stack");
+        stack["ended_by"][0]["name"].as_str().expect("a waker").to_owned()
+    };
+    assert_eq!(ended_by("waits_sleep"), "woken by an interrupt");
+    assert_eq!(ended_by("waits_event"), "woken by writer");
+    assert_eq!(ended_by("waits_lock"), "woken by auditor");
+    assert!(report["run_queue"]["count"].as_u64() > Some(100));
+
+    // The waker's stack is on top: who writes the mail wakes the reader.
+    let wakeups = scene.run(&["report", "r.uniprof", "--wakeup", "--json"]).ok().json();
+    assert_matches_its_schema(&wakeups);
+    let events = weight(&report, &["waits_event"]);
+    assert!(weight(&wakeups, &["waits_event", "write_mail"]) > 0.95 * events, "{wakeups:#}");
+
+    // Pictures and files of it, in its unit; what was not recorded names what it needs.
+    scene.run(&["flame", "r.uniprof", "--off-cpu"]).ok();
+    let picture = std::fs::read_to_string(scene.path("r.off-cpu.svg")).expect("the picture");
+    assert!(
+        picture.contains("blocked time in") && picture.contains("waits_event") && picture.contains("µs, "),
+        "{picture}"
+    );
+    let folded = scene.run(&["export", "r.uniprof", "--off-cpu", "--format", "folded"]).ok().stdout;
+    let sum: f64 = folded.lines().filter_map(|line| line.rsplit(' ').next()).map(number).sum();
+    assert_eq!(sum, report["weight"].as_f64().expect("a weight"));
+    for (view, class) in [("--locks", "locks"), ("--heap", "heap")] {
+        let refused = scene.run(&["flame", "r.uniprof", view]);
+        assert!(
+            refused.code == 1 && refused.stderr.contains(&format!("record with -e {class}")),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn the_holder_of_a_lock_is_to_blame() {
+    let scene = Scene::with_guest();
+    record(&scene, "locks", "locks", &["seconds=3"]);
+    let report = scene.run(&["report", "r.uniprof", "--locks", "--json"]).ok().json();
+    assert_matches_its_schema(&report);
+    let hz = report["tsc_hz"].as_f64().expect("the clock's rate");
+    for line in told(&scene, "locks") {
+        let known = number(&line["tsc"]) / hz * 1e9;
+        let measured = weight(&report, &[&line["holder"], &line["waiter"]]);
+        assert!((0.95..=1.05).contains(&(measured / known)), "{line:?}: {measured} of {known} ns");
+    }
+}
+
+#[test]
+fn the_stack_that_leaks_is_first() {
+    let scene = Scene::with_guest();
+    // So often that nearly every block of 64 KiB is in the sample: what is tested is the view, not statistics.
+    record(&scene, "leak", "heap", &["seconds=3", "uniprof.heap=16384"]);
+    let report = scene.run(&["report", "r.uniprof", "--heap", "--json"]).ok().json();
+    assert_matches_its_schema(&report);
+    assert_eq!(report["unit"], "bytes");
+    let first = report["stacks"][0]["frames"].to_string();
+    assert!(first.contains("leak_forget"), "{first}");
+    let told = told(&scene, "leak");
+    let [known, ticks] = ["bytes", "tsc"].map(|key| number(&told[0][key]));
+    let seconds = ticks / report["tsc_hz"].as_f64().expect("the clock's rate");
+    let [measured, known] = [weight(&report, &["leak_forget"]), known].map(|bytes| bytes / seconds);
+    assert!((0.9..=1.1).contains(&(measured / known)), "{measured} of {known} bytes a second");
+    // What is given back is in what was allocated, and not in what lives.
+    let allocated = scene.run(&["report", "r.uniprof", "--heap=allocated", "--json"]).ok().json();
+    assert!(
+        weight(&allocated, &["leak_serve"]) > 20.0 * weight(&report, &["leak_serve"]).max(1e5),
+        "{allocated:#}"
+    );
+}
