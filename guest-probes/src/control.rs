@@ -27,10 +27,10 @@ use crate::vcpu::Vcpu;
 use crate::{log, sites};
 
 /// How often the requests are looked at. With a vCPU that has time [`TICKS_PER_SECOND`] times a second, a request is in effect
-/// after at most 40 ms, and known to be after 80.
-const LOOKS_PER_SECOND: u64 = 33;
+/// after at most 25 ms, and known to be after 50.
+const LOOKS_PER_SECOND: u64 = 50;
 /// How often a vCPU must find time to look, also while it idles and nothing is sampled.
-pub(crate) const TICKS_PER_SECOND: u64 = 25;
+pub(crate) const TICKS_PER_SECOND: u64 = 40;
 
 /// What is in effect. Changed by whichever vCPU finds time to look; every vCPU reads it on its tick.
 static RATE: AtomicU32 = AtomicU32::new(0);

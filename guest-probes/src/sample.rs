@@ -215,8 +215,8 @@ unsafe fn stack_top<'a>(rsp: usize, stack: &Range<usize>, words: &'a mut [u64; S
 }
 
 /// TSC ticks until the next [`tick`] is due: the sampling period, jittered by an eighth either way so that it never falls
-/// in step with what it samples. They count from now, or from when the last tick was due. A period of more than 40 ms is cut into
-/// several ticks, and while sampling is off a tick is due every 40 ms, so that control is still looked at: an idle loop should not halt
+/// in step with what it samples. They count from now, or from when the last tick was due. A period of more than 25 ms is cut into
+/// several ticks, and while sampling is off a tick is due every 25 ms, so that control is still looked at: an idle loop should not halt
 /// for much longer either, and [`poll`] when it wakes. `u64::MAX` where a tick would do nothing: before
 /// [`init`](crate::init), and on a vCPU that the region has no place for.
 #[must_use]

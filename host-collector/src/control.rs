@@ -27,7 +27,7 @@ use crate::{
 pub use effect::{Effect, Looks};
 use page::ControlPage;
 
-/// How long a request lives without renewal. Guests look at the page 25 times a second.
+/// How long a request lives without renewal. Guests look at the page 40 times a second.
 const LEASE: Duration = Duration::from_secs(2);
 /// How often it is renewed.
 const RENEW_EVERY: Duration = Duration::from_millis(250);

@@ -8,7 +8,7 @@ use crate::{arch, probes, sched, time};
 /// How long a thread runs before others of its vCPU get their turn.
 const SLICE_NS: u64 = 10_000_000;
 /// How often an idle vCPU looks around, so that an observer's wishes are heard.
-const IDLE_NS: u64 = 40_000_000;
+const IDLE_NS: u64 = 25_000_000;
 
 /// Starts this vCPU's schedule.
 pub(crate) fn start(cpu: &PerCpu) {
