@@ -27,6 +27,8 @@ struct Drain {
     serial: Serial,
     streamer: Streamer<'static>,
     is_open: bool,
+    /// A host has listened at some time.
+    was_heard: bool,
 }
 
 static DRAIN: Mutex<RawSpinLock<false>, Option<Box<Drain>>> = Mutex::new(None);
@@ -44,7 +46,7 @@ pub(crate) fn prepare(named: &[Option<MmioDevice>]) {
         return;
     };
     let Some(streamer) = Streamer::new(vec![0; buffer].leak()) else { return };
-    *DRAIN.lock() = Some(Box::new(Drain { serial, streamer, is_open: false }));
+    *DRAIN.lock() = Some(Box::new(Drain { serial, streamer, is_open: false, was_heard: false }));
 }
 
 /// Starts the thread, if there is a port.
@@ -92,12 +94,17 @@ impl Drain {
         self.is_open = is_open;
         let streamer = &mut self.streamer;
         self.serial.receive(|bytes| streamer.receive(bytes));
+        self.was_heard |= streamer.is_attached();
         is_open
     }
 
-    /// Closes the account and waits until the host has all of it.
+    /// Closes the account and waits until the host has all of it. Work that was soon done is over before its host has connected: who
+    /// has never been there is waited for, too.
     fn finish(&mut self) {
         let end = arch::now().saturating_add(time::ticks(LAST_NS));
+        while !self.was_heard && arch::now() < end {
+            self.hear();
+        }
         self.streamer.finish();
         while self.hear() && self.streamer.is_attached() && arch::now() < end {
             if self.streamer.step(&mut self.serial) == Step::Idle && self.serial.is_flushed() {
