@@ -203,7 +203,8 @@ fn garbage_halves_and_a_line_that_breaks_cost_nothing() {
     over.store(true, Ordering::Relaxed);
     spoiler.join().unwrap();
     let said = recorded.ok().stderr;
-    for trouble in ["were no frames", "asked for again", "2 times the serial port was connected anew"] {
+    // Whether a frame of records is hit, and asked for again, is a matter of time: the conversation's own tests have that.
+    for trouble in ["were no frames", "2 times the serial port was connected anew"] {
         assert!(said.contains(trouble), "{trouble}: {said}");
     }
     let report = report(&scene, "w.uniprof");
