@@ -23,6 +23,7 @@ use uniprof_wire::{
 use crate::{
     clock::HostTime,
     histograms::Histograms,
+    live_blocks::LiveBlocks,
     memory::{FoundRegion, GuestMemory, MemoryError, Window},
     recording::{Body, ClockPair, Message, RingCounters, RingId},
 };
@@ -167,7 +168,19 @@ impl Drainer {
                 emit(self.counters(index, &counters, &slots, false));
             }
         }
+        // After the rings: what is allocated from here on has a record, or is in here.
+        self.blocks(emit);
         Ok(())
+    }
+
+    /// Copies the sampled blocks of the heap that are allocated now. What lacks them says less, and is a good recording.
+    fn blocks(&self, emit: &mut impl FnMut(Message<'_>)) {
+        let FoundRegion { at, header } = &self.region;
+        if let Ok(Some(blocks)) = LiveBlocks::read(&*self.memory, *at, header.geometry)
+            && self.is_same_boot()
+        {
+            emit(self.message(Body::Heap(blocks.to_words().into())));
+        }
     }
 
     /// Copies the header page and the tables, and the histograms where they have changed.
@@ -233,6 +246,7 @@ impl Drainer {
         }
         self.clock.told_ns = None;
         self.watch_clock(emit);
+        self.blocks(emit);
         self.snapshot(emit)?;
         Ok((total, settled))
     }

@@ -11,7 +11,7 @@ use uniprof_wire::{
     layout::{MAGIC, RegionHeader, RingKind},
     record::{EventRecord, Record},
     ring::{Writer, WriterWords},
-    tables::{HISTOGRAM_WORDS, bucket_of, histogram_field},
+    tables::{HEAP_WORDS, HISTOGRAM_WORDS, HeapEntry, MIN_HEAP_SLOTS, bucket_of, histogram_field},
 };
 
 use crate::{
@@ -168,7 +168,8 @@ pub(crate) struct PlayedGuest {
 impl PlayedGuest {
     pub(crate) fn boot(vcpus: u32) -> Self {
         let mut header = header(BASE, vcpus, 64 << 10);
-        header.geometry = header.geometry.with_histograms(HISTOGRAMS).unwrap();
+        let geometry = header.geometry.with_heap_slots(MIN_HEAP_SLOTS).unwrap();
+        header.geometry = geometry.with_histograms(HISTOGRAMS).unwrap();
         let file = tempfile::Builder::new().tempfile_in("/dev/shm").unwrap();
         file.as_file().set_len(header.geometry.region_bytes() as u64).unwrap();
         let guest = Self { file, header, written: AtomicU64::new(0) };
@@ -203,6 +204,15 @@ impl PlayedGuest {
         own.local_add(histogram_field::SUM, value);
         own.local_add(histogram_field::BUCKETS + bucket_of(value), 1);
         own.store(histogram_field::MAX, own.load(histogram_field::MAX).max(value));
+    }
+
+    /// Puts a block into a slot of the heap table.
+    pub(crate) fn allocate(&self, slot: usize, block: &HeapEntry) {
+        let geometry = self.header.geometry;
+        let words = |at: usize| FileWords { file: self.file.as_file(), first: at / 8 };
+        let entry = words(geometry.heap_entries() + slot * HEAP_WORDS * 8);
+        block.to_words().iter().enumerate().for_each(|(index, word)| entry.store(index, *word));
+        words(geometry.heap_keys()).store(slot, block.address.0);
     }
 
     pub(crate) fn write(&self, vcpu: u32, records: u64) {

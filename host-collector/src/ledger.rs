@@ -73,7 +73,7 @@ impl Ledger {
                 }
             }
             Body::Counters(counters) => self.counters(counters),
-            Body::Clock(_) | Body::Console { .. } | Body::End(_) | Body::Histograms(_) => {}
+            Body::Clock(_) | Body::Console { .. } | Body::End(_) | Body::Histograms(_) | Body::Heap(_) => {}
         }
     }
 

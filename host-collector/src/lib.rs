@@ -64,6 +64,7 @@ pub mod guests;
 pub mod histograms;
 pub mod ledger;
 pub mod live;
+pub mod live_blocks;
 pub mod memory;
 pub mod paging;
 pub mod ping;

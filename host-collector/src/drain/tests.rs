@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use uniprof_wire::{
-    address::GuestPhysical,
+    address::{GuestPhysical, GuestVirtual},
     record::Class,
     ring::{HEAD, IN_FLIGHT, WriterWords},
+    tables::{HeapCallers, HeapEntry},
 };
 
 use super::*;
@@ -96,6 +97,28 @@ fn histograms_are_told_whenever_they_have_changed() {
     guest.count(0, 7);
     drainer.finish(Source::Dead, &mut take).unwrap();
     assert_eq!(told, [None, Some((2, 105, 100)), Some((3, 112, 100))]);
+}
+
+#[test]
+fn blocks_of_the_heap_are_told_at_both_ends_of_a_recording_that_comes_late() {
+    let guest = PlayedGuest::boot(1);
+    let callers = HeapCallers::new(&[1, 2]);
+    let block = HeapEntry { address: GuestVirtual(0x7000), bytes: 8, weight: 16, tsc: 1, thread: 1, callers };
+    guest.allocate(63, &block);
+    for (begin, wanted) in [(Begin::Now, vec![1, 2]), (Begin::Boot, vec![2])] {
+        let mut drainer = attach(&guest, 0);
+        let mut told = Vec::new();
+        let mut take = |message: Message<'_>| {
+            if let Body::Heap(words) = &message.body {
+                told.push(LiveBlocks::from_words(words).entries.len());
+            }
+        };
+        drainer.begin(begin, &mut take).unwrap();
+        guest.allocate(0, &HeapEntry { address: GuestVirtual(0x8000), ..block });
+        drainer.snapshot(&mut take).unwrap();
+        drainer.finish(Source::Dead, &mut take).unwrap();
+        assert_eq!(told, wanted, "{begin:?}");
+    }
 }
 
 #[test]

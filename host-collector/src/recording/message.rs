@@ -8,7 +8,7 @@ use uniprof_wire::{
     record::CLASSES,
 };
 
-use crate::{clock::HostTime, histograms::Histograms};
+use crate::{clock::HostTime, histograms::Histograms, live_blocks::LiveBlocks};
 
 /// One ring of one vCPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +72,8 @@ pub enum Body<'a> {
     End(Cow<'a, [u8]>),
     /// All histograms of the guest since its boot: [`Histograms::from_words`].
     Histograms(Cow<'a, [u64]>),
+    /// The sampled blocks that were allocated then: [`LiveBlocks::from_words`].
+    Heap(Cow<'a, [u64]>),
 }
 
 /// All counters of a ring at one moment at which nobody was writing.
@@ -105,6 +107,7 @@ const CLOCK: u8 = 4;
 const CONSOLE: u8 = 5;
 const END: u8 = 6;
 const HISTOGRAMS: u8 = 7;
+const HEAP: u8 = 8;
 
 impl Body<'_> {
     pub(super) const fn kind(&self) -> u8 {
@@ -116,6 +119,7 @@ impl Body<'_> {
             Self::Console { .. } => CONSOLE,
             Self::End(_) => END,
             Self::Histograms(_) => HISTOGRAMS,
+            Self::Heap(_) => HEAP,
         }
     }
 
@@ -137,6 +141,7 @@ impl Body<'_> {
             Self::Console { .. } => "console".into(),
             Self::End(_) => "end".into(),
             Self::Histograms(_) => "histograms".into(),
+            Self::Heap(_) => "heap".into(),
         }
     }
 }
@@ -165,6 +170,7 @@ impl Message<'_> {
             }
             Body::End(json) => Body::End(Cow::Owned(json.into_owned())),
             Body::Histograms(words) => Body::Histograms(Cow::Owned(words.into_owned())),
+            Body::Heap(words) => Body::Heap(Cow::Owned(words.into_owned())),
         };
         Message { at: self.at, session: self.session, body }
     }
@@ -202,7 +208,7 @@ impl Message<'_> {
                 out.extend_from_slice(bytes);
             }
             Body::End(json) => out.extend_from_slice(json),
-            Body::Histograms(words) => put(out, words),
+            Body::Histograms(words) | Body::Heap(words) => put(out, words),
         }
     }
 }
@@ -226,6 +232,7 @@ enum HeadBody {
     Console { continued: bool },
     End,
     Histograms,
+    Heap,
 }
 
 impl Head {
@@ -263,6 +270,7 @@ impl Head {
             }
             END => (HeadBody::End, rest),
             HISTOGRAMS => (HeadBody::Histograms, whole_words(rest, Histograms::MOST_WORDS)?),
+            HEAP => (HeadBody::Heap, whole_words(rest, LiveBlocks::MOST_WORDS)?),
             _ => return None,
         };
         Some(Self { session: (first >> 32) as u32, body, tail: data.len() - rest.len() })
@@ -289,6 +297,7 @@ impl Head {
             HeadBody::Console { continued } => Body::Console { continued, bytes: bytes.into() },
             HeadBody::End => Body::End(bytes.into()),
             HeadBody::Histograms => Body::Histograms(get(bytes, words).into()),
+            HeadBody::Heap => Body::Heap(get(bytes, words).into()),
         };
         Message { at, session: self.session, body }
     }

@@ -31,6 +31,7 @@
 //! | message `clock` | [`Body::Clock`] | host clocks and guest TSC |
 //! | message `console` | [`Body::Console`] | a line of the console |
 //! | message `histograms` | [`Body::Histograms`] | histograms since the guest's boot, all vCPUs together, whenever they changed: at the start, every second, and at the end |
+//! | message `heap` | [`Body::Heap`] | sampled blocks that were allocated at one moment: at the start where the guest was running already, and at the end |
 //! | message `end` | [`Body::End`] | why it ended, JSON; missing in a recording that was cut off |
 //!
 //! A message's `log_time` is the host's wall clock and its `publish_time` the host's monotonic clock, both in nanoseconds.
@@ -47,6 +48,7 @@
 //!  5 console   continued:1 │ bytes …
 //!  6 end       JSON …
 //!  7 histograms  each: site │ count │ sum │ maximum │ n │ n × (bucket │ its count)
+//!  8 heap      torn │ each: address │ bytes │ weight │ TSC │ thread:32 n:32 │ n × return address
 //! ```
 
 mod file;

@@ -51,7 +51,8 @@ fn all_kinds() -> Vec<Message<'static>> {
         block(4, 0),
         block(6, 100),
         message(7, Body::Histograms(vec![8, 2, 10, 6, 2, 4, 1, 6, 1].into())),
-        message(8, Body::End(b"{}"[..].into())),
+        message(8, Body::Heap(vec![0, 0x7000, 48, 4096, 9, 1 << 32 | 3, 0x10_0000].into())),
+        message(9, Body::End(b"{}"[..].into())),
     ]
 }
 
@@ -109,12 +110,21 @@ fn other_tools_read_it_too() {
     let messages: Vec<_> =
         mcap::MessageStream::new(&bytes).unwrap().map(|message| message.unwrap()).collect();
     let topics: Vec<_> = messages.iter().map(|message| message.channel.topic.as_str()).collect();
-    let wanted =
-        ["region", "clock", "console", "vcpu9/events", "vcpu0/core", "vcpu0/events", "histograms", "end"];
+    let wanted = [
+        "region",
+        "clock",
+        "console",
+        "vcpu9/events",
+        "vcpu0/core",
+        "vcpu0/events",
+        "histograms",
+        "heap",
+        "end",
+    ];
     assert_eq!(topics, wanted);
     let summary = mcap::Summary::read(&bytes).unwrap().unwrap();
     assert_eq!(summary.attachment_indexes.len(), 1);
-    assert_eq!(summary.stats.unwrap().message_count, 8);
+    assert_eq!(summary.stats.unwrap().message_count, 9);
 }
 
 #[test]

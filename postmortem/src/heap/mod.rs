@@ -8,8 +8,8 @@ mod sites;
 mod sizes;
 
 use serde::Serialize;
-use uniprof_wire::address::GuestPhysical;
-use uniprof_wire::tables::{HEAP_WORDS, HeapEntry, Slot};
+use uniprof_collector::live_blocks::LiveBlocks;
+use uniprof_wire::tables::{HeapEntry, VcpuStats};
 
 pub use leaks::Leaks;
 pub use sites::Site;
@@ -107,8 +107,8 @@ pub struct Sampled {
 
 /// Takes stock of the heap.
 pub fn census(subject: &mut Subject, options: &Options) -> Result<Heap, HeapError> {
-    let (entries, torn) = entries(subject)?;
-    let (totals, mut sampled) = counters(subject);
+    let LiveBlocks { entries, torn } = blocks(subject)?;
+    let (totals, mut sampled) = counters(vcpus(subject));
     if entries.is_empty() && sampled.interval == 0 {
         return Err(HeapError::NotWatched);
     }
@@ -116,16 +116,7 @@ pub fn census(subject: &mut Subject, options: &Options) -> Result<Heap, HeapErro
     sampled.blocks = entries.len() as u64;
     sampled.bytes = sum(&entries, |entry| entry.bytes);
     sampled.estimated_bytes = sum(&entries, |entry| entry.weight);
-    let mut remarks = Vec::new();
-    if torn > 0 {
-        remarks.push(format!("{torn} entries of the table were being written, and are left out"));
-    }
-    if sampled.dropped > 0 {
-        remarks.push(format!(
-            "the table had no room for {} sampled blocks, so that estimates are too low",
-            sampled.dropped
-        ));
-    }
+    let remarks = sampled.remarks();
     let all = sites::of(subject, &entries);
     let told = all.len().min(options.most_sites);
     let leaks = options.leaks.then(|| leaks::of(subject, &entries, options));
@@ -145,37 +136,37 @@ fn sum(entries: &[HeapEntry], of: impl Fn(&HeapEntry) -> u64) -> u64 {
     entries.iter().fold(0, |sum, entry| sum.saturating_add(of(entry)))
 }
 
-/// The whole entries of the table, and how many are torn.
-fn entries(subject: &Subject) -> Result<(Vec<HeapEntry>, u64), HeapError> {
-    let region = subject.region.as_ref().map_err(|why| HeapError::NoRegion(why.clone()))?;
-    let geometry = region.found.header.geometry;
-    let slots = geometry.heap_slots() as usize;
-    if slots == 0 {
-        return Err(HeapError::NotWatched);
+impl Sampled {
+    /// What limits the sample, in sentences.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let torn = (self.torn > 0)
+            .then(|| format!("{} entries of the table were being written, and are left out", self.torn));
+        let dropped = (self.dropped > 0).then(|| {
+            format!(
+                "the table had no room for {} sampled blocks, so that estimates are too low",
+                self.dropped
+            )
+        });
+        torn.into_iter().chain(dropped).collect()
     }
-    let words = |offset: usize, count: usize| -> Result<Vec<u64>, HeapError> {
-        let mut bytes = vec![0; count * 8];
-        let at = GuestPhysical(region.found.at.0.saturating_add(offset as u64));
-        subject.memory.read(at, &mut bytes).map_err(|error| HeapError::Table(error.to_string()))?;
-        Ok(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
-    };
-    let keys = words(geometry.heap_keys(), slots)?;
-    let table = words(geometry.heap_entries(), slots * HEAP_WORDS)?;
-    let (mut entries, mut torn) = (Vec::new(), 0);
-    for (key, words) in keys.iter().zip(table.as_chunks::<HEAP_WORDS>().0) {
-        match HeapEntry::from_words(*key, words) {
-            Slot::Whole(entry) => entries.push(entry),
-            Slot::Torn(_) => torn += 1,
-            Slot::Empty => {}
-        }
-    }
-    entries.sort_by_key(|entry| entry.address);
-    Ok((entries, torn))
 }
 
-fn counters(subject: &Subject) -> (Totals, Sampled) {
+fn blocks(subject: &Subject) -> Result<LiveBlocks, HeapError> {
+    let region = subject.region.as_ref().map_err(|why| HeapError::NoRegion(why.clone()))?;
+    let found = &region.found;
+    let blocks = LiveBlocks::read(&*subject.memory, found.at, found.header.geometry);
+    blocks.map_err(|error| HeapError::Table(error.to_string()))?.ok_or(HeapError::NotWatched)
+}
+
+fn vcpus(subject: &Subject) -> &[VcpuStats] {
+    subject.region.as_ref().map(|region| &region.tables.vcpus[..]).unwrap_or_default()
+}
+
+/// What a guest's vCPUs have counted, summed; of the sample, how often it was taken and what the table had no room for.
+#[must_use]
+pub fn counters(vcpus: &[VcpuStats]) -> (Totals, Sampled) {
     let (mut totals, mut sampled) = (Totals::default(), Sampled::default());
-    let vcpus = subject.region.as_ref().map(|region| &region.tables.vcpus[..]).unwrap_or_default();
     for stats in vcpus.iter().map(|vcpu| vcpu.heap) {
         let add = |sum: &mut u64, value: u64| *sum = sum.saturating_add(value);
         add(&mut totals.allocated_bytes, stats.allocated_bytes);

@@ -2,6 +2,7 @@
 
 use uniprof_collector::clock::HostTime;
 use uniprof_collector::ledger::Ledger;
+use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_collector::recording::{Body, Damage, Item, Message, SessionInfo};
 use uniprof_collector::tables::Tables;
 use uniprof_events::waits::Window;
@@ -20,6 +21,9 @@ pub(crate) trait Visitor {
 
     /// A copy of the region's tables.
     fn tables(&mut self, _tables: &Tables) {}
+
+    /// The sampled blocks of the heap that were allocated then.
+    fn live_blocks(&mut self, _blocks: &LiveBlocks) {}
 
     /// The collector's clock has got so far.
     fn at(&mut self, _at: HostTime) {}
@@ -65,6 +69,7 @@ pub(crate) fn walk(
             }
             Body::End(_) => ended = true,
             Body::Histograms(words) => figures.metrics.take_histograms(message.session, words),
+            Body::Heap(words) => visitor.live_blocks(&LiveBlocks::from_words(words)),
             body => {
                 // Only a reader that came late says what the counters were before it.
                 from_boot &= !matches!(body, Body::Counters(counters) if !counters.last);
