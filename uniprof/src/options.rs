@@ -243,7 +243,8 @@ pub(crate) struct Views {
     /// Who made others wait for locks, with the waiter on top (recorded with -e locks)
     #[arg(long)]
     locks: bool,
-    /// Which stacks allocated the bytes that are live at the end, or all that were allocated (recorded with -e heap)
+    /// Which stacks allocated the bytes that are live at the end, be they older than the recording, or all that were allocated while it was
+    /// made (recorded with -e heap)
     #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "live")]
     heap: Option<HeapBytes>,
 }
@@ -293,6 +294,11 @@ impl Filter {
     pub(crate) fn apply<'a>(&self, named: &'a Named) -> anyhow::Result<Cow<'a, Profile>> {
         if self.thread.is_empty() && self.vcpu.is_empty() {
             return Ok(Cow::Borrowed(&named.profile));
+        }
+        if named.view == View::LiveHeap && !self.vcpu.is_empty() {
+            let sentence = "--vcpu: the guest's table of live blocks does not say on which vCPU they were allocated; use \
+                            --thread, or --heap=allocated";
+            return Err(Failure::error(Exit::Usage, sentence));
         }
         let threads: BTreeMap<u32, String> = named
             .profile

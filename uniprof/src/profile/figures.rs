@@ -10,6 +10,8 @@ use uniprof_events::waits::Window;
 use uniprof_wire::record::{CLASSES, Class};
 use uniprof_wire::tables::{ThreadEntry, VcpuStats};
 
+use uniprof_postmortem::heap::HeapError;
+
 use super::View;
 
 use super::metrics::Metrics;
@@ -38,6 +40,10 @@ pub(crate) struct Figures {
     pub(crate) window: Option<Window>,
     /// The threads as they were last seen.
     pub(crate) last_threads: Vec<ThreadEntry>,
+    /// The vCPUs' running totals as they were last seen.
+    pub(crate) last_vcpus: Vec<VcpuStats>,
+    /// Whether it was seen which sampled blocks of the heap live.
+    pub(crate) has_heap_table: bool,
     /// Whether the account of loss reaches to the end.
     pub(crate) is_settled: bool,
     /// What a reader must know about the recording itself.
@@ -117,6 +123,7 @@ impl Figures {
                 self.threads.entry(thread.id).or_insert_with(|| thread.name.as_str().to_owned());
             }
         }
+        self.last_vcpus.clone_from(&last.vcpus);
         self.histograms = Some(last.header.geometry.histograms());
         self.boot_tsc = last.header.boot_tsc;
         self.tsc_hz = last.header.tsc_hz;
@@ -230,7 +237,11 @@ impl Figures {
             return format!("all {} {word} records were lost; try a larger --ring", account.lost());
         }
         let was_on = self.vcpus.values().any(|vcpu| vcpu.on & class.bit() != 0);
-        if account.emitted() == 0 && !was_on {
+        let is_watched = view == View::LiveHeap && self.has_heap_table;
+        if is_watched && self.last_vcpus.iter().all(|vcpu| vcpu.heap.interval == 0) {
+            return HeapError::NotWatched.to_string();
+        }
+        if account.emitted() == 0 && !was_on && !is_watched {
             return format!("no {word} records: record with -e {}", class.name());
         }
         let nothing = match view {

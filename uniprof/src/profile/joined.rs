@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use uniprof_events::waits::{Blame, StackId, Stacks, Wait, Waker};
+use uniprof_events::waits::{Blame, Block, StackId, Stacks, Wait, Waker};
 use uniprof_flamegraph::{Amount, Found, Frame, FrameId, Owner, Profile, ProfileBuilder};
 use uniprof_symbolizer::AddressKind;
 use uniprof_wire::record::Callers;
@@ -63,8 +63,9 @@ impl Joined {
     }
 
     /// Adds a block of the heap.
-    pub(super) fn add_block(&mut self, owner: Owner, stack: Option<StackId>, bytes: u64) {
-        self.add(owner, vec![Part::Thread(owner.thread), Part::Stack(stack)], bytes);
+    pub(super) fn add_block(&mut self, block: &Block) {
+        let owner = Owner { thread: block.thread, vcpu: block.vcpu.unwrap_or(0) };
+        self.add(owner, vec![Part::Thread(owner.thread), Part::Stack(block.stack)], block.weight);
     }
 
     fn add(&mut self, owner: Owner, parts: Vec<Part>, weight: u64) {
@@ -73,7 +74,7 @@ impl Joined {
 
     /// Names all stacks.
     pub(super) fn name(self, view: View, stacks: &Stacks, figures: &Figures, naming: Naming<'_>) -> Profile {
-        let is_time = !matches!(view, View::LiveHeap | View::AllocatedHeap);
+        let is_time = !view.is_heap();
         let mut sums: Vec<_> = self.sums.into_iter().collect();
         // Any order that is always the same: ids of frames are in the order of their first use.
         sums.sort_by(|(key, amount), (other_key, other)| {

@@ -1,8 +1,10 @@
 //! The profile of what is not on the CPU: waits, wake-ups, locks, the heap.
 
+use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_collector::recording::SessionInfo;
-use uniprof_events::waits::{Blocks, Locks, OffCpu, Stacks, Unpaired, Wait, Window};
-use uniprof_flamegraph::{Owner, ProfileBuilder, Unit};
+use uniprof_events::waits::{Block, Blocks, Locks, OffCpu, Stacks, Unpaired, Wait, Window};
+use uniprof_flamegraph::{ProfileBuilder, Unit};
+use uniprof_postmortem::heap;
 use uniprof_wire::record::Record;
 use uniprof_wire::tables::Histogram;
 
@@ -97,7 +99,8 @@ pub(super) fn read(
     view: View,
 ) -> anyhow::Result<Named> {
     let mut records = Records { view, ..Records::default() };
-    let figures = walk(source, session, &mut records)?;
+    let mut figures = walk(source, session, &mut records)?;
+    figures.has_heap_table = records.blocks.has_looked();
     let (joined, stacks, aside) = records.finish(&figures);
     let naming = Naming::new(images, ProfileBuilder::of(view.measured()));
     let profile = joined.name(view, &stacks, &figures, naming);
@@ -114,11 +117,13 @@ struct Records {
     waits: Waits,
     locks: Locks,
     blocks: Blocks,
+    /// Slots of the heap table that were being written at the last look.
+    torn: u64,
 }
 
 impl Visitor for Records {
     fn record(&mut self, vcpu: u32, record: &Record<'_>) {
-        let Self { view, stacks, off_cpu, waits, locks, blocks } = self;
+        let Self { view, stacks, off_cpu, waits, locks, blocks, .. } = self;
         match view {
             View::Cpu => {}
             View::OffCpu | View::Wakeups => {
@@ -128,11 +133,18 @@ impl Visitor for Records {
             View::LiveHeap | View::AllocatedHeap => blocks.record(vcpu, record, stacks),
         }
     }
+
+    fn live_blocks(&mut self, table: &LiveBlocks) {
+        if self.view.is_heap() {
+            self.blocks.look(&table.entries, &mut self.stacks);
+            self.torn = table.torn;
+        }
+    }
 }
 
 impl Records {
     fn finish(self, figures: &Figures) -> (Joined, Stacks, Aside) {
-        let Self { view, stacks, off_cpu, mut waits, locks, blocks } = self;
+        let Self { view, stacks, off_cpu, mut waits, locks, blocks, torn } = self;
         let window = figures.window.unwrap_or(Window { begin: 0, end: 0 });
         match view {
             View::Cpu => {}
@@ -150,17 +162,39 @@ impl Records {
             }
             View::LiveHeap | View::AllocatedHeap => {
                 waits.aside.unpaired.left_out = blocks.left_out();
-                for block in blocks.finish() {
-                    if block.lives || view == View::AllocatedHeap {
-                        let owner = Owner { thread: block.thread, vcpu: block.vcpu };
-                        waits.joined.add_block(owner, block.stack, block.weight);
-                    }
-                }
+                let is_live = view == View::LiveHeap;
+                let all = blocks.finish().into_iter();
+                let shown = all.filter(|block| if is_live { block.lives } else { block.vcpu.is_some() });
+                let shown: Vec<Block> = shown.collect();
+                waits.aside.remarks = heap_remarks(&shown, is_live, torn, figures);
+                shown.iter().for_each(|block| waits.joined.add_block(block));
             }
         }
         let Waits { joined, aside } = waits;
         (joined, stacks, aside)
     }
+}
+
+/// What is to be known of these blocks.
+fn heap_remarks(blocks: &[Block], is_live: bool, torn: u64, figures: &Figures) -> Vec<String> {
+    let (totals, sampled) = heap::counters(&figures.last_vcpus);
+    let mut remarks = heap::Sampled { torn, ..sampled }.remarks();
+    if !is_live {
+        return remarks;
+    }
+    let older = |block: &&Block| figures.window.is_some_and(|window| block.tsc < window.begin);
+    let older = blocks.iter().filter(older).fold(0_u64, |sum, block| sum.saturating_add(block.weight));
+    let bytes = |bytes| Unit::Bytes.short(bytes);
+    if figures.has_heap_table {
+        if older > 0 {
+            remarks.push(format!("{} of that was allocated before the recording", bytes(older)));
+        }
+        let (live, count) = (bytes(totals.live_bytes), totals.live_blocks);
+        remarks.push(format!("the guest's own count: {live} in {count} blocks"));
+    } else {
+        remarks.push("what was allocated before the recording is missing: it holds no table of the blocks that lived then".into());
+    }
+    remarks
 }
 
 /// Waits, summed.

@@ -44,6 +44,11 @@ impl View {
         }
     }
 
+    /// Whether it is about bytes, not time.
+    pub(crate) fn is_heap(self) -> bool {
+        matches!(self, Self::LiveHeap | Self::AllocatedHeap)
+    }
+
     /// Its name in JSON documents and in the names of files.
     pub(crate) fn name(self) -> &'static str {
         match self {
