@@ -1,5 +1,14 @@
-//! The host's two clocks, as nanoseconds.
+//! The host's two clocks, as nanoseconds, and the guest's clock set against them.
+//!
+//! [`Looks`] takes the clock pairs out of a recording's messages, [`Clocks`] has a [`ClockMap`] for each boot of the guest.
+//! What they rest on, and what they promise, is told in `docs/clocks.md`.
 
+mod looks;
+mod mapping;
+mod rate;
+
+pub use looks::{Clocks, Looks};
+pub use mapping::{ClockMap, Ends, Pause, WallTime};
 use rustix::time::{ClockId, clock_gettime};
 
 /// One instant by both of the host's clocks.
