@@ -10,7 +10,8 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering, fence},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use uniprof_wire::{
@@ -25,8 +26,12 @@ use crate::{
     histograms::Histograms,
     live_blocks::LiveBlocks,
     memory::{FoundRegion, GuestMemory, MemoryError, Window},
-    recording::{Body, ClockPair, Message, RingCounters, RingId},
+    recording::{Body, Message, RingCounters, RingId},
 };
+
+mod watch;
+
+use watch::Clock;
 
 /// Word of the header page that holds the boot id.
 const BOOT_ID_WORD: usize = 2;
@@ -36,9 +41,6 @@ const COUNTER_ATTEMPTS: usize = 1 << 14;
 const MAX_OVERRUNS: u64 = 4;
 /// Shortest and longest pause between two rounds.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
-/// The best clock pair of each such time is recorded.
-const CLOCK_EVERY_NS: u64 = 100_000_000;
-
 /// The words of one ring in guest memory.
 #[derive(Clone, Copy)]
 struct RingWords<'a>(&'a [AtomicU64]);
@@ -103,14 +105,6 @@ struct Ring {
     implausible: Option<u64>,
 }
 
-/// The latest sign of life of the guest, watched for when it changes.
-#[derive(Default)]
-struct Clock {
-    last: Option<(u64, HostTime)>,
-    best: Option<(HostTime, ClockPair)>,
-    told_ns: Option<u64>,
-}
-
 impl Drainer {
     /// Begins to read `region`, which [`crate::memory::find_region`] has found. Every message will carry `session`.
     pub fn attach(
@@ -130,7 +124,8 @@ impl Drainer {
             })
             .collect();
         let block = vec![0; geometry.ring().sub_buffer_words()];
-        Ok(Self { memory, region, window, session, rings, block, clock: Clock::default(), histograms: None })
+        let clock = Clock::new(region.header.tsc_hz);
+        Ok(Self { memory, region, window, session, rings, block, clock, histograms: None })
     }
 
     /// The region that is read.
@@ -213,8 +208,21 @@ impl Drainer {
                 return round;
             }
         }
-        self.watch_clock(emit);
+        self.look_at_clock(emit);
         round
+    }
+
+    /// Spends the time until the next round. Where a clock pair is due it is spent looking for one: how well the guest's clock is known
+    /// is how closely a sign of life was seen coming.
+    pub fn pause(&mut self, pause: Duration, emit: &mut impl FnMut(Message<'_>)) {
+        let until = Instant::now() + pause;
+        while let Some(wait) = self.clock.wants_look(HostTime::now())
+            && Instant::now() + wait < until
+        {
+            thread::sleep(wait);
+            self.look_at_clock(emit);
+        }
+        thread::sleep(until.saturating_duration_since(Instant::now()));
     }
 
     /// Reads everything that is left and closes the account of each ring. Rings of a running guest are read up to a moment at
@@ -244,8 +252,8 @@ impl Drainer {
             }
             emit(self.counters(index, &counters, &slots, true));
         }
-        self.clock.told_ns = None;
-        self.watch_clock(emit);
+        self.look_at_clock(emit);
+        self.tell_pairs(Clock::last, emit);
         self.blocks(emit);
         self.snapshot(emit)?;
         Ok((total, settled))
@@ -324,14 +332,23 @@ impl Drainer {
     }
 
     /// Looks at the vCPUs' signs of life; one that is new says that the guest's TSC was that, after the last look.
-    fn watch_clock(&mut self, emit: &mut impl FnMut(Message<'_>)) {
+    fn look_at_clock(&mut self, emit: &mut impl FnMut(Message<'_>)) {
         let geometry = self.region.header.geometry;
         let table = geometry.vcpu_table() / 8 + VcpuField::Heartbeat as usize;
-        let now = HostTime::now();
+        let begin = HostTime::now();
         let heartbeats =
             (0..geometry.vcpus() as usize).filter_map(|vcpu| self.window.load(table + vcpu * VCPU_WORDS));
         let tsc = heartbeats.max().unwrap_or(0);
-        if let Some((at, pair)) = self.clock.look(tsc, now) {
+        let end = HostTime::now();
+        self.tell_pairs(|clock| clock.look(tsc, begin, end), emit);
+    }
+
+    fn tell_pairs(
+        &mut self,
+        ask: impl FnOnce(&mut Clock) -> watch::Pairs,
+        emit: &mut impl FnMut(Message<'_>),
+    ) {
+        for (at, pair) in ask(&mut self.clock).into_iter().flatten() {
             emit(Message { at, session: self.session, body: Body::Clock(pair) });
         }
     }
@@ -339,29 +356,6 @@ impl Drainer {
 
 fn ring_slice(window: &Window, first: usize, geometry: RingGeometry) -> &[AtomicU64] {
     &window.words()[first..first + geometry.total_words()]
-}
-
-impl Clock {
-    /// Takes in a look at the clock, and returns the pair that is to be recorded, if it is time.
-    fn look(&mut self, tsc: u64, now: HostTime) -> Option<(HostTime, ClockPair)> {
-        match self.last {
-            Some((last, at)) if last != tsc => {
-                let uncertainty_ns = now.monotonic_ns.saturating_sub(at.monotonic_ns);
-                if self.best.is_none_or(|(_, best)| uncertainty_ns <= best.uncertainty_ns) {
-                    self.best = Some((now, ClockPair { tsc, uncertainty_ns }));
-                }
-            }
-            _ => {}
-        }
-        self.last = Some((tsc, now));
-        let due = self.told_ns.is_none_or(|told| now.monotonic_ns.saturating_sub(told) >= CLOCK_EVERY_NS);
-        if !due {
-            return None;
-        }
-        let best = self.best.take()?;
-        self.told_ns = Some(now.monotonic_ns);
-        Some(best)
-    }
 }
 
 /// How long to wait before the next round: short while rings fill, long while they don't.

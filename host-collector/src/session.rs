@@ -326,7 +326,7 @@ fn drain_loop(
         if !taken.get() {
             break;
         }
-        thread::sleep(pace.after(&round));
+        drainer.pause(pace.after(&round), &mut emit);
     }
     remarks.extend(strange(&drainer));
     Ok(remarks)

@@ -185,21 +185,6 @@ fn a_guest_that_died_while_writing_is_read_to_its_end() {
 }
 
 #[test]
-fn the_clock_pair_is_the_best_of_its_time() {
-    let at = |ns| HostTime { monotonic_ns: ns, realtime_ns: ns };
-    let mut clock = Clock::default();
-    assert_eq!(clock.look(5, at(100)), None, "when it became 5 is not known");
-    let first = clock.look(6, at(300)).unwrap();
-    assert_eq!(first, (at(300), ClockPair { tsc: 6, uncertainty_ns: 200 }));
-    assert_eq!(clock.look(7, at(400)), None);
-    assert_eq!(clock.look(9, at(450)), None);
-    assert_eq!(clock.look(11, at(700)), None);
-    let second = clock.look(11, at(300 + CLOCK_EVERY_NS)).unwrap();
-    assert_eq!(second, (at(450), ClockPair { tsc: 9, uncertainty_ns: 50 }));
-    assert_eq!(clock.look(11, at(300 + 3 * CLOCK_EVERY_NS)), None, "a clock that stands says nothing");
-}
-
-#[test]
 fn the_pace_follows_the_rings() {
     let round = |fill| Round { fill, ..Round::default() };
     let mut pace = Pace::default();
