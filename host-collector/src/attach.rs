@@ -35,7 +35,7 @@ const SHOWN_LINES: usize = 12;
 pub enum Observed<'a> {
     /// Started by this process.
     Own(&'a mut Guest),
-    /// Found in the registry.
+    /// One that runs: of the registry, or found among the host's processes ([`crate::vmm::Vmm::entry`]).
     Other(&'a GuestEntry),
 }
 
@@ -339,7 +339,7 @@ impl Attached {
             tsc_hz: header.tsc_hz,
             accelerator: Some(entry.accelerator.clone()),
             machine: entry.machine.name().into(),
-            placement: entry.placement.name().into(),
+            placement: entry.placement_of(&self.region).name().into(),
             transport: if self.port.is_some() { Transport::VirtioSerial } else { Transport::Shm }
                 .name()
                 .into(),

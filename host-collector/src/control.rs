@@ -45,6 +45,14 @@ pub enum ControlError {
         /// The cause.
         source: std::io::Error,
     },
+    /// Only its own process can write to its memory.
+    #[error(
+        "guest {name} is only read: its memory belongs to its process alone; `uniprof doctor {name}` says how it could be asked for things"
+    )]
+    ReadOnly {
+        /// Its name.
+        name: String,
+    },
     /// All slots are held by collectors that live.
     #[error("{CONTROL_SLOTS} other collectors already ask this guest for something: end one of them")]
     Full,
@@ -207,6 +215,7 @@ mod tests {
             placement: Placement::Ivshmem,
             memory_file,
             ram_file: None,
+            ram_in_process: None,
             ram_map: None,
             port: None,
             accelerator: Accelerator { name: "tcg".into(), reason: String::new() },

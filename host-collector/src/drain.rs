@@ -6,10 +6,7 @@
 
 use std::{
     borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering, fence},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +14,7 @@ use std::{
 use uniprof_wire::{
     layout::{MAGIC, RingKind},
     record::CLASSES,
-    ring::{self, Block, Counters, ReaderWords, RingGeometry, Source},
+    ring::{self, Block, Counters, ReaderWords, Source},
     tables::{VCPU_WORDS, VcpuField},
 };
 
@@ -41,23 +38,25 @@ const COUNTER_ATTEMPTS: usize = 1 << 14;
 const MAX_OVERRUNS: u64 = 4;
 /// Shortest and longest pause between two rounds.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
-/// The words of one ring in guest memory.
+
+/// The words of one ring in guest memory. Where the process that has them is gone they read as zeros: then the region has no magic either,
+/// and whoever read them finds that out before using them.
 #[derive(Clone, Copy)]
-struct RingWords<'a>(&'a [AtomicU64]);
+struct RingWords<'a> {
+    window: &'a Window,
+    first: usize,
+}
 
 impl ReaderWords for RingWords<'_> {
     fn load(&self, index: usize) -> u64 {
-        let word = self.0[index].load(Ordering::Relaxed);
-        // Rust allows only relaxed loads of read-only memory; the fence makes it an acquire load.
-        fence(Ordering::Acquire);
-        word
+        // Rust allows only relaxed loads of read-only memory; the fence in it makes it an acquire load.
+        self.window.load_acquire(self.first + index).unwrap_or(0)
     }
 
     fn copy(&self, index: usize, out: &mut [u64]) {
-        for (word, from) in out.iter_mut().zip(&self.0[index..]) {
-            *word = from.load(Ordering::Relaxed);
+        if !self.window.copy(self.first + index, out) {
+            out.fill(0);
         }
-        fence(Ordering::Acquire);
     }
 }
 
@@ -183,7 +182,7 @@ impl Drainer {
         let geometry = self.region.header.geometry;
         let mut bytes = vec![0; geometry.tables_bytes()];
         self.memory.read(self.region.at, &mut bytes)?;
-        let histograms = Histograms::read(self.window.words(), geometry);
+        let histograms = Histograms::read(&self.window, geometry);
         if !self.is_same_boot() {
             return Ok(());
         }
@@ -248,7 +247,8 @@ impl Drainer {
             };
             total.bytes += self.drain(index, source, counters.head, &mut total, emit) * 8;
             if total.rebooted {
-                return Ok((total, false));
+                let is_gone = self.window.load(0).is_none();
+                return if is_gone { Err(MemoryError::Ended) } else { Ok((total, false)) };
             }
             emit(self.counters(index, &counters, &slots, true));
         }
@@ -280,7 +280,7 @@ impl Drainer {
             if position >= limit {
                 break;
             }
-            let words = RingWords(ring_slice(&self.window, self.rings[index].first, geometry));
+            let words = RingWords { window: &self.window, first: self.rings[index].first };
             let block = ring::read_block(&words, geometry, source, position, &mut self.block);
             if !self.is_same_boot() {
                 round.rebooted = true;
@@ -322,7 +322,7 @@ impl Drainer {
     }
 
     fn ring_words(&self, index: usize) -> RingWords<'_> {
-        RingWords(ring_slice(&self.window, self.rings[index].first, self.region.header.geometry.ring()))
+        RingWords { window: &self.window, first: self.rings[index].first }
     }
 
     /// Whether the region is still that of the boot that was attached to.
@@ -352,10 +352,6 @@ impl Drainer {
             emit(Message { at, session: self.session, body: Body::Clock(pair) });
         }
     }
-}
-
-fn ring_slice(window: &Window, first: usize, geometry: RingGeometry) -> &[AtomicU64] {
-    &window.words()[first..first + geometry.total_words()]
 }
 
 /// How long to wait before the next round: short while rings fill, long while they don't.

@@ -1,10 +1,11 @@
 //! Histograms of a guest, out of its region: those of all vCPUs together, at one moment.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use uniprof_wire::layout::Geometry;
 use uniprof_wire::tables::{HISTOGRAM_BUCKETS, HISTOGRAM_WORDS, Histogram, MAX_HISTOGRAMS, histogram_field};
+
+use crate::memory::Window;
 
 /// Words of one histogram before its buckets, in a recording.
 const HEAD: usize = 5;
@@ -29,21 +30,18 @@ pub struct Histograms(BTreeMap<u32, Box<Histogram>>);
 
 impl Histograms {
     /// Reads those of a region, whose words may be changing meanwhile: then a value may be in the count and not in its bucket.
-    pub(crate) fn read(region: &[AtomicU64], geometry: Geometry) -> Self {
+    pub(crate) fn read(region: &Window, geometry: Geometry) -> Self {
         let mut all = Self::default();
         let mut words = [0; HISTOGRAM_WORDS];
         for vcpu in 0..geometry.vcpus() {
             let first = geometry.histogram_table(vcpu) / 8;
             for number in 0..geometry.histograms() as usize {
                 let at = first + number * HISTOGRAM_WORDS;
-                let Some(from) = region.get(at..at + HISTOGRAM_WORDS) else { continue };
-                if from[histogram_field::COUNT].load(Ordering::Relaxed) == 0 {
-                    continue;
-                }
-                for (word, from) in words.iter_mut().zip(from) {
-                    *word = from.load(Ordering::Relaxed);
-                }
-                if let Some((site, histogram)) = Histogram::from_words(&words) {
+                let has_values = region.load(at + histogram_field::COUNT).is_some_and(|count| count > 0);
+                if has_values
+                    && region.copy(at, &mut words)
+                    && let Some((site, histogram)) = Histogram::from_words(&words)
+                {
                     all.add(site, &histogram);
                 }
             }
@@ -150,24 +148,24 @@ mod tests {
     #[test]
     fn a_guests_vcpus_are_added_up() {
         let geometry = Geometry::with_ring_bytes(2, 8 << 10).unwrap().with_histograms(3).unwrap();
-        let region: Vec<AtomicU64> = (0..geometry.region_bytes() / 8).map(|_| AtomicU64::new(0)).collect();
-        let put = |vcpu: u32, number: usize, site: u32, histogram: &Histogram| {
+        let mut region = vec![0; geometry.region_bytes() / 8];
+        let mut put = |vcpu: u32, number: usize, site: u32, histogram: &Histogram| {
             let at = geometry.histogram_table(vcpu) / 8 + number * HISTOGRAM_WORDS;
             let head = [1 + u64::from(site), histogram.count, histogram.sum, histogram.max, 0, 0, 0, 0];
-            for (word, value) in region[at..].iter().zip(head.iter().chain(&histogram.buckets)) {
-                word.store(*value, Ordering::Relaxed);
+            for (word, value) in region[at..].iter_mut().zip(head.iter().chain(&histogram.buckets)) {
+                *word = *value;
             }
         };
         put(0, 0, 40, &of(&[1, 2]));
         put(1, 0, 40, &of(&[1, 90]));
         put(0, 1, 80, &of(&[]));
         put(1, 2, 120, &of(&[u64::MAX]));
-        let read = Histograms::read(&region, geometry);
+        let read = Histograms::read(&Window::from_words(&region), geometry);
         let wanted: Histograms = [(40, of(&[1, 2, 1, 90])), (120, of(&[u64::MAX]))].into_iter().collect();
         assert_eq!(read, wanted);
         assert_eq!(Histograms::from_words(&read.to_words()), wanted);
         // A window that is shorter than its geometry, as that of a dump can be.
-        assert_eq!(Histograms::read(&region[..100], geometry), Histograms::default());
+        assert_eq!(Histograms::read(&Window::from_words(&region[..100]), geometry), Histograms::default());
     }
 
     #[test]

@@ -80,15 +80,15 @@ pub struct LiveGuest {
 }
 
 impl LiveGuest {
-    /// Opens a guest of the registry. Nothing is asked of QEMU yet, and the guest does not notice.
+    /// Opens a guest by its entry. Nothing is asked of QEMU yet, and the guest does not notice.
     pub fn open(entry: &GuestEntry) -> Result<Self, LiveError> {
         Ok(Self {
             facts: entry.facts(),
-            kernel: Some(entry.kernel.clone()),
+            kernel: Some(entry.kernel.clone()).filter(|path| !path.as_os_str().is_empty()),
             memory: entry.open_all_memory()?,
             only_by_size: false,
             remarks: Vec::new(),
-            control: Some(entry.qmp.clone()),
+            control: Some(entry.qmp.clone()).filter(|path| !path.as_os_str().is_empty()),
             qmp: Mutex::new(None),
         })
     }

@@ -137,6 +137,9 @@ pub enum SessionError {
     Thread(&'static str),
 }
 
+/// What is said of a guest whose memory only its process had.
+const GONE: &str = "the guest's memory ended with its process: what it wrote in its last moments was not read, and is not in the account";
+
 const GO: u8 = 0;
 const FINISH_LIVE: u8 = 1;
 const FINISH_STILL: u8 = 2;
@@ -186,7 +189,8 @@ pub fn record_session(
     // A full disk also ends the drain thread, so the writer's error is the cause.
     let (ledger, bytes) = written?;
     let mut remarks = drained?;
-    remarks.extend(ledger.unsettled().map(|ring| {
+    let is_gone = remarks.iter().any(|remark| remark == GONE);
+    remarks.extend(ledger.unsettled().filter(|_| !is_gone).map(|ring| {
         format!(
             "{ring} was being written to all the time: what it lost in its last moments is not in the account"
         )
@@ -290,15 +294,31 @@ fn forward(port: &Port, to: &Sender<Message<'static>>, shared: &Shared) -> Vec<S
     told.map(|(count, what)| format!("{count} {what}")).collect()
 }
 
-/// Reads the guest's memory until it is told to finish, or nobody takes what it reads. Returns what was strange.
+/// Reads the guest's memory until it is told to finish, nobody takes what it reads, or the memory is gone. Returns what was strange.
 fn drain_loop(
-    mut drainer: Drainer,
+    drainer: Drainer,
     begin: Begin,
     attached: &Attached,
     to: &Sender<Message<'static>>,
     shared: &Shared,
 ) -> Result<Vec<String>, SessionError> {
     let mut remarks = Vec::new();
+    match read_rings(drainer, begin, attached, to, shared, &mut remarks) {
+        // What only the guest's process had is no failure to read.
+        Err(SessionError::Memory(MemoryError::Ended)) => remarks.push(GONE.into()),
+        other => other?,
+    }
+    Ok(remarks)
+}
+
+fn read_rings(
+    mut drainer: Drainer,
+    begin: Begin,
+    attached: &Attached,
+    to: &Sender<Message<'static>>,
+    shared: &Shared,
+    remarks: &mut Vec<String>,
+) -> Result<(), SessionError> {
     let taken = Cell::new(true);
     let mut emit = |message: Message<'_>| taken.set(to.send(message.into_owned()).is_ok());
     let mut pace = Pace::default();
@@ -329,7 +349,7 @@ fn drain_loop(
         drainer.pause(pace.after(&round), &mut emit);
     }
     remarks.extend(strange(&drainer));
-    Ok(remarks)
+    Ok(())
 }
 
 fn strange(drainer: &Drainer) -> Vec<String> {

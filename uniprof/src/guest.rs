@@ -8,7 +8,7 @@ use uniprof_collector::guests::{GuestEntry, GuestsError, Registry};
 use uniprof_collector::live::{LiveError, LiveGuest};
 use uniprof_collector::memory::GuestMemory;
 use uniprof_collector::qemu::{Guest, GuestExit, LaunchError};
-use uniprof_collector::vmm::VmmError;
+use uniprof_collector::vmm::{Vmm, VmmError};
 
 use crate::exit::{Exit, Failure};
 
@@ -101,12 +101,21 @@ impl Target {
     pub(crate) fn open(&self) -> anyhow::Result<LiveGuest> {
         match self {
             Self::Ours(entry) => Ok(LiveGuest::open(entry)?),
-            Self::Process(pid) => LiveGuest::of_process(*pid).map_err(|error| match &error {
-                LiveError::Vmm(VmmError::Absent { .. } | VmmError::NotQemu { .. }) => {
-                    Failure::error(Exit::Target, error.to_string())
-                }
-                _ => error.into(),
+            Self::Process(pid) => LiveGuest::of_process(*pid).map_err(|error| match error {
+                LiveError::Vmm(error) => process_failure(error),
+                error => error.into(),
             }),
+        }
+    }
+
+    /// What is known of it to those that did not start it: to observe it, record it, ask it for things. Of a process its RAM is looked for.
+    pub(crate) fn entry(&self) -> anyhow::Result<Box<GuestEntry>> {
+        match self {
+            Self::Ours(entry) => Ok(entry.clone()),
+            Self::Process(pid) => {
+                let entry = Vmm::look_at(*pid).and_then(|vmm| vmm.entry());
+                entry.map(Box::new).map_err(process_failure)
+            }
         }
     }
 
@@ -114,8 +123,16 @@ impl Target {
     pub(crate) fn region_memory(&self) -> anyhow::Result<Arc<dyn GuestMemory>> {
         match self {
             Self::Ours(entry) => Ok(Arc::from(entry.open_memory()?)),
-            Self::Process(_) => Ok(self.open()?.memory()),
+            Self::Process(_) => Ok(Arc::from(self.entry()?.open_memory()?)),
         }
+    }
+}
+
+/// A process whose guest can't be looked into, with the exit code for it.
+fn process_failure(error: VmmError) -> anyhow::Error {
+    match &error {
+        VmmError::Absent { .. } | VmmError::NotQemu { .. } => Failure::error(Exit::Target, error.to_string()),
+        _ => error.into(),
     }
 }
 

@@ -78,9 +78,9 @@ impl Place<'_> {
     /// How far virtual addresses are from physical ones where the region lies, and in kernels mostly elsewhere. Known where
     /// the region lies in RAM.
     fn offset(&self) -> Option<u64> {
-        let header = &self.attached.region.header;
-        let offset = header.region_gva.0.wrapping_sub(header.region_gpa.0);
-        (self.observed.entry().placement == Placement::Ram).then_some(offset)
+        let region = &self.attached.region;
+        let offset = region.header.region_gva.0.wrapping_sub(region.header.region_gpa.0);
+        (self.observed.entry().placement_of(region) == Placement::Ram).then_some(offset)
     }
 
     fn read(&self, at: u64, into: &mut [u8]) -> Result<(), MemoryError> {
@@ -207,6 +207,7 @@ mod tests {
             placement: Placement::Ram,
             memory_file: PathBuf::new(),
             ram_file: None,
+            ram_in_process: None,
             ram_map: None,
             port: None,
             accelerator: Accelerator { name: "tcg".into(), reason: String::new() },

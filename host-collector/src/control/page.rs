@@ -13,7 +13,7 @@ use uniprof_wire::{
 };
 
 use super::{ControlError, RENEW_EVERY, is_alive};
-use crate::{clock::HostTime, guests::GuestEntry, memory::FoundRegion, qemu::Placement};
+use crate::{clock::HostTime, guests::GuestEntry, memory::FoundRegion};
 
 /// The control page of a guest, mapped for writing.
 #[derive(Debug)]
@@ -33,17 +33,12 @@ impl Drop for ControlPage {
 
 impl ControlPage {
     pub(super) fn map(entry: &GuestEntry, region: &FoundRegion) -> Result<Self, ControlError> {
-        let path = &entry.memory_file;
+        let read_only = || ControlError::ReadOnly { name: entry.name.clone() };
+        let (path, first) = entry.file_of(region).ok_or_else(read_only)?;
+        let path = &path;
         let failed = |source| ControlError::Io { path: path.clone(), source };
         let absent = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-        let first = match entry.placement {
-            Placement::Ivshmem => Some(0),
-            Placement::Ram => {
-                let map = entry.ram_map.as_ref();
-                map.and_then(|map| map.file_offset(region.at)).map(|(offset, _)| offset)
-            }
-        };
-        let offset = first.and_then(|first| first.checked_add(CONTROL_OFFSET as u64));
+        let offset = first.checked_add(CONTROL_OFFSET as u64);
         let offset =
             offset.filter(|offset| offset.is_multiple_of(PAGE as u64)).ok_or_else(|| failed(absent()))?;
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;

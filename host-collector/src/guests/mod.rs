@@ -16,16 +16,17 @@
 //! given to somebody else by now. Shared files in `/dev/shm` are locked in the same way. Stale entries are swept whenever the directory is listed or a guest is started.
 
 mod directory;
+mod memory;
 mod stop;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf};
 
 pub use directory::{Registry, Reservation};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     dump::Facts,
-    memory::{GuestMemory, IvshmemFile, JoinedMemory, MemoryError, RamFile, RamMap},
+    memory::RamMap,
     qemu::{Accelerator, Machine, Placement},
 };
 
@@ -38,11 +39,11 @@ pub struct GuestEntry {
     pub pid: u32,
     /// When that process started, in clock ticks since the host's boot: with the pid it names one process for good.
     pub pid_start: u64,
-    /// The process that started it and reaps it.
+    /// The process that started it and reaps it; 0 where that is not known, because something else has started it.
     pub owner_pid: u32,
-    /// Control socket.
+    /// Control socket; empty where there is none.
     pub qmp: PathBuf,
-    /// The kernel.
+    /// The kernel; empty where it was started from something else.
     pub kernel: PathBuf,
     /// The machine.
     pub machine: Machine,
@@ -50,15 +51,18 @@ pub struct GuestEntry {
     pub memory_bytes: u64,
     /// vCPUs.
     pub vcpus: u32,
-    /// Where the region lies.
+    /// Where the region lies. Of a guest that something else has started: where it may lie besides RAM.
     pub placement: Placement,
-    /// The file with the region.
+    /// The file with the region; empty where that is no file.
     pub memory_file: PathBuf,
     /// The file behind guest RAM, which is the same one where the region lies in RAM. Guests that earlier versions started with a
     /// region in an ivshmem device have none.
     #[serde(default)]
     pub ram_file: Option<PathBuf>,
-    /// What lies where in that file.
+    /// Where RAM lies in QEMU's own address space, if it is shared with nobody.
+    #[serde(default)]
+    pub ram_in_process: Option<Range<u64>>,
+    /// What lies where in that file, or in that part of the address space.
     pub ram_map: Option<RamMap>,
     /// The socket of its serial port, where it sends the region and shares no memory.
     #[serde(default)]
@@ -74,17 +78,10 @@ pub struct GuestEntry {
 }
 
 impl GuestEntry {
-    /// Opens the memory that holds the region.
-    pub fn open_memory(&self) -> Result<Box<dyn GuestMemory>, MemoryError> {
-        if self.port.is_some() {
-            return Err(MemoryError::NotShared);
-        }
-        Ok(match self.placement {
-            Placement::Ivshmem => Box::new(IvshmemFile::open(&self.memory_file)?),
-            Placement::Ram => {
-                Box::new(RamFile::open(&self.memory_file, self.ram_map.clone().unwrap_or_default())?)
-            }
-        })
+    /// Whether `uniprof` has started it; else it was found among the host's processes.
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        self.owner_pid != 0
     }
 
     /// What a dump of it says of it.
@@ -98,15 +95,6 @@ impl GuestEntry {
             vcpus: self.vcpus,
             ..Facts::default()
         }
-    }
-
-    /// Opens all of the guest's memory: RAM, and the BAR where the region lies in one. Only the region where RAM is no shared file.
-    pub fn open_all_memory(&self) -> Result<Arc<dyn GuestMemory>, MemoryError> {
-        let (Placement::Ivshmem, Some(ram)) = (self.placement, &self.ram_file) else {
-            return self.open_memory().map(Arc::from);
-        };
-        let ram = RamFile::open(ram, self.ram_map.clone().unwrap_or_default())?;
-        Ok(Arc::new(JoinedMemory::new(Box::new(ram), IvshmemFile::open(&self.memory_file)?)))
     }
 }
 

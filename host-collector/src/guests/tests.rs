@@ -23,6 +23,7 @@ fn entry(name: &str, pid: u32) -> GuestEntry {
         placement: Placement::Ram,
         memory_file: "/m".into(),
         ram_file: None,
+        ram_in_process: None,
         ram_map: Some(RamMap::default()),
         port: None,
         accelerator: Accelerator { name: "tcg".into(), reason: "asked for".into() },

@@ -8,13 +8,14 @@
 //! | [`VmmMemory`] | guest RAM that only the VMM's process has mapped | likewise |
 //!
 //! Two ways to read: [`GuestMemory::read`] copies bytes and is right for headers and tables; [`GuestMemory::window`] maps
-//! a bounded range for the rings, whose words are then loaded one by one, atomically. Files are opened read-only:
-//! nothing here can write to a guest.
+//! a bounded range for the rings, whose words are then loaded one by one, atomically. What only another process has can't be mapped:
+//! each look at such a window is a system call. Files are opened read-only: nothing here can write to a guest.
 
 mod find;
 mod ivshmem;
 mod joined;
 mod map;
+mod process;
 mod ram;
 mod vmm;
 mod window;
@@ -59,6 +60,9 @@ pub enum MemoryError {
         "this guest shares no memory with the host (it was started with --transport virtio-serial): it can be recorded, not looked into"
     )]
     NotShared,
+    /// Nothing but its process had it.
+    #[error("the guest's process has ended, and its memory with it")]
+    Ended,
     /// The guest had memory there, and the dump lacks it: cut off, or left out when it was taken.
     #[error("the dump lacks the guest's memory at {at} (+{len:#x}): {why}")]
     Missing {

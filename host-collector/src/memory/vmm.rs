@@ -1,37 +1,21 @@
 //! Guest RAM that only the VMM's process has mapped.
 
-use std::{
-    fs::File,
-    io,
-    ops::Range,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    sync::atomic::AtomicU64,
-};
+use std::{ops::Range, sync::Arc};
 
 use uniprof_wire::address::GuestPhysical;
 
-use super::{GuestMemory, MemoryError, RamMap, Window, ram::io as failed};
+use super::{
+    GuestMemory, MemoryError, RamMap, Window,
+    process::{ProcessMemory, ProcessWords},
+};
 
-/// An entry of `/proc/PID/pagemap`, see the kernel's `admin-guide/mm/pagemap.rst`: the page is present, or it is swapped out.
-const PRESENT: u64 = 1 << 63;
-const SWAPPED: u64 = 1 << 62;
-const ENTRY: u64 = 8;
-/// Entries that are read at a time: those of 256 MiB.
-const ENTRIES: u64 = 1 << 16;
-
-/// RAM in the address space of another process, read through `/proc/PID/mem`.
+/// RAM in the address space of another process.
 ///
 /// The process is not stopped, nor does it notice: whoever wants memory of one moment stops the guest by other means. What the guest
-/// never touched is not in the process's page tables; reading it would put it there, so only pages that `/proc/PID/pagemap` names are
-/// read, and all others are zeros. Both files stay with the process that was opened, also when its pid is given to another.
+/// never touched is not read, and seen as zeros: reading it would make the process larger.
 #[derive(Debug)]
 pub struct VmmMemory {
-    mem: File,
-    mem_path: PathBuf,
-    pagemap: File,
-    pagemap_path: PathBuf,
-    page: u64,
+    process: Arc<ProcessMemory>,
     /// Where RAM begins in the process, and how long it is.
     host: Range<u64>,
     map: RamMap,
@@ -40,77 +24,30 @@ pub struct VmmMemory {
 impl VmmMemory {
     /// RAM that lies at `host` in the process; `map` says which guest-physical addresses lie where in it.
     pub fn open(pid: u32, host: Range<u64>, map: RamMap) -> Result<Self, MemoryError> {
-        let open = |name: &str| {
-            let path = PathBuf::from(format!("/proc/{pid}/{name}"));
-            match File::open(&path) {
-                Ok(file) => Ok((file, path)),
-                Err(source) => Err(failed("open", &path, source)),
-            }
-        };
-        let (mem, mem_path) = open("mem")?;
-        let (pagemap, pagemap_path) = open("pagemap")?;
-        let page = rustix::param::page_size() as u64;
-        Ok(Self { mem, mem_path, pagemap, pagemap_path, page, host, map })
+        Ok(Self { process: Arc::new(ProcessMemory::open(pid)?), host, map })
     }
 
     fn len(&self) -> u64 {
         self.host.end.saturating_sub(self.host.start)
     }
 
-    /// Where a range lies in RAM, as one run.
+    /// Where a range lies in the process, as one run.
     fn locate(&self, at: GuestPhysical, len: u64) -> Result<u64, MemoryError> {
         match self.map.file_offset(at) {
             Some((offset, follow))
                 if len <= follow && offset.checked_add(len).is_some_and(|end| end <= self.len()) =>
             {
-                Ok(offset)
+                Ok(self.host.start + offset)
             }
             _ => Err(MemoryError::Absent { at, len }),
         }
-    }
-
-    /// The parts of a range of RAM that the process has, in rising order.
-    fn touched(&self, ram: Range<u64>) -> Result<Vec<Range<u64>>, MemoryError> {
-        let mut runs: Vec<Range<u64>> = Vec::new();
-        let first = (self.host.start + ram.start) / self.page;
-        let end = (self.host.start + ram.end).div_ceil(self.page);
-        let mut entries = vec![0; (ENTRIES.min(end - first) * ENTRY) as usize];
-        for chunk in (first..end).step_by(ENTRIES as usize) {
-            let entries = &mut entries[..(ENTRIES.min(end - chunk) * ENTRY) as usize];
-            self.read_file(&self.pagemap, &self.pagemap_path, entries, chunk * ENTRY)?;
-            for (page, entry) in (chunk..).zip(entries.as_chunks::<8>().0) {
-                if u64::from_le_bytes(*entry) & (PRESENT | SWAPPED) == 0 {
-                    continue;
-                }
-                let begin = (page * self.page).saturating_sub(self.host.start).max(ram.start);
-                let end = ((page + 1) * self.page - self.host.start).min(ram.end);
-                match runs.last_mut() {
-                    Some(last) if last.end == begin => last.end = end,
-                    _ => runs.push(begin..end),
-                }
-            }
-        }
-        Ok(runs)
-    }
-
-    fn read_file(&self, file: &File, path: &Path, into: &mut [u8], at: u64) -> Result<(), MemoryError> {
-        file.read_exact_at(into, at).map_err(|source| {
-            // What an address space that is gone answers: nothing.
-            let ended = source.kind() == io::ErrorKind::UnexpectedEof;
-            failed("read", path, if ended { io::Error::other("the process has ended") } else { source })
-        })
     }
 }
 
 impl GuestMemory for VmmMemory {
     fn read(&self, at: GuestPhysical, into: &mut [u8]) -> Result<(), MemoryError> {
         let begin = self.locate(at, into.len() as u64)?;
-        into.fill(0);
-        for run in self.touched(begin..begin + into.len() as u64)? {
-            let part = &mut into[(run.start - begin) as usize..(run.end - begin) as usize];
-            self.read_file(&self.mem, &self.mem_path, part, self.host.start + run.start)?;
-        }
-        Ok(())
+        self.process.read(begin, into)
     }
 
     fn ranges(&self) -> Result<Vec<Range<GuestPhysical>>, MemoryError> {
@@ -118,30 +55,33 @@ impl GuestMemory for VmmMemory {
     }
 
     fn resident(&self) -> Result<Vec<Range<GuestPhysical>>, MemoryError> {
-        let touched = self.touched(0..self.len())?;
-        let mut found: Vec<_> = touched.into_iter().flat_map(|run| self.map.addresses_of(run)).collect();
+        let touched = self.process.touched(self.host.clone())?;
+        let in_ram = touched.into_iter().map(|run| run.start - self.host.start..run.end - self.host.start);
+        let mut found: Vec<_> = in_ram.flat_map(|run| self.map.addresses_of(run)).collect();
         found.sort_by_key(|range| range.start);
         Ok(found)
     }
 
-    /// A copy: what the guest writes later is not seen in it.
+    /// Every look at it is a system call.
     fn window(&self, at: GuestPhysical, len: u64) -> Result<Window, MemoryError> {
-        if !at.0.is_multiple_of(8) || !len.is_multiple_of(8) {
+        let host = self.locate(at, len)?;
+        if !host.is_multiple_of(8) || !at.0.is_multiple_of(8) || !len.is_multiple_of(8) {
             return Err(MemoryError::Unaligned { at, len });
         }
-        self.locate(at, len)?;
-        let mut bytes = vec![0; len as usize];
-        self.read(at, &mut bytes)?;
-        let words = bytes.as_chunks::<8>().0.iter().map(|word| AtomicU64::new(u64::from_le_bytes(*word)));
-        Ok(Window::copied(words.collect()))
+        Ok(Window::of_process(ProcessWords::new(Arc::clone(&self.process), host, (len / 8) as usize)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::File, os::unix::fs::FileExt};
+
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-    use super::{super::RamExtent, *};
+    use super::{
+        super::{RamExtent, process::PRESENT},
+        *,
+    };
 
     const MIB: u64 = 1 << 20;
 
@@ -193,6 +133,54 @@ mod tests {
             assert_eq!(all.iter().position(|byte| *byte != 0), Some(2 * MIB as usize + 8));
             assert_eq!(pages(&host), before);
         });
+    }
+
+    #[test]
+    fn a_window_shows_what_is_written_later_and_touches_nothing() {
+        with_memory(|memory, host| {
+            let window = memory.window(GuestPhysical(0), 4 * MIB).unwrap();
+            let before = pages(&host);
+            assert_eq!(
+                (window.load(0), window.load((MIB / 8) as usize)),
+                (Some(0), Some(0x0101_0101_0101_0101))
+            );
+            let mut words = [7; 1024];
+            assert!(window.copy((MIB / 8) as usize - 512, &mut words));
+            assert!(words[..512].iter().all(|word| *word == 0) && words[512..].iter().all(|word| *word != 0));
+            assert_eq!(pages(&host), before);
+            for place in [MIB, 3 * MIB] {
+                // SAFETY: a word in the mapping that the closure's caller keeps; nobody else writes there.
+                unsafe { ((host.start + place) as *mut u64).write_volatile(5) };
+                assert_eq!(window.load_acquire((place / 8) as usize), Some(5));
+            }
+            let len = window.len();
+            assert!(window.load(len).is_none() && !window.copy(len - 1, &mut words));
+        });
+    }
+
+    #[test]
+    fn memory_of_a_process_that_has_ended_is_gone() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        // It has a heap as soon as it is the program that it is to be.
+        let start = loop {
+            let maps = std::fs::read_to_string(format!("/proc/{}/maps", child.id())).unwrap();
+            let is_sleep = maps.lines().next().is_some_and(|line| line.ends_with("/sleep"));
+            let heap = maps.lines().find(|line| line.ends_with("[heap]")).filter(|_| is_sleep);
+            if let Some(heap) = heap {
+                break u64::from_str_radix(heap.split('-').next().unwrap(), 16).unwrap();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        };
+        let map = RamMap::new(vec![RamExtent { gpa: 0, len: 8192, offset: 0 }]);
+        let memory = VmmMemory::open(child.id(), start..start + 8192, map).unwrap();
+        let window = memory.window(GuestPhysical(0), 8192).unwrap();
+        assert!(window.load(0).is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(window.load(0), None);
+        assert!(!window.copy(0, &mut [0; 4]));
+        assert!(matches!(memory.resident(), Err(MemoryError::Ended)));
+        assert!(matches!(memory.read(GuestPhysical(0), &mut [0; 8]), Err(MemoryError::Ended)));
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::{
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// Words that somebody else may be writing. They can only be loaded, one at a time.
+use super::process::ProcessWords;
+
+/// Words that somebody else may be writing. They can only be loaded and copied.
 #[derive(Debug)]
 pub struct Window(Words);
 
@@ -16,6 +18,7 @@ pub struct Window(Words);
 enum Words {
     Mapped(Mapping),
     Copied(Box<[AtomicU64]>),
+    Process(ProcessWords),
 }
 
 #[derive(Debug)]
@@ -71,24 +74,32 @@ impl Window {
         Self(Words::Copied(words))
     }
 
-    /// The words. A mapped window is read-only: load them, with [`Ordering::Relaxed`] (see [`Window::load_acquire`]).
-    #[must_use]
-    pub fn words(&self) -> &[AtomicU64] {
+    /// Words of another process, which are not mapped.
+    pub(super) fn of_process(words: ProcessWords) -> Self {
+        Self(Words::Process(words))
+    }
+
+    /// The words, where they lie in this process's address space.
+    fn here(&self) -> Result<&[AtomicU64], &ProcessWords> {
         match &self.0 {
-            Words::Copied(words) => words,
+            Words::Copied(words) => Ok(words),
             Words::Mapped(map) => {
                 // SAFETY: the range lies in the mapping, which lives as long as the borrow of `self`; `skip` is a
                 // multiple of 8 and `base` of the page size, so words are aligned; whoever else writes there is
                 // another process, and AtomicU64 allows for that.
-                unsafe { std::slice::from_raw_parts(map.base.as_ptr().add(map.skip).cast(), map.words) }
+                Ok(unsafe { std::slice::from_raw_parts(map.base.as_ptr().add(map.skip).cast(), map.words) })
             }
+            Words::Process(words) => Err(words),
         }
     }
 
-    /// The word at `index`, relaxed. `None` outside the window.
+    /// The word at `index`, relaxed. `None` outside the window, and where the process that has it is gone.
     #[must_use]
     pub fn load(&self, index: usize) -> Option<u64> {
-        self.words().get(index).map(|word| word.load(Ordering::Relaxed))
+        match self.here() {
+            Ok(words) => words.get(index).map(|word| word.load(Ordering::Relaxed)),
+            Err(process) => process.load(index),
+        }
     }
 
     /// The word at `index`; later loads happen after it. A relaxed load and a fence, because Rust allows no other load
@@ -100,10 +111,29 @@ impl Window {
         word
     }
 
+    /// Copies words from `index` on, each for itself; later loads happen after that. False, and nothing copied, where not all of them
+    /// lie in the window, and where the process that has them is gone.
+    #[must_use]
+    pub fn copy(&self, index: usize, out: &mut [u64]) -> bool {
+        match self.here() {
+            Ok(words) => {
+                let Some(from) = words.get(index..).and_then(|words| words.get(..out.len())) else {
+                    return false;
+                };
+                for (word, from) in out.iter_mut().zip(from) {
+                    *word = from.load(Ordering::Relaxed);
+                }
+                fence(Ordering::Acquire);
+                true
+            }
+            Err(process) => process.copy(index, out),
+        }
+    }
+
     /// How many words there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.words().len()
+        self.here().map_or_else(ProcessWords::len, <[AtomicU64]>::len)
     }
 
     /// Whether there are none.

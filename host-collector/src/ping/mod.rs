@@ -114,6 +114,9 @@ impl<'a> Looker<'a> {
         let (qmp, no_monitor) = match process(entry) {
             // It would not answer.
             Process::Stopped | Process::Zombie | Process::Gone => (None, None),
+            Process::Runs if entry.qmp.as_os_str().is_empty() => {
+                (None, Some("it has no control socket (-qmp)".into()))
+            }
             Process::Runs => match Qmp::connect(&entry.qmp, LIMIT) {
                 Ok(qmp) => (Some(qmp), None),
                 Err(error) => (None, Some(error.to_string())),

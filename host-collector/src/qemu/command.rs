@@ -120,7 +120,7 @@ impl LaunchSpec {
     /// A port that a host may open and leave as it likes: QEMU goes on without.
     fn port(&self, line: &mut Line, files: &Files) {
         let device = match self.machine {
-            Machine::Q35 => "virtio-serial-pci",
+            Machine::Q35 | Machine::Pc => "virtio-serial-pci",
             Machine::Microvm => "virtio-serial-device",
         };
         line.pair("-chardev", option("socket,id=uniprof,path=", &files.port, ",server=on,wait=off"));
@@ -151,7 +151,7 @@ impl LaunchSpec {
             return;
         }
         let device = match self.machine {
-            Machine::Q35 => "virtio-blk-pci",
+            Machine::Q35 | Machine::Pc => "virtio-blk-pci",
             Machine::Microvm => "virtio-blk-device",
         };
         line.pair(

@@ -142,6 +142,7 @@ pub fn launch(registry: &Registry, spec: &LaunchSpec, options: LaunchOptions) ->
         placement: spec.placement(),
         memory_file: files.memory,
         ram_file: shares.then_some(files.ram),
+        ram_in_process: None,
         ram_map,
         port: (!shares).then_some(files.port),
         accelerator,

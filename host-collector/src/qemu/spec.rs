@@ -16,6 +16,8 @@ pub enum Machine {
     Q35,
     /// Minimal, boots fast, no PCI: a region can only lie in guest RAM.
     Microvm,
+    /// A PC without PCI Express.
+    Pc,
 }
 
 impl Machine {
@@ -25,6 +27,18 @@ impl Machine {
         match self {
             Self::Q35 => "q35",
             Self::Microvm => "microvm",
+            Self::Pc => "pc",
+        }
+    }
+
+    /// The machine that QEMU calls so, with or without a version; QEMU's own choice is a `pc`.
+    #[must_use]
+    pub fn of_qemu(name: &str) -> Self {
+        match name {
+            "microvm" => Self::Microvm,
+            "q35" => Self::Q35,
+            _ if name.starts_with("pc-q35-") => Self::Q35,
+            _ => Self::Pc,
         }
     }
 }
@@ -147,7 +161,7 @@ impl LaunchSpec {
             return Placement::Ram;
         }
         self.placement.unwrap_or(match self.machine {
-            Machine::Q35 => Placement::Ivshmem,
+            Machine::Q35 | Machine::Pc => Placement::Ivshmem,
             Machine::Microvm => Placement::Ram,
         })
     }

@@ -26,6 +26,7 @@ fn entry(guest: &PlayedGuest) -> GuestEntry {
         placement: Placement::Ivshmem,
         memory_file: guest.file.path().into(),
         ram_file: None,
+        ram_in_process: None,
         ram_map: None,
         port: None,
         accelerator: Accelerator { name: "tcg".into(), reason: "asked for".into() },

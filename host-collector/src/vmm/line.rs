@@ -10,6 +10,11 @@ use serde_json::Value;
 /// QEMU's own choice where the command line has none.
 const MACHINE: &str = "pc";
 const MEMORY: u64 = 128 << 20;
+const ACCELERATOR: &str = "tcg";
+/// What `-s` means.
+const DEBUGGER: &str = "tcp::1234";
+/// The name of the port that the probes look for.
+const PORT: &str = "uniprof";
 
 /// A guest, as the command line of its QEMU describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,8 +29,16 @@ pub(super) struct Line {
     pub(super) backend: Option<String>,
     pub(super) vcpus: u32,
     pub(super) kernel: Option<PathBuf>,
+    /// As QEMU spells it, such as `kvm`.
+    pub(super) accelerator: String,
     /// Control sockets that QEMU listens on.
     pub(super) monitors: Vec<PathBuf>,
+    /// Where QEMU listens for a debugger, in its own words.
+    pub(super) debugger: Option<String>,
+    /// The socket of the serial port that the probes speak over.
+    pub(super) port: Option<PathBuf>,
+    /// The file behind the backend of RAM.
+    pub(super) ram_path: Option<PathBuf>,
     /// The file behind an ivshmem device.
     pub(super) ivshmem: Option<PathBuf>,
     /// What keeps its memory from being understood, in words.
@@ -47,7 +60,8 @@ const WITH_FREE_TEXT: [&str; 3] = ["append", "kernel", "initrd"];
 
 impl Line {
     pub(super) fn parse(words: &[String]) -> Self {
-        let mut line = Self { machine: MACHINE.into(), vcpus: 1, ..Self::default() };
+        let mut line =
+            Self { machine: MACHINE.into(), accelerator: ACCELERATOR.into(), vcpus: 1, ..Self::default() };
         let mut rest = Rest::default();
         let mut words = words.iter().skip(1);
         while let Some(word) = words.next() {
@@ -55,6 +69,11 @@ impl Line {
             else {
                 continue;
             };
+            match option {
+                "s" => line.debugger = Some(DEBUGGER.into()),
+                "enable-kvm" => line.accelerator = "kvm".into(),
+                _ => {}
+            }
             let takes = TAKEN.contains(&option) || WITH_FREE_TEXT.contains(&option);
             if let Some(value) = takes.then(|| words.next()).flatten() {
                 line.option(option, value, &mut rest);
@@ -68,6 +87,8 @@ impl Line {
         match option {
             "name" => self.name = list.first("guest").map(str::to_owned),
             "machine" | "M" => self.machine(&list),
+            "accel" => self.accelerator = list.first("accel").unwrap_or(ACCELERATOR).into(),
+            "gdb" => self.debugger = Some(value.into()).filter(|device: &String| device != "none"),
             "m" => rest.size = list.first("size").and_then(|size| bytes(size, 20)).or(rest.size),
             "smp" => self.vcpus = list.first("cpus").and_then(|count| count.parse().ok()).unwrap_or(1),
             "kernel" => self.kernel = Some(value.into()),
@@ -93,6 +114,10 @@ impl Line {
         if let Some(name) = list.first("type") {
             self.machine = name.into();
         }
+        // A list of accelerators names the first that works.
+        if let Some(name) = list.get("accel").and_then(|names| names.split(':').next()) {
+            self.accelerator = name.into();
+        }
         if let Some(id) = list.get("memory-backend") {
             self.backend = Some(id.into());
         }
@@ -107,6 +132,9 @@ impl Line {
     fn device(&mut self, list: &List, rest: &mut Rest) {
         match list.first("driver") {
             Some("ivshmem-plain") => rest.ivshmem = list.get("memdev").map(str::to_owned),
+            Some("virtserialport") if list.get("name") == Some(PORT) => {
+                rest.port = list.get("chardev").map(str::to_owned);
+            }
             Some(driver) if ["pc-dimm", "nvdimm", "virtio-mem-pci", "virtio-pmem-pci"].contains(&driver) => {
                 self.besides.push(format!("the memory of a {driver} device"));
             }
@@ -120,6 +148,9 @@ impl Line {
         let of_backend = named(&self.backend).and_then(|backend| backend.size);
         self.memory = of_backend.or(rest.size).unwrap_or(MEMORY);
         self.ivshmem = named(&rest.ivshmem).and_then(|backend| backend.path.clone());
+        self.ram_path = named(&self.backend).and_then(|backend| backend.path.clone());
+        let port = rest.sockets.iter().find(|(id, _)| Some(id) == rest.port.as_ref());
+        self.port = port.map(|(_, path)| path.clone());
         let sockets = rest.sockets.into_iter().filter(|(id, _)| rest.monitors.contains(id));
         self.monitors.extend(sockets.map(|(_, path)| path));
         self
@@ -134,10 +165,11 @@ struct Rest {
     ivshmem: Option<String>,
     sockets: Vec<(String, PathBuf)>,
     monitors: Vec<String>,
+    port: Option<String>,
 }
 
 /// Options that are looked at; all of them take a value.
-const TAKEN: [&str; 13] = [
+const TAKEN: [&str; 15] = [
     "name",
     "machine",
     "M",
@@ -151,13 +183,22 @@ const TAKEN: [&str; 13] = [
     "chardev",
     "mon",
     "readconfig",
+    "accel",
+    "gdb",
 ];
 
 /// `first,key=value,…`.
 struct List(Vec<(Option<String>, String)>);
 
 impl List {
+    /// Libvirt writes devices as JSON.
     fn parse(text: &str) -> Self {
+        if text.starts_with('{')
+            && let Ok(Value::Object(members)) = serde_json::from_str(text)
+        {
+            let word = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            return Self(members.into_iter().map(|(key, value)| (Some(key), word(value))).collect());
+        }
         let mut parts = vec![String::new()];
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
@@ -299,6 +340,26 @@ mod tests {
         assert_eq!((line.machine.as_str(), line.memory), ("pc-q35-7.2", 512 << 20));
         assert_eq!(line.backend.as_deref(), Some("pc.ram"));
         assert_eq!(line.monitors, [PathBuf::from("/run/web.mon")]);
+    }
+
+    #[test]
+    fn what_it_can_be_reached_by() {
+        let line = parse(
+            "qemu -M q35,accel=kvm:tcg -s -chardev socket,id=uniprof,path=/run/port,server=on,wait=off -device virtio-serial-pci,max_ports=2 \
+             -device virtserialport,chardev=uniprof,name=uniprof -M memory-backend=m -object memory-backend-file,id=m,size=1G,mem-path=/dev/shm/m,share=on",
+        );
+        assert_eq!((line.accelerator.as_str(), line.debugger.as_deref()), ("kvm", Some("tcp::1234")));
+        assert_eq!((line.port, line.ram_path), (Some("/run/port".into()), Some("/dev/shm/m".into())));
+        let line = parse(
+            r#"qemu -accel tcg,thread=multi -gdb unix:/run/gdb,server=on -chardev socket,id=c,path=/p -device {"driver":"virtserialport","chardev":"c","name":"uniprof"}"#,
+        );
+        assert_eq!((line.accelerator.as_str(), line.port), ("tcg", Some("/p".into())));
+        assert_eq!(line.debugger.as_deref(), Some("unix:/run/gdb,server=on"));
+        // Another port is somebody else's.
+        let line = parse(
+            "qemu -gdb none -chardev socket,id=c,path=/p -device virtserialport,chardev=c,name=org.qemu.guest_agent.0",
+        );
+        assert_eq!((line.debugger, line.port), (None, None));
     }
 
     #[test]

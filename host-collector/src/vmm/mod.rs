@@ -10,10 +10,12 @@
 //! Nothing here stops the process or writes to it. Where more than one mapping may be RAM, the guest's own observation region or its kernel's
 //! code must tell which; where they don't, it is refused: a dump of the wrong memory is worse than none.
 
+mod entry;
 mod kernel;
 mod layout;
 mod line;
 mod maps;
+mod place;
 
 use std::{
     fs::File,
@@ -25,13 +27,11 @@ use std::{
 
 use line::Line;
 use maps::{Candidate, SharedFile};
+use place::Place;
 
 use crate::{
     guests::process_start,
-    memory::{
-        GuestMemory, IvshmemFile, JoinedMemory, MemoryError, RamExtent, RamFile, RamMap, VmmMemory,
-        find_region,
-    },
+    memory::{GuestMemory, IvshmemFile, JoinedMemory, MemoryError, RamMap, find_region},
 };
 
 /// A command line is not read any further.
@@ -211,8 +211,42 @@ impl Vmm {
         [self.line.backend.as_deref().unwrap_or("pc.ram"), "pc.ram", "microvm.ram"]
     }
 
+    /// Where QEMU listens for a debugger, if it does, in its own words.
+    #[must_use]
+    pub fn debugger(&self) -> Option<&str> {
+        self.line.debugger.as_deref()
+    }
+
+    /// The socket of the serial port that its probes speak over, if it has one, as this process can open it.
+    #[must_use]
+    pub fn port(&self) -> Option<PathBuf> {
+        self.line.port.as_deref().map(|path| self.as_it_sees(path))
+    }
+
+    /// Files that it shares its memory with others by, as this process can open them: RAM's and that of an ivshmem device.
+    pub fn memory_files(&self) -> impl Iterator<Item = PathBuf> {
+        [&self.line.ram_path, &self.line.ivshmem].into_iter().flatten().map(|path| self.as_it_sees(path))
+    }
+
+    /// Bytes of RAM.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.line.memory
+    }
+
     /// Finds RAM. `mtree` is what QEMU itself says of its memory map (`info mtree -f`), where it can be asked.
     pub fn ram(&self, mtree: Option<&str>) -> Result<Ram, VmmError> {
+        let (place, proof) = self.find_ram(mtree)?;
+        let bar = self.bar().and_then(|path| IvshmemFile::open(&path).ok());
+        let memory: Arc<dyn GuestMemory> = match bar {
+            Some(bar) => Arc::new(JoinedMemory::new(place.open(self.pid)?, bar)),
+            None => Arc::from(place.open(self.pid)?),
+        };
+        let besides = self.line.besides.iter().map(|what| format!("{what} is not read")).collect();
+        Ok(Ram { memory, proof, besides })
+    }
+
+    fn find_ram(&self, mtree: Option<&str>) -> Result<(Place, Proof), VmmError> {
         let obstacle = |why: &str| VmmError::Obstacle { pid: self.pid, why: why.into() };
         if let Some(why) = self.line.obstacle {
             return Err(obstacle(why));
@@ -231,41 +265,45 @@ impl Vmm {
         };
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.pid))
             .map_err(|source| VmmError::Denied { pid: self.pid, source })?;
-        let candidates = maps::candidates(&maps, bytes);
-        let ram = self.choose(&candidates, bytes, &map)?;
+        let found = self.choose(&maps::candidates(&maps, bytes), bytes, &map)?;
         // Whoever was given its pid meanwhile is somebody else.
         if self.is_dead() {
             return Err(VmmError::Absent { pid: self.pid });
         }
-        Ok(ram)
+        Ok(found)
     }
 
-    fn choose(&self, candidates: &[Candidate], bytes: u64, map: &RamMap) -> Result<Ram, VmmError> {
+    fn choose(&self, candidates: &[Candidate], bytes: u64, map: &RamMap) -> Result<(Place, Proof), VmmError> {
         let kernel = self.kernel().and_then(|path| File::open(path).ok());
         let mut opened = Vec::new();
         for candidate in candidates {
-            let memory = self.open(candidate, map).map_err(|error| self.refused(error))?;
+            let place = Place::of(self, candidate, map);
+            let memory = place.open(self.pid).map_err(|error| self.refused(error))?;
             let there = kernel.as_ref().is_some_and(|kernel| kernel::is_there(kernel, &*memory));
-            opened.push((memory, if there { Proof::Kernel } else { Proof::Size }));
+            opened.push((place, memory, if there { Proof::Kernel } else { Proof::Size }));
         }
         let count = opened.len();
-        if opened.iter().filter(|(_, proof)| *proof == Proof::Kernel).count() != 1 && count > 1 {
-            for (memory, proof) in &mut opened {
+        if opened.iter().filter(|(_, _, proof)| *proof == Proof::Kernel).count() != 1 && count > 1 {
+            for (_, memory, proof) in &mut opened {
                 let has_region = find_region(&**memory, None)?.is_ok();
                 *proof = if has_region { Proof::Region } else { Proof::Size };
             }
         }
-        let proven = |(_, proof): &&(Arc<dyn GuestMemory>, Proof)| count == 1 || *proof != Proof::Size;
-        let found: Vec<_> = opened.iter().filter(proven).collect();
-        let besides = || self.line.besides.iter().map(|what| format!("{what} is not read")).collect();
-        match &found[..] {
-            [(memory, proof)] => Ok(Ram { memory: Arc::clone(memory), proof: *proof, besides: besides() }),
+        opened.retain(|(_, _, proof)| count == 1 || *proof != Proof::Size);
+        match (opened.pop(), opened.is_empty()) {
+            (Some((place, _, proof)), true) => Ok((place, proof)),
             _ if count == 0 => Err(VmmError::Obstacle {
                 pid: self.pid,
                 why: format!("none of its mappings has the {} MiB that its command line says", bytes >> 20),
             }),
             _ => Err(VmmError::Ambiguous { pid: self.pid, count, bytes }),
         }
+    }
+
+    /// The file behind an ivshmem device, where it can be opened.
+    fn bar(&self) -> Option<PathBuf> {
+        let path = self.as_it_sees(self.line.ivshmem.as_deref()?);
+        File::open(&path).is_ok().then_some(path)
     }
 
     fn refused(&self, error: MemoryError) -> VmmError {
@@ -275,24 +313,6 @@ impl Vmm {
             }
             error => error.into(),
         }
-    }
-
-    /// A mapping as RAM. What it shares with a file is read from the file, which can be mapped, and where holes are seen.
-    fn open(&self, candidate: &Candidate, map: &RamMap) -> Result<Arc<dyn GuestMemory>, MemoryError> {
-        let file = candidate.shared.as_ref().and_then(|shared| Some((shared, self.descriptor(shared)?)));
-        let bar =
-            self.line.ivshmem.as_deref().and_then(|path| IvshmemFile::open(&self.as_it_sees(path)).ok());
-        let ram: Box<dyn GuestMemory> = match file {
-            Some((shared, path)) => {
-                let moved = |run: &RamExtent| RamExtent { offset: run.offset + shared.offset, ..*run };
-                Box::new(RamFile::open(&path, RamMap::new(map.extents().iter().map(moved).collect()))?)
-            }
-            None => Box::new(VmmMemory::open(self.pid, candidate.host.clone(), map.clone())?),
-        };
-        Ok(match bar {
-            Some(bar) => Arc::new(JoinedMemory::new(ram, bar)),
-            None => Arc::from(ram),
-        })
     }
 
     /// The process's own descriptor of a file that it has mapped.

@@ -200,7 +200,7 @@ fn a_vmm_that_has_ended_is_told() {
     let ram = guest.ram();
     drop(guest);
     let error = ram.memory.read(CODE, &mut [0; 4]).unwrap_err().to_string();
-    assert!(error.contains("the process has ended"), "{error}");
+    assert!(error.contains("process has ended"), "{error}");
     assert!(matches!(Vmm::look_at(pid), Err(VmmError::Absent { .. })));
 }
 

@@ -65,15 +65,7 @@ struct Vcpu {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let entry = match Target::find(&args.target)? {
-        Target::Ours(entry) => entry,
-        Target::Process(pid) => {
-            let why = format!(
-                "uniprof did not start the guest of process {pid}, so it is not known where it beats"
-            );
-            return Err(Failure::error(Exit::Failed, why));
-        }
-    };
+    let entry = Target::find(&args.target)?.entry()?;
     let began = Instant::now();
     let evidence = ping::look_at(&entry);
     let verdict = ping::judge(&evidence);

@@ -96,10 +96,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let summary = job.record_new(spec)?;
         (job, summary)
     } else if let Some(target) = args.target.as_ref().or(pid.as_ref()) {
-        let entry = match Target::find(target)? {
-            Target::Ours(entry) => entry,
-            Target::Process(pid) => return Err(not_recorded(pid)),
-        };
+        let entry = Target::find(target)?.entry()?;
         check_transport(&entry, args.guest.transport)?;
         check(args.sampling.events.as_ref(), || sites_of(&entry), &entry.name)?;
         let job = job(&entry.name, args.sampling.asked(), args.sampling.call_graph(&config))?;
@@ -138,21 +135,6 @@ pub(crate) fn check(
 /// The event sites of a guest that runs.
 pub(crate) fn sites_of(entry: &GuestEntry) -> Result<Sites, String> {
     Sites::of_guest(&LiveGuest::open(entry).map_err(|error| error.to_string())?)
-}
-
-/// Why a guest that something else has started is not recorded, and what shows the same.
-fn not_recorded(pid: u32) -> anyhow::Error {
-    match Target::Process(pid).open() {
-        Err(why) => why,
-        Ok(live) => Failure::error(
-            Exit::Failed,
-            format!(
-                "uniprof did not start {}, so its rings can't be followed; what they hold now is shown by `uniprof flame pid:{pid}`, \
-                 `report`, `trace` and `logs`; to record it, start it with `uniprof run` or `uniprof record -- KERNEL`",
-                live.name()
-            ),
-        ),
-    }
 }
 
 /// A guest that runs has the one way that it was started with.
