@@ -193,6 +193,20 @@ impl RawStacks {
         self.refused
     }
 
+    /// A stack of this table. `None` where the place is that of another table.
+    #[must_use]
+    pub fn get(&self, place: RawPlace) -> Option<RawStack<'_>> {
+        let (head, after) = self.arena.get(place.0 as usize..)?.split_first_chunk::<HEAD>()?;
+        let frames = after.get(..head[4] as u32 as usize)?;
+        Some(read_stack(place, head, frames))
+    }
+
+    /// The memory that it takes, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.used_bytes()
+    }
+
     /// The stacks, in the order in which each was first seen.
     pub fn iter(&self) -> impl Iterator<Item = RawStack<'_>> {
         let mut rest = &self.arena[..];
@@ -201,13 +215,17 @@ impl RawStacks {
             let (head, after) = rest.split_first_chunk::<HEAD>()?;
             let (frames, next) = after.split_at(head[4] as u32 as usize);
             rest = next;
-            let owner = Owner { thread: (head[3] >> 32) as u32, vcpu: head[3] as u32 };
-            let key = RawKey { owner, mark: (head[4] >> 32) as u32 };
             let place = RawPlace(next_place);
             next_place += (HEAD + frames.len()) as u32;
-            Some(RawStack { place, key, frames, sum: read_sum(head) })
+            Some(read_stack(place, head, frames))
         })
     }
+}
+
+fn read_stack<'a>(place: RawPlace, head: &[u64; HEAD], frames: &'a [u64]) -> RawStack<'a> {
+    let owner = Owner { thread: (head[3] >> 32) as u32, vcpu: head[3] as u32 };
+    let key = RawKey { owner, mark: (head[4] >> 32) as u32 };
+    RawStack { place, key, frames, sum: read_sum(head) }
 }
 
 fn key_words(key: RawKey, len: usize) -> [u64; 2] {

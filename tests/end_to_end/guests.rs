@@ -32,7 +32,7 @@ pub(crate) fn start_words(scene: &Scene, name: &str, words: &[&str]) -> Running 
     start_line(scene, name, &[&["--"], words].concat())
 }
 
-fn start_line(scene: &Scene, name: &str, more: &[&str]) -> Running {
+pub(crate) fn start_line(scene: &Scene, name: &str, more: &[&str]) -> Running {
     let mut line = vec!["run", "bundled", "--name", name];
     line.extend(more);
     let running = scene.start(&line);

@@ -27,6 +27,7 @@ mod serial;
 mod snapshots;
 mod symbolize;
 mod symbols;
+mod top;
 mod trace;
 mod unwinding;
 mod verdicts;

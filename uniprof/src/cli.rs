@@ -31,6 +31,9 @@ pub(crate) enum Command {
     Demo(command::demo::Args),
     /// Boot a unikernel in QEMU, ready to be observed
     Run(command::run::Args),
+    /// See a running guest live, a recording replayed, or what a core shows
+    #[command(visible_alias = "top")]
+    Attach(command::attach::Args),
     /// List the guests on this host
     Ls(command::ls::Args),
     /// End a guest

@@ -17,6 +17,8 @@ mod identity;
 mod input;
 mod interrupt;
 mod kernel;
+#[allow(dead_code, reason = "the terminal interface, which will ask for the rest, is not there yet")]
+mod monitor;
 mod options;
 mod output;
 mod profile;

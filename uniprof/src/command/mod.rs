@@ -1,5 +1,6 @@
 //! One file per command. Each has its `Args`, its examples, and a `run` that is glue over the libraries.
 
+pub(crate) mod attach;
 pub(crate) mod completions;
 pub(crate) mod core;
 pub(crate) mod ctl;
@@ -31,6 +32,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Attach(args) => attach::run(&args),
         Command::Ls(args) => ls::run(&args),
         Command::Stop(args) => stop::run(&args),
         Command::Ctl(args) => ctl::run(&args),

@@ -45,15 +45,8 @@ pub(crate) fn load(
     images: &mut Images,
     times: Times,
 ) -> anyhow::Result<Sums> {
-    let mut adder = Adder {
-        stacks: RawStacks::default(),
-        moments: Vec::new(),
-        times,
-        images,
-        unwinder: None,
-        unwound: Vec::new(),
-        frames: Vec::new(),
-    };
+    let mut adder =
+        Adder { stacks: RawStacks::default(), moments: Vec::new(), times, images, puzzle: Puzzle::default() };
     let mut figures = walk(source, session, &mut adder)?;
     let Adder { stacks, moments, .. } = adder;
     figures.notes.extend(frame_pointers_missing(&stacks));
@@ -69,6 +62,46 @@ struct Adder<'a> {
     moments: Vec<Moment>,
     times: Times,
     images: &'a mut Images,
+    puzzle: Puzzle,
+}
+
+impl Visitor for Adder<'_> {
+    fn record(&mut self, vcpu: u32, record: &Record<'_>) {
+        let Some(sample) = self.puzzle.piece_together(record, self.images) else { return };
+        let stack = self.stacks.add(sample.key(vcpu), sample.frames, sample.amount());
+        if let (Times::Kept, Some(stack)) = (self.times, stack) {
+            self.moments.push(Moment { tsc: sample.tsc, stack, weight: sample.weight });
+        }
+    }
+}
+
+/// A sample with its stack put together.
+pub(crate) struct Sampled<'a> {
+    pub(crate) tsc: u64,
+    pub(crate) thread: u32,
+    /// In ticks of the guest's clock.
+    pub(crate) weight: u64,
+    missed: u32,
+    mark: Mark,
+    /// As [`Mark::frames`] reads them.
+    pub(crate) frames: &'a [u64],
+}
+
+impl Sampled<'_> {
+    /// What it is summed under.
+    pub(crate) fn key(&self, vcpu: u32) -> RawKey {
+        RawKey { owner: Owner { thread: self.thread, vcpu }, mark: self.mark.to_bits() }
+    }
+
+    /// What it adds to a sum.
+    pub(crate) fn amount(&self) -> RawAmount {
+        RawAmount { amount: Amount::sample(self.weight), missed: self.missed.into() }
+    }
+}
+
+/// Puts stacks of samples together.
+#[derive(Default)]
+pub(crate) struct Puzzle {
     /// For snapshots of stacks, which most recordings have none of.
     unwinder: Option<Unwinder>,
     unwound: Vec<UnwoundFrame>,
@@ -76,18 +109,17 @@ struct Adder<'a> {
     frames: Vec<u64>,
 }
 
-impl Visitor for Adder<'_> {
-    fn record(&mut self, vcpu: u32, record: &Record<'_>) {
+impl Puzzle {
+    /// The stack of a record that is a sample.
+    pub(crate) fn piece_together(&mut self, record: &Record<'_>, images: &mut Images) -> Option<Sampled<'_>> {
         match record {
-            Record::Sample(sample) => self.add(vcpu, sample),
-            Record::Snapshot(snapshot) => self.add_snapshot(vcpu, snapshot),
-            _ => {}
+            Record::Sample(sample) => Some(self.walked(sample, images)),
+            Record::Snapshot(snapshot) => Some(self.unwound(snapshot, images)),
+            _ => None,
         }
     }
-}
 
-impl Adder<'_> {
-    fn add(&mut self, vcpu: u32, sample: &SampleRecord<'_>) {
+    fn walked(&mut self, sample: &SampleRecord<'_>, images: &mut Images) -> Sampled<'_> {
         let leaf = Leaf {
             rip: GuestVirtual(sample.rip),
             rsp: sample.rsp,
@@ -95,18 +127,23 @@ impl Adder<'_> {
             stack: sample.stack,
             frames: sample.frames,
         };
-        let caller = self.images.repair(&leaf).caller();
+        let caller = images.repair(&leaf).caller();
         self.frames.clear();
         self.frames.push(sample.rip);
         self.frames.extend(caller.map(|address| address.0));
         self.frames.extend_from_slice(sample.frames);
-        let mark = Mark::Walked { end: sample.end, repaired: caller.is_some() };
-        let place = Place { tsc: sample.tsc, owner: Owner { thread: sample.thread, vcpu }, mark };
-        self.sum(place, sample.weight, sample.missed);
+        Sampled {
+            tsc: sample.tsc,
+            thread: sample.thread,
+            weight: sample.weight,
+            missed: sample.missed,
+            mark: Mark::Walked { end: sample.end, repaired: caller.is_some() },
+            frames: &self.frames,
+        }
     }
 
     /// Unwinds the snapshot's stack.
-    fn add_snapshot(&mut self, vcpu: u32, snapshot: &SnapshotRecord<'_>) {
+    fn unwound(&mut self, snapshot: &SnapshotRecord<'_>, images: &Images) -> Sampled<'_> {
         let read = |at: u64| {
             let offset = usize::try_from(at.checked_sub(snapshot.registers.rsp)?).ok()?;
             let word = snapshot.stack.get(offset / 8)?;
@@ -116,22 +153,16 @@ impl Adder<'_> {
             }
         };
         self.unwound.clear();
-        let images = &*self.images;
         let unwinder = self.unwinder.get_or_insert_with(|| images.unwinder());
         let end = unwinder.unwind(&snapshot.registers, read, &mut self.unwound);
         mark::pack(&self.unwound, &mut self.frames);
-        let mark = Mark::Unwound(mark::cut(end, snapshot));
-        let place = Place { tsc: snapshot.tsc, owner: Owner { thread: snapshot.thread, vcpu }, mark };
-        self.sum(place, snapshot.weight, snapshot.missed);
-    }
-
-    /// Counts a sample of the stack that was put together.
-    fn sum(&mut self, place: Place, weight: u64, missed: u32) {
-        let key = RawKey { owner: place.owner, mark: place.mark.to_bits() };
-        let sum = RawAmount { amount: Amount::sample(weight), missed: missed.into() };
-        let stack = self.stacks.add(key, &self.frames, sum);
-        if let (Times::Kept, Some(stack)) = (self.times, stack) {
-            self.moments.push(Moment { tsc: place.tsc, stack, weight });
+        Sampled {
+            tsc: snapshot.tsc,
+            thread: snapshot.thread,
+            weight: snapshot.weight,
+            missed: snapshot.missed,
+            mark: Mark::Unwound(mark::cut(end, snapshot)),
+            frames: &self.frames,
         }
     }
 }
@@ -152,11 +183,4 @@ fn frame_pointers_missing(stacks: &RawStacks) -> Option<String> {
             "{share:.0} % of stacks have no frame pointers to follow: record with --call-graph dwarf to see all callers"
         )
     })
-}
-
-/// When and where a sample was taken, and how its stack came about.
-struct Place {
-    tsc: u64,
-    owner: Owner,
-    mark: Mark,
 }

@@ -39,24 +39,41 @@ pub(crate) fn name(sums: &Sums, images: &mut Images) -> Profile {
     naming.builder.finish()
 }
 
+/// The functions of a stack, the innermost first.
+pub(crate) fn functions(images: &mut Images, stack: &RawStack<'_>) -> Vec<String> {
+    let mark = Mark::from_bits(stack.key.mark);
+    let mut names = Vec::new();
+    for (address, kind, _) in mark.frames(stack.frames) {
+        match images.resolve(GuestVirtual(address), kind) {
+            Some((_, Resolution::Symbol { frames, .. })) => {
+                names.extend(frames.iter().map(|frame| frame.function.to_string()));
+            }
+            _ => names.push(GuestVirtual(address).to_string()),
+        }
+    }
+    names.extend(mark.cut_short().map(str::to_owned));
+    names
+}
+
 /// Names addresses, each once.
-pub(super) struct Naming<'a> {
+pub(crate) struct Naming<'a> {
     images: &'a mut Images,
     /// The images' ids in the profile, by their index.
     files: Vec<ImageId>,
-    pub(super) builder: ProfileBuilder,
+    pub(crate) builder: ProfileBuilder,
     /// Innermost first, as stacks have them.
     known: HashMap<(u64, AddressKind, Found), Vec<FrameId>>,
 }
 
 impl<'a> Naming<'a> {
     /// For the frames of `builder`.
-    pub(super) fn new(images: &'a mut Images, mut builder: ProfileBuilder) -> Self {
+    pub(crate) fn new(images: &'a mut Images, mut builder: ProfileBuilder) -> Self {
         let files = images.described().map(|image| builder.image(image)).collect();
         Self { images, files, builder, known: HashMap::new() }
     }
 
-    fn add(&mut self, root: FrameId, stack: &RawStack<'_>, amount: Amount) -> Option<StackId> {
+    /// Adds what was sampled with a stack, on top of its thread's frame.
+    pub(crate) fn add(&mut self, root: FrameId, stack: &RawStack<'_>, amount: Amount) -> Option<StackId> {
         let mark = Mark::from_bits(stack.key.mark);
         let mut frames = vec![root];
         if let Some(why) = mark.cut_short() {

@@ -16,7 +16,7 @@ pub(crate) mod regs;
 pub(crate) mod report;
 mod report_text;
 mod screen;
-mod shares;
+pub(crate) mod shares;
 mod stack_text;
 pub(crate) mod stacks;
 

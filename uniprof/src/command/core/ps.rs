@@ -200,7 +200,7 @@ fn document(tables: &Tables, earlier: Option<&Tables>, doing: &BTreeMap<u32, Doi
 }
 
 /// A state, for people.
-pub(super) fn state_name(state: ThreadState) -> &'static str {
+pub(crate) fn state_name(state: ThreadState) -> &'static str {
     match state {
         ThreadState::Ready => "ready",
         ThreadState::Running => "running",

@@ -7,13 +7,13 @@ use uniprof_wire::tables::{ThreadState, VcpuStats};
 
 /// What the vCPUs' time went to.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Shares {
+pub(crate) struct Shares {
     /// Of each thread, in vCPUs: 1 is all of one's time.
     threads: BTreeMap<u32, f64>,
     /// Of idling, likewise.
-    pub(super) idle: f64,
+    pub(crate) idle: f64,
     /// The time, in ticks of the guest's clock, of a vCPU on average.
-    pub(super) ticks: f64,
+    pub(crate) ticks: f64,
 }
 
 impl Shares {
@@ -21,7 +21,7 @@ impl Shares {
     ///
     /// Each vCPU's time ends with its latest sign of life, and what its thread ran counts up to there: so nothing is counted that has not
     /// been told, and the sum comes out.
-    pub(super) fn between(earlier: Option<&Tables>, later: &Tables) -> Option<Self> {
+    pub(crate) fn between(earlier: Option<&Tables>, later: &Tables) -> Option<Self> {
         let before = earlier.map(Totals::of).unwrap_or_default();
         let after = Totals::of(later);
         let of_vcpus = |now: &[u64], then: &[u64]| {
@@ -42,7 +42,7 @@ impl Shares {
     }
 
     /// That of a thread.
-    pub(super) fn of(&self, thread: u32) -> Option<f64> {
+    pub(crate) fn of(&self, thread: u32) -> Option<f64> {
         self.threads.get(&thread).copied()
     }
 }

@@ -1,0 +1,107 @@
+//! `uniprof attach`: a guest seen while it runs; a recording replayed.
+//!
+//! ```text
+//! $ uniprof top web --once
+//! web: runs, 4.7 s after its boot, 143 samples at 99 Hz over shared memory
+//! 3 threads, 0 of them want a CPU; per second 123 samples, 10353 other records; 0 lost, own cost 0.9 %
+//! vCPU 0: busy 93.2 %, interrupts 1.0 %, idle 5.7 %
+//! vCPU 1: busy 96.1 %, interrupts 0.7 %, idle 3.3 %
+//!
+//!     SELF     TOTAL  FUNCTION
+//!  33.57 %   33.57 %  uniprof_sample_kernel::sync::mutex::Mutex<T>::wake_waiter
+//!  14.69 %   14.69 %  <usize>::unchecked_add
+//! …
+//! ID  NAME  STATE    VCPU  CPU TIME  SHARE   SINCE    WAITS FOR            IN
+//! 1   main  blocked  0     0.003 s   0.0 %   4.579 s  the end of thread 2
+//! 2   kv-0  running  0     4.290 s   94.6 %  0.009 s                       uniprof_sample_kernel::sync::mutex::Mutex<T>::wake_waiter
+//! 3   kv-1  running  1     4.397 s   96.3 %  0.000 s                       memcpy
+//! ```
+
+mod once;
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use uniprof_collector::guests::Registry;
+
+use crate::exit::{Exit, Failure};
+use crate::input::Input;
+use crate::monitor::{Engine, Options};
+use crate::selection::Selection;
+use crate::values::Hertz;
+use crate::{interrupt, options};
+
+const EXAMPLES: &str = "\
+Examples:
+  uniprof attach                                the only guest that runs here
+  uniprof attach web -F 499 -e +off-cpu         asked to sample more, and to record where threads wait
+  uniprof attach r.uniprof                      a recording, replayed
+  uniprof top web --once                        one look as text, after a second
+  uniprof top web --once --json | jq '.functions[0]'";
+
+/// How long a guest is looked at for one look.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// A running guest, a recording, a dump, or `sample`; left out, the only guest that runs here
+    #[arg(value_name = "TARGET|INPUT")]
+    target: Option<String>,
+    /// Samples per second and vCPU that a guest is asked for [default: 99]
+    #[arg(short = 'F', long, value_name = "HZ", env = "UNIPROF_FREQUENCY", hide_env = true)]
+    frequency: Option<Hertz>,
+    /// What a guest is asked to record meanwhile, as `record -e` takes it: +off-cpu, http.*
+    #[arg(short, long = "events", value_name = "WHAT", allow_hyphen_values = true)]
+    events: Option<Selection>,
+    /// Print one look as text, and end
+    #[arg(long)]
+    once: bool,
+    /// With --once, print a JSON document (schema uniprof.top/1)
+    #[arg(long, requires = "once")]
+    json: bool,
+    #[command(flatten)]
+    symbols: options::Symbols,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if !args.once && !std::io::stdout().is_terminal() {
+        return Err(Failure::error(
+            Exit::Usage,
+            "standard output is no terminal to draw on: --once prints one look as text, --once --json for programs",
+        ));
+    }
+    let input = choose(args.target.as_deref())?;
+    let cancel = interrupt::token()?;
+    let options = Options {
+        rate: args.frequency.map(|hertz| hertz.0),
+        events: args.events.clone(),
+        symbols: args.symbols.clone(),
+        cancel: cancel.clone(),
+    };
+    let engine = Engine::open(&input, &options)?;
+    if args.once {
+        return once::print(&engine.look(LOOK, &cancel)?, args.json);
+    }
+    Err(Failure::error(Exit::Failed, "there is no terminal interface yet: use --once"))
+}
+
+/// What is to be seen: without a word the only guest.
+fn choose(word: Option<&str>) -> anyhow::Result<Input> {
+    if let Some(word) = word {
+        return Input::choose(Some(word));
+    }
+    let guests = Registry::open()?.list()?;
+    let names: Vec<&str> = guests.iter().map(|guest| guest.name.as_str()).collect();
+    match names[..] {
+        [name] => Ok(Input::Guest(name.to_owned())),
+        [] => Err(Failure::error(
+            Exit::Target,
+            "no guest runs here: start one with `uniprof run bundled --name web`, or name a recording",
+        )),
+        _ => Err(Failure::error(
+            Exit::Target,
+            format!("several guests run here, of which one is to be named: {}", names.join(", ")),
+        )),
+    }
+}

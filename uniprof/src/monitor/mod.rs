@@ -1,0 +1,22 @@
+//! A guest while somebody looks at it: what is known of it, kept small, and pictures of that.
+//!
+//! ```text
+//!  source (live, replay) ─messages─> model: sums of all time, and the last five minutes in quarters of a second
+//!                                      │ a few times a second
+//!  terminal ─Request─> engine ─────────┴─> picture ─Answer─> terminal, or `--once`
+//! ```
+//!
+//! Whatever the guest does, the model takes no more than a fixed amount of memory: rare stacks, names and threads are counted together.
+
+mod clock;
+mod cost;
+mod engine;
+mod history;
+mod model;
+mod picture;
+mod slots;
+mod source;
+mod span;
+mod stacks;
+
+pub(crate) use engine::{Engine, Options};

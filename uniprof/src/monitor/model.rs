@@ -1,0 +1,124 @@
+//! All that is kept of a guest while somebody looks at it: aggregates, and the last minutes. Whatever the guest does, it takes no more than a
+//! fixed amount of memory.
+
+use std::collections::BTreeMap;
+
+use uniprof_collector::ledger::Ledger;
+use uniprof_collector::recording::{Body, Message, SessionInfo};
+use uniprof_collector::tables::Tables;
+use uniprof_wire::record::Record;
+use uniprof_wire::tables::{CrashRecord, Slot};
+
+use super::clock::Clock;
+use super::history::History;
+use super::stacks::StackSums;
+use crate::profile::images::Images;
+use crate::profile::load::Puzzle;
+
+/// Names of threads that are kept; more than a guest's table has.
+const MOST_NAMES: usize = 4096;
+
+/// What is kept.
+pub(super) struct Model {
+    pub(super) session: SessionInfo,
+    pub(super) ledger: Ledger,
+    pub(super) images: Images,
+    pub(super) seen: Seen,
+}
+
+/// What is kept of one boot of the guest.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) clock: Clock,
+    pub(super) stacks: StackSums,
+    pub(super) history: History,
+    /// Names of threads, those that have ended among them.
+    pub(super) threads: BTreeMap<u32, String>,
+    pub(super) crash: Option<CrashRecord>,
+    puzzle: Puzzle,
+}
+
+impl Model {
+    /// Of a guest of which nothing has come yet.
+    pub(super) fn new(session: SessionInfo, images: Images) -> Self {
+        let clock = Clock { tsc_hz: session.tsc_hz, ..Clock::default() };
+        Self { session, ledger: Ledger::new(), images, seen: Seen { clock, ..Seen::default() } }
+    }
+
+    /// Takes a message in.
+    pub(super) fn feed(&mut self, message: &Message<'_>) {
+        let Self { ledger, images, seen, .. } = self;
+        let restarts = ledger.restarts();
+        match &message.body {
+            Body::Clock(pair) => seen.clock.take_pair(pair),
+            Body::Region { .. } => {
+                ledger.feed(message, |_, _| {});
+                // The clock may have begun anew: what was, has no place any more.
+                if ledger.restarts() != restarts {
+                    *seen = Seen::default();
+                }
+                if let Some(tables) = ledger.tables() {
+                    seen.clock.take_tables(tables);
+                    seen.take_tables(tables, ledger);
+                }
+            }
+            _ => ledger.feed(message, |ring, record| seen.record(ring.vcpu.into(), &record, images)),
+        }
+    }
+
+    /// Everything is to come again from the beginning.
+    pub(super) fn restart(&mut self) {
+        self.ledger = Ledger::new();
+        self.seen =
+            Seen { clock: Clock { tsc_hz: self.session.tsc_hz, ..Clock::default() }, ..Seen::default() };
+    }
+
+    /// Messages are missing between the last and the next.
+    pub(super) fn gap(&mut self) {
+        self.ledger.gap();
+    }
+}
+
+impl Seen {
+    fn record(&mut self, vcpu: u32, record: &Record<'_>, images: &mut Images) {
+        let tsc = self.clock.take_record(record.tsc());
+        let quarter = self.clock.quarter(tsc);
+        if let Some(sample) = self.puzzle.piece_together(record, images) {
+            self.history.count(quarter, true);
+            self.stacks.add(quarter, sample.key(vcpu), sample.frames, sample.amount());
+            return;
+        }
+        self.history.count(quarter, false);
+        if let Record::Thread(thread) = record {
+            self.name(thread.thread, thread.name.bytes());
+        }
+    }
+
+    fn take_tables(&mut self, tables: &Tables, ledger: &Ledger) {
+        for entry in tables.threads.iter().filter_map(|slot| slot.entry()) {
+            self.name(entry.id, entry.name.bytes().iter().copied());
+        }
+        let crashes = tables.crashes.iter().filter_map(|slot| match slot {
+            Slot::Whole(crash) => Some(*crash),
+            _ => None,
+        });
+        self.crash = self.crash.or(crashes.min_by_key(|crash| crash.tsc));
+        self.history.take(tables, self.clock.quarter(self.clock.now), ledger);
+    }
+
+    fn name(&mut self, thread: u32, name: impl Iterator<Item = u8>) {
+        let name: Vec<u8> = name.collect();
+        if !name.is_empty() && (self.threads.len() < MOST_NAMES || self.threads.contains_key(&thread)) {
+            self.threads.insert(thread, String::from_utf8_lossy(&name).into_owned());
+        }
+    }
+
+    /// A thread's name, or what is known instead.
+    pub(super) fn thread(&self, id: u32) -> String {
+        match (id, self.threads.get(&id)) {
+            (_, Some(name)) => name.clone(),
+            (0, None) => "no thread".into(),
+            (id, None) => format!("thread {id}"),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! A guest that runs: its rings read as they fill, its tables twice a second.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uniprof_collector::attach::{Asked, Attached, Observed, WaitOptions, wait_for_region};
+use uniprof_collector::cancel::Cancel;
+use uniprof_collector::drain::{Begin, Drainer, Pace};
+use uniprof_collector::guests::GuestEntry;
+use uniprof_collector::memory::find_region;
+use uniprof_collector::port::Port;
+use uniprof_wire::record::Class;
+use uniprof_wire::ring::Source;
+use uniprof_wire::tables::ControlRequest;
+use uniprof_wire::text::FixedText;
+
+use crate::monitor::model::Model;
+use crate::selection::Selection;
+
+/// How often the tables are read.
+const TABLES_EVERY: Duration = Duration::from_millis(500);
+/// Messages of a port that are taken at once.
+const MOST_MESSAGES: usize = 512;
+/// How long a look at a port that is silent takes.
+const PORT_PAUSE: Duration = Duration::from_millis(10);
+
+/// A guest that runs.
+pub(crate) struct Live {
+    pub(crate) entry: GuestEntry,
+    pub(crate) attached: Attached,
+    reader: Reader,
+    /// What the guest is asked for, while one looks.
+    asked: Option<Asked>,
+    wanted: Wanted,
+}
+
+/// What the guest is to record.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) rate: u32,
+    pub(crate) events: Selection,
+}
+
+enum Reader {
+    Memory { drainer: Box<Drainer>, pace: Pace, tables: Instant, restarts: u32 },
+    Port(Arc<Port>),
+}
+
+impl Live {
+    /// Finds the region of a guest.
+    pub(crate) fn attach(entry: GuestEntry, limit: Duration, cancel: &Cancel) -> anyhow::Result<Self> {
+        let wait = WaitOptions { limit, hint: None, cancel: cancel.clone() };
+        let attached = wait_for_region(&Observed::Other(&entry), &wait)?;
+        let reader = match &attached.port {
+            Some(port) => Reader::Port(Arc::clone(port)),
+            None => Reader::Memory {
+                drainer: Box::new(Drainer::attach(Arc::clone(&attached.memory), attached.region, 0)?),
+                pace: Pace::default(),
+                tables: Instant::now(),
+                restarts: 0,
+            },
+        };
+        Ok(Self { entry, attached, reader, asked: None, wanted: Wanted::default() })
+    }
+
+    /// Begins to read, at what is new.
+    pub(crate) fn begin(&mut self, model: &mut Model) -> anyhow::Result<()> {
+        if let Reader::Memory { drainer, .. } = &mut self.reader {
+            drainer.begin(Begin::Now, &mut |message| model.feed(&message))?;
+        }
+        Ok(())
+    }
+
+    /// Asks the guest to record `wanted` from now on, instead of what was asked for before.
+    pub(crate) fn ask(&mut self, wanted: Wanted) -> Result<(), String> {
+        let request = ControlRequest {
+            rate: wanted.rate,
+            classes: wanted.events.classes | Class::Sample.bit(),
+            patterns: FixedText::new(wanted.events.patterns.as_bytes()),
+            ..ControlRequest::default()
+        };
+        // The new request stands before the old one goes, so that nothing is switched off in between.
+        match self.attached.ask(&self.entry, request) {
+            Ok(asked) => {
+                self.asked = Some(asked);
+                self.wanted = wanted;
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// What is asked for.
+    pub(crate) fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// Nothing is asked for any more.
+    pub(crate) fn withdraw(&mut self) {
+        self.asked = None;
+    }
+
+    /// Whether its VMM has ended.
+    pub(crate) fn is_dead(&self) -> bool {
+        Observed::Other(&self.entry).is_dead()
+    }
+
+    /// Reads what is new, and says how long to wait before the next time.
+    pub(crate) fn step(&mut self, model: &mut Model) -> anyhow::Result<Duration> {
+        match &mut self.reader {
+            Reader::Memory { drainer, pace, tables, restarts } => {
+                let round = drainer.round(Source::Live, &mut |message| model.feed(&message));
+                if round.rebooted {
+                    let known = drainer.region().header.boot_id;
+                    let found = find_region(&self.attached.memory, Some(drainer.region().at))?;
+                    if let Ok(region) = found
+                        && region.header.boot_id != known
+                    {
+                        *restarts += 1;
+                        **drainer = Drainer::attach(Arc::clone(&self.attached.memory), region, *restarts)?;
+                        drainer.begin(Begin::Boot, &mut |message| model.feed(&message))?;
+                        self.attached.region = region;
+                    }
+                } else if tables.elapsed() >= TABLES_EVERY {
+                    *tables = Instant::now();
+                    drainer.snapshot(&mut |message| model.feed(&message))?;
+                }
+                Ok(pace.after(&round))
+            }
+            Reader::Port(port) => {
+                let mut taken = 0;
+                while taken < MOST_MESSAGES {
+                    let Ok(message) = port.messages().try_recv() else { return Ok(PORT_PAUSE) };
+                    model.feed(&message);
+                    taken += 1;
+                }
+                Ok(Duration::ZERO)
+            }
+        }
+    }
+
+    /// Reads what a guest that is dead has left.
+    pub(crate) fn finish(&mut self, model: &mut Model) -> anyhow::Result<()> {
+        if let Reader::Memory { drainer, .. } = &mut self.reader {
+            drainer.finish(Source::Dead, &mut |message| model.feed(&message))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! Over which quarters of a second sums go, and how much each counts.
+
+use uniprof_tui::picture::Span;
+
+/// Quarters of a second in a second.
+pub(super) const QUARTERS: u64 = 4;
+/// Seconds that are kept: one can step back so far.
+pub(super) const KEPT_SECONDS: usize = 300;
+/// The same in quarters.
+pub(super) const KEPT_QUARTERS: usize = KEPT_SECONDS * QUARTERS as usize;
+
+/// A span that ends with a quarter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Reach {
+    span: Span,
+    last: u64,
+}
+
+impl Reach {
+    /// The quarters of `span` up to and with `last`.
+    pub(super) fn new(span: Span, last: u64) -> Self {
+        let span = match span {
+            // What is no length is none that anybody could mean.
+            Span::Last(seconds) if !(seconds > 0.0) => Span::Last(1.0),
+            Span::Decay(seconds) if !(seconds > 0.0) => Span::Decay(1.0),
+            span => span,
+        };
+        Self { span, last }
+    }
+
+    /// Whether it goes back to the beginning, evenly.
+    pub(super) fn is_all(&self) -> bool {
+        self.span == Span::All
+    }
+
+    /// Its last quarter.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// How much a quarter counts, 0 to 1; `None` where it does not at all.
+    pub(super) fn share(&self, quarter: u64) -> Option<f64> {
+        let age = self.last.checked_sub(quarter)?;
+        match self.span {
+            Span::All => Some(1.0),
+            // The last quarter has only begun, so one more counts, for as much as is missing at most.
+            Span::Last(seconds) => ((age as f64) < (seconds * QUARTERS as f64).max(1.0)).then_some(1.0),
+            Span::Decay(half) => {
+                let share = (-(age as f64) / (half * QUARTERS as f64)).exp2();
+                (share > 1e-4).then_some(share)
+            }
+        }
+    }
+}

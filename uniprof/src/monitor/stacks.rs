@@ -1,0 +1,287 @@
+//! Samples by stack: sums of all time, and counts of each quarter of a second of the last minutes.
+//!
+//! Every distinct stack is kept once. When they take too much memory, those that are rarest and have not been seen lately go, and what
+//! was sampled with them is counted together: it is in every total still.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use uniprof_flamegraph::{Amount, Owner, RawAmount, RawKey, RawPlace, RawStack, RawStacks};
+
+use super::slots::Slots;
+use super::span::{KEPT_QUARTERS, Reach};
+
+/// Memory for distinct stacks.
+const STACK_BYTES: usize = 24 << 20;
+/// Distinct stacks of a quarter that are told apart.
+const MOST_IN_QUARTER: usize = 2048;
+
+/// Samples by stack and time.
+#[derive(Debug)]
+pub(super) struct StackSums {
+    stacks: RawStacks,
+    bytes: usize,
+    /// What was sampled with stacks that are not kept any more.
+    dropped: Amount,
+    quarters: Slots<Quarter>,
+    /// The quarter that was last added to.
+    open: u64,
+}
+
+/// What was sampled in a quarter of a second.
+#[derive(Debug, Default)]
+struct Quarter {
+    counts: Vec<(RawPlace, u32, u64)>,
+    /// With stacks that are not told apart.
+    others: Amount,
+}
+
+impl Quarter {
+    fn add(&mut self, place: RawPlace, amount: Amount) {
+        if let Some(last) = self.counts.last_mut().filter(|last| last.0 == place) {
+            last.1 = last.1.saturating_add(u32::try_from(amount.samples).unwrap_or(u32::MAX));
+            last.2 = last.2.saturating_add(amount.weight);
+            return;
+        }
+        if self.counts.len() >= 2 * MOST_IN_QUARTER {
+            self.merge();
+            self.bound();
+        }
+        self.counts.push((place, u32::try_from(amount.samples).unwrap_or(u32::MAX), amount.weight));
+    }
+
+    /// One entry for each stack.
+    fn merge(&mut self) {
+        self.counts.sort_unstable_by_key(|(place, _, _)| *place);
+        self.counts.dedup_by(|from, into| {
+            let same = from.0 == into.0;
+            if same {
+                into.1 = into.1.saturating_add(from.1);
+                into.2 = into.2.saturating_add(from.2);
+            }
+            same
+        });
+    }
+
+    /// Counts the rarest together, where there are too many.
+    fn bound(&mut self) {
+        if self.counts.len() > MOST_IN_QUARTER {
+            self.counts.select_nth_unstable_by(MOST_IN_QUARTER, |a, b| b.1.cmp(&a.1));
+            for (_, samples, weight) in self.counts.drain(MOST_IN_QUARTER..) {
+                self.others += Amount { samples: samples.into(), weight };
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.merge();
+        self.bound();
+        self.counts.shrink_to_fit();
+    }
+}
+
+/// Sums of the stacks within a span.
+#[derive(Debug, Default)]
+pub(super) struct SpanSums {
+    /// The heaviest, the heaviest first.
+    pub(super) stacks: Vec<(RawPlace, Amount)>,
+    /// All others, where they were sampled as far as that is known.
+    pub(super) others: FxHashMap<Owner, Amount>,
+}
+
+impl SpanSums {
+    /// Everything.
+    pub(super) fn total(&self) -> Amount {
+        let mut total = Amount::default();
+        self.stacks.iter().for_each(|(_, amount)| total += *amount);
+        self.others.values().for_each(|amount| total += *amount);
+        total
+    }
+}
+
+impl Default for StackSums {
+    fn default() -> Self {
+        Self::with_limit(STACK_BYTES)
+    }
+}
+
+impl StackSums {
+    /// With so many bytes for distinct stacks.
+    pub(super) fn with_limit(bytes: usize) -> Self {
+        Self {
+            stacks: RawStacks::with_limit(bytes),
+            bytes,
+            dropped: Amount::default(),
+            quarters: Slots::new(KEPT_QUARTERS),
+            open: 0,
+        }
+    }
+
+    /// Takes a sample in.
+    pub(super) fn add(
+        &mut self,
+        quarter: u64,
+        key: RawKey,
+        frames: &[u64],
+        sum: RawAmount,
+    ) -> Option<RawPlace> {
+        let place = self.stacks.add(key, frames, sum).or_else(|| {
+            self.make_room();
+            self.stacks.add(key, frames, sum)
+        });
+        if quarter != self.open {
+            let last = std::mem::replace(&mut self.open, quarter);
+            // One that nothing was added to since is closed already.
+            if self.quarters.get(last).is_some()
+                && let Some(last) = self.quarters.at(last)
+            {
+                last.close();
+            }
+        }
+        let slot = self.quarters.at(quarter);
+        match (place, slot) {
+            (Some(place), Some(slot)) => slot.add(place, sum.amount),
+            (Some(_), None) => {}
+            (None, slot) => {
+                self.dropped += sum.amount;
+                slot.into_iter().for_each(|slot| slot.others += sum.amount);
+            }
+        }
+        place
+    }
+
+    /// Forgets about half of the stacks: first those that no quarter knows, then the rarest.
+    fn make_room(&mut self) {
+        let mut recent = FxHashSet::default();
+        let newest = self.quarters.range().map_or(0, |(_, newest)| newest);
+        for (number, quarter) in self.quarters.iter() {
+            if newest - number < 40 {
+                recent.extend(quarter.counts.iter().map(|(place, _, _)| *place));
+            }
+        }
+        let mut ranked: Vec<(bool, u64, RawPlace, usize)> = self
+            .stacks
+            .iter()
+            .map(|stack| {
+                let is_recent = recent.contains(&stack.place);
+                (is_recent, stack.sum.amount.samples, stack.place, stack.frames.len() + 8)
+            })
+            .collect();
+        // The heaviest stay whatever their age; of the others the recent ones before the old.
+        ranked.sort_unstable_by_key(|(is_recent, samples, place, _)| {
+            std::cmp::Reverse((*samples * if *is_recent { 4 } else { 1 }, *place))
+        });
+        let mut room = self.bytes / 2 / size_of::<u64>();
+        let keep: FxHashSet<RawPlace> = ranked
+            .iter()
+            .take_while(|(_, _, _, words)| {
+                let fits = *words <= room;
+                room = room.saturating_sub(*words);
+                fits
+            })
+            .map(|(_, _, place, _)| *place)
+            .collect();
+        let mut kept = RawStacks::with_limit(self.bytes);
+        let mut moved = FxHashMap::default();
+        for stack in self.stacks.iter() {
+            let place =
+                keep.contains(&stack.place).then(|| kept.add(stack.key, stack.frames, stack.sum)).flatten();
+            match place {
+                Some(place) => drop(moved.insert(stack.place, place)),
+                None => self.dropped += stack.sum.amount,
+            }
+        }
+        self.stacks = kept;
+        for quarter in self.quarters.iter_mut() {
+            let mut others = quarter.others;
+            quarter.counts.retain_mut(|(place, samples, weight)| match moved.get(place) {
+                Some(new) => {
+                    *place = *new;
+                    true
+                }
+                None => {
+                    others += Amount { samples: u64::from(*samples), weight: *weight };
+                    false
+                }
+            });
+            quarter.others = others;
+        }
+    }
+
+    /// One of the stacks.
+    pub(super) fn get(&self, place: RawPlace) -> Option<RawStack<'_>> {
+        self.stacks.get(place)
+    }
+
+    /// The sums within `reach`, at most `most` stacks told apart.
+    pub(super) fn sums(&self, reach: &Reach, most: usize) -> SpanSums {
+        let (mut sums, rest) = if reach.is_all() { self.all_until(reach) } else { self.within(reach) };
+        let mut others: FxHashMap<Owner, Amount> = FxHashMap::default();
+        if rest.samples > 0 {
+            others.insert(Owner { thread: 0, vcpu: 0 }, rest);
+        }
+        if sums.len() > most {
+            sums.select_nth_unstable_by(most, |a, b| b.1.samples.cmp(&a.1.samples));
+            for (place, amount) in sums.drain(most..) {
+                if let Some(stack) = self.stacks.get(place) {
+                    *others.entry(stack.key.owner).or_default() += amount;
+                }
+            }
+        }
+        sums.sort_unstable_by_key(|(place, amount)| (std::cmp::Reverse(amount.samples), *place));
+        SpanSums { stacks: sums, others }
+    }
+
+    /// All sums but for what came after the moment.
+    fn all_until(&self, reach: &Reach) -> (Vec<(RawPlace, Amount)>, Amount) {
+        let mut later: FxHashMap<RawPlace, Amount> = FxHashMap::default();
+        // What was counted together in its quarter only is in its stack's sum.
+        for (_, quarter) in self.quarters.iter().rev().take_while(|(number, _)| *number > reach.last()) {
+            for (place, samples, weight) in &quarter.counts {
+                *later.entry(*place).or_default() += Amount { samples: u64::from(*samples), weight: *weight };
+            }
+        }
+        let sums = self.stacks.iter().filter_map(|stack| {
+            let later = later.get(&stack.place).copied().unwrap_or_default();
+            let amount = stack.sum.amount;
+            let samples = amount.samples.saturating_sub(later.samples);
+            (samples > 0).then(|| {
+                (stack.place, Amount { samples, weight: amount.weight.saturating_sub(later.weight) })
+            })
+        });
+        (sums.collect(), self.dropped)
+    }
+
+    fn within(&self, reach: &Reach) -> (Vec<(RawPlace, Amount)>, Amount) {
+        let mut sums: FxHashMap<RawPlace, [f64; 2]> = FxHashMap::default();
+        let mut rest = [0.0; 2];
+        for (number, quarter) in self.quarters.iter() {
+            let Some(share) = reach.share(number) else { continue };
+            for (place, samples, weight) in &quarter.counts {
+                let sum = sums.entry(*place).or_default();
+                sum[0] += f64::from(*samples) * share;
+                sum[1] += *weight as f64 * share;
+            }
+            rest[0] += quarter.others.samples as f64 * share;
+            rest[1] += quarter.others.weight as f64 * share;
+        }
+        let round = |[samples, weight]: [f64; 2]| Amount {
+            samples: samples.round() as u64,
+            weight: weight.round() as u64,
+        };
+        let sums = sums.into_iter().map(|(place, sum)| (place, round(sum)));
+        (sums.filter(|(_, amount)| amount.samples > 0).collect(), round(rest))
+    }
+
+    /// The last stack of each thread that was sampled up to a moment, within a second or so.
+    pub(super) fn last_of_threads(&self, reach: &Reach) -> FxHashMap<u32, RawPlace> {
+        let mut last = FxHashMap::default();
+        let until = reach.last();
+        for (_, quarter) in self.quarters.iter().rev().skip_while(|(number, _)| *number > until).take(8) {
+            for (place, _, _) in quarter.counts.iter().rev() {
+                if let Some(stack) = self.stacks.get(*place) {
+                    last.entry(stack.key.owner.thread).or_insert(*place);
+                }
+            }
+        }
+        last
+    }
+}
