@@ -21,8 +21,8 @@ impl Reach {
     pub(super) fn new(span: Span, last: u64) -> Self {
         let span = match span {
             // What is no length is none that anybody could mean.
-            Span::Last(seconds) if !(seconds > 0.0) => Span::Last(1.0),
-            Span::Decay(seconds) if !(seconds > 0.0) => Span::Decay(1.0),
+            Span::Last(seconds) if seconds.is_nan() || seconds <= 0.0 => Span::Last(1.0),
+            Span::Decay(seconds) if seconds.is_nan() || seconds <= 0.0 => Span::Decay(1.0),
             span => span,
         };
         Self { span, last }
@@ -43,7 +43,6 @@ impl Reach {
         let age = self.last.checked_sub(quarter)?;
         match self.span {
             Span::All => Some(1.0),
-            // The last quarter has only begun, so one more counts, for as much as is missing at most.
             Span::Last(seconds) => ((age as f64) < (seconds * QUARTERS as f64).max(1.0)).then_some(1.0),
             Span::Decay(half) => {
                 let share = (-(age as f64) / (half * QUARTERS as f64)).exp2();

@@ -285,3 +285,84 @@ impl StackSums {
         last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uniprof_tui::picture::Span;
+
+    use super::*;
+
+    fn key(thread: u32) -> RawKey {
+        RawKey { owner: Owner { thread, vcpu: 0 }, mark: 0 }
+    }
+
+    fn one(weight: u64) -> RawAmount {
+        RawAmount { amount: Amount::sample(weight), missed: 0 }
+    }
+
+    fn told(sums: &StackSums, span: Span, last: u64) -> Vec<(u64, u64)> {
+        let sums_of = sums.sums(&Reach::new(span, last), 100);
+        let name = |place| sums.get(place).unwrap().frames[0];
+        sums_of.stacks.iter().map(|(place, amount)| (name(*place), amount.samples)).collect()
+    }
+
+    #[test]
+    fn spans_end_where_they_are_said_to_and_earlier_moments_can_be_shown() {
+        let mut sums = StackSums::default();
+        for (quarter, frame, times) in [(0, 1, 8), (10, 2, 4), (18, 3, 2), (19, 1, 1)] {
+            for _ in 0..times {
+                sums.add(quarter, key(1), &[frame], one(10));
+            }
+        }
+        assert_eq!(told(&sums, Span::All, 19), [(1, 9), (2, 4), (3, 2)]);
+        assert_eq!(told(&sums, Span::All, 18), [(1, 8), (2, 4), (3, 2)], "what came later does not count");
+        assert_eq!(told(&sums, Span::All, 9), [(1, 8)]);
+        assert_eq!(told(&sums, Span::Last(1.0), 19), [(3, 2), (1, 1)]);
+        assert_eq!(told(&sums, Span::Last(10.0), 12), [(1, 8), (2, 4)]);
+        assert_eq!(told(&sums, Span::Last(f64::NAN), 19), [(3, 2), (1, 1)], "as a second");
+        // Half a second is two quarters: what is ten quarters old counts a 32nd, and is rounded off.
+        assert_eq!(told(&sums, Span::Decay(0.5), 20), [(1, 1), (3, 1)]);
+    }
+
+    #[test]
+    fn a_million_stacks_take_no_more_room_than_there_is_and_nothing_is_lost() {
+        let mut sums = StackSums::with_limit(1 << 20);
+        let mut frames = [0; 10];
+        for number in 0..200_000_u64 {
+            // Every tenth sample is of the same stack, which stays.
+            frames[0] = if number.is_multiple_of(10) { u64::MAX } else { number };
+            sums.add(number / 500, key(1), &frames, one(3));
+        }
+        assert!(sums.stacks.bytes() <= 1 << 20);
+        let all = sums.sums(&Reach::new(Span::All, 400), 1000);
+        assert_eq!(all.total(), Amount { samples: 200_000, weight: 600_000 });
+        assert_eq!((all.stacks.len(), all.stacks[0].1.samples), (1000, 20_000));
+        let last = sums.sums(&Reach::new(Span::Last(1.0), 399), 1000);
+        assert_eq!(last.total().samples, 2000, "of four quarters");
+        assert_eq!(last.stacks[0].1.samples, 200);
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_those_of_a_plain_list(
+            samples in proptest::collection::vec((0u64..30, 0u64..6, 1u64..100), 1..200),
+            last in 0u64..30,
+        ) {
+            let mut sums = StackSums::default();
+            for (quarter, frame, weight) in &samples {
+                sums.add(*quarter, key(1), &[*frame], one(*weight));
+            }
+            let total = |from: u64, to: u64| {
+                let within = samples.iter().filter(|(quarter, _, _)| (from..=to).contains(quarter));
+                within.fold(Amount::default(), |mut sum, (_, _, weight)| {
+                    sum += Amount::sample(*weight);
+                    sum
+                })
+            };
+            let sum = |span| sums.sums(&Reach::new(span, last), 3).total();
+            prop_assert_eq!(sum(Span::All), total(0, last));
+            prop_assert_eq!(sum(Span::Last(2.0)), total((last + 1).saturating_sub(8), last));
+        }
+    }
+}
