@@ -7,4 +7,4 @@ mod current;
 #[path = "arch/portable.rs"]
 mod current;
 
-pub(crate) use current::{ARCHITECTURE, frame, local_add, local_compare_exchange};
+pub(crate) use current::{ARCHITECTURE, frame, has_bits, local_add, local_compare_exchange, local_increment};

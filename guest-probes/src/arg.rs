@@ -126,7 +126,7 @@ pub trait Arg: Copy {
     /// Words that it takes.
     fn words(self) -> usize;
     /// Stores them from word `at` of the payload on.
-    fn put<W: WriterWords>(self, payload: &Payload<'_, W>, at: usize);
+    fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize);
 }
 
 /// A scalar.
@@ -142,7 +142,7 @@ impl Arg for Word {
     }
 
     #[inline(always)]
-    fn put<W: WriterWords>(self, payload: &Payload<'_, W>, at: usize) {
+    fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize) {
         payload.put(at, self.0);
     }
 }
@@ -171,7 +171,7 @@ impl Arg for Bytes<'_> {
     }
 
     #[inline]
-    fn put<W: WriterWords>(self, payload: &Payload<'_, W>, at: usize) {
+    fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize) {
         let Self { kept, total } = self;
         payload.put(at, u64::from(total) | (kept.len() as u64) << 32);
         let (chunks, rest) = kept.as_chunks::<8>();
@@ -199,7 +199,7 @@ pub trait Args: Copy {
     /// Words that they take.
     fn words(self) -> usize;
     /// Stores them from word `at` of the payload on.
-    fn put<W: WriterWords>(self, payload: &Payload<'_, W>, at: usize);
+    fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize);
 }
 
 macro_rules! tuple {
@@ -216,7 +216,7 @@ macro_rules! tuple {
 
             #[inline(always)]
             #[allow(unused, reason = "the last argument's end, and all of it for none")]
-            fn put<W: WriterWords>(self, payload: &Payload<'_, W>, at: usize) {
+            fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize) {
                 #[allow(non_snake_case, reason = "as above")]
                 let ($($name,)*) = self;
                 $(

@@ -46,7 +46,7 @@ impl<A: Args, R: Scalar> Call<A, R> {
     pub fn returned(self, value: R) -> R {
         let call = ManuallyDrop::new(self);
         if let Some(begun) = &call.begun {
-            record(begun, Some(value.bits()));
+            record::<A, true>(begun, value.bits());
         }
         value
     }
@@ -56,39 +56,40 @@ impl<A: Args, R> Drop for Call<A, R> {
     #[inline(always)]
     fn drop(&mut self) {
         if let Some(begun) = &self.begun {
-            record(begun, None);
+            record::<A, false>(begun, 0);
         }
     }
 }
 
+/// Two functions rather than one that looks whether there is a result: of a site there is mostly only one.
 #[inline(never)]
-fn record<A: Args>(begun: &Begun<A>, result: Option<u64>) {
+fn record<A: Args, const HAS_RESULT: bool>(begun: &Begun<A>, result: u64) {
     let Begun { site, tsc, args } = *begun;
-    emit(Kind::Call, site, Returned { begin: tsc, args, result });
+    emit(Kind::Call, site, Returned::<A, HAS_RESULT> { begin: tsc, args, result });
 }
 
 /// What the record of a call has behind its site.
 #[derive(Clone, Copy)]
-struct Returned<A> {
+struct Returned<A, const HAS_RESULT: bool> {
     begin: u64,
     args: A,
-    result: Option<u64>,
+    result: u64,
 }
 
-impl<A: Args> Args for Returned<A> {
+impl<A: Args, const HAS_RESULT: bool> Args for Returned<A, HAS_RESULT> {
     const MOST_WORDS: usize = A::MOST_WORDS + 2;
 
     #[inline(always)]
     fn words(self) -> usize {
-        1 + self.args.words() + usize::from(self.result.is_some())
+        1 + self.args.words() + usize::from(HAS_RESULT)
     }
 
     #[inline(always)]
-    fn put<W: WriterWords>(self, payload: &Payload<'_, W>, at: usize) {
+    fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize) {
         payload.put(at, self.begin);
         self.args.put(payload, at + 1);
-        if let Some(result) = self.result {
-            payload.put(at + 1 + self.args.words(), result);
+        if HAS_RESULT {
+            payload.put(at + 1 + self.args.words(), self.result);
         }
     }
 }
@@ -105,8 +106,7 @@ impl<A: Args> Args for Returned<A> {
 #[macro_export]
 macro_rules! call {
     ($name:literal -> $result:ident $(, $key:ident $(: $type:ident)? = $value:expr)* $(,)?) => {{
-        let site = $crate::__site!(Call, $name $(, $key $($type)?)*, result $result);
-        if site.enabled() {
+        if let Some(site) = $crate::__site!(Call, $name $(, $key $($type)?)*, result $result) {
             $crate::Call::<_, $crate::__result!($result)>::begin(
                 site.id(),
                 ($($crate::__arg!($($type)? => $value),)*),
@@ -116,8 +116,7 @@ macro_rules! call {
         }
     }};
     ($name:literal $(, $key:ident $(: $type:ident)? = $value:expr)* $(,)?) => {{
-        let site = $crate::__site!(Call, $name $(, $key $($type)?)*);
-        if site.enabled() {
+        if let Some(site) = $crate::__site!(Call, $name $(, $key $($type)?)*) {
             $crate::Call::<_, ()>::begin(site.id(), ($($crate::__arg!($($type)? => $value),)*))
         } else {
             $crate::Call::off()

@@ -34,7 +34,7 @@ pub(crate) const TICKS_PER_SECOND: u64 = 40;
 
 /// What is in effect. Changed by whichever vCPU finds time to look; every vCPU reads it on its tick.
 static RATE: AtomicU32 = AtomicU32::new(0);
-static CLASSES_ON: AtomicU64 = AtomicU64::new(0);
+pub(crate) static CLASSES_ON: AtomicU64 = AtomicU64::new(0);
 static SNAPSHOT_BYTES: AtomicU32 = AtomicU32::new(0);
 /// A collector has asked for a flush, and nobody has taken note yet.
 static FLUSH: AtomicBool = AtomicBool::new(false);
@@ -76,14 +76,8 @@ pub(crate) fn classes() -> u64 {
 }
 
 /// Among the classes that are on: the heap is watched, whoever asks for what.
-pub(crate) const HEAP_WATCHED: u64 = 1 << 31;
+pub(crate) const HEAP_WATCHED: u64 = 1 << 30;
 const _: () = assert!(Class::RECORDED < HEAP_WATCHED);
-
-/// Classes that are on now, and [`HEAP_WATCHED`].
-#[inline(always)]
-pub(crate) fn classes_and_heap() -> u64 {
-    CLASSES_ON.load(Ordering::Relaxed)
-}
 
 /// The heap is watched from now on.
 pub(crate) fn watch_heap() {

@@ -15,7 +15,7 @@ const COST_SHARE_LOG2: u32 = 6;
 /// Whether the event at `tsc` measures itself: by a hash, because real counters step by more than one.
 #[inline(always)]
 const fn measures_itself(tsc: u64) -> bool {
-    tsc.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - COST_SHARE_LOG2) == 0
+    (tsc as u32).wrapping_mul(0x9e37_79b1) >> (32 - COST_SHARE_LOG2) == 0
 }
 
 /// Writes a record of `site`, and returns its time.
@@ -31,8 +31,7 @@ pub(crate) fn emit_at<A: Args>(kind: Kind, site: u32, args: impl FnOnce(u64) -> 
     let _pinned = Pinned::new();
     let vcpu = platform::vcpu();
     let tsc = platform::now();
-    // A copy, so that its words stay in registers: the stores could change them for all that the compiler knows.
-    let Some(&writer) = writer(vcpu, RingKind::Events) else { return tsc };
+    let Some(writer) = writer(vcpu, RingKind::Events) else { return tsc };
     let shape = u64::from(site) | u64::from(platform::thread()) << 32;
     let args = args(tsc);
     // A refusal is counted in the ring.
@@ -48,6 +47,7 @@ pub(crate) fn emit_at<A: Args>(kind: Kind, site: u32, args: impl FnOnce(u64) -> 
 }
 
 #[cold]
+#[inline(never)]
 fn add_cost(vcpu: u32, begin: u64) {
     if let Some(vcpu) = Vcpu::of(vcpu) {
         let cost = platform::now().saturating_sub(begin);
@@ -84,8 +84,7 @@ pub fn gauge(site: u32, value: impl Number) {
 #[macro_export]
 macro_rules! event {
     ($name:literal $(, $key:ident $(: $type:ident)? = $value:expr)* $(,)?) => {{
-        let site = $crate::__site!(Event, $name $(, $key $($type)?)*);
-        if site.enabled() {
+        if let Some(site) = $crate::__site!(Event, $name $(, $key $($type)?)*) {
             $crate::expansion::event(site.id(), ($($crate::__arg!($($type)? => $value),)*));
         }
     }};
@@ -95,8 +94,7 @@ macro_rules! event {
 #[macro_export]
 macro_rules! counter {
     ($name:literal, $value:expr $(,)?) => {{
-        let site = $crate::__site!(Counter, $name, value u64);
-        if site.enabled() {
+        if let Some(site) = $crate::__site!(Counter, $name, value u64) {
             $crate::expansion::counter(site.id(), $crate::Unsigned::word($value));
         }
     }};
@@ -106,8 +104,7 @@ macro_rules! counter {
 #[macro_export]
 macro_rules! gauge {
     ($name:literal, $value:expr $(,)?) => {{
-        let site = $crate::__site!(Gauge, $name, value f64);
-        if site.enabled() {
+        if let Some(site) = $crate::__site!(Gauge, $name, value f64) {
             $crate::expansion::gauge(site.id(), $value);
         }
     }};

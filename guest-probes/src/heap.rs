@@ -95,17 +95,14 @@ fn count_allocation(address: u64, bytes: u64) {
     let id = platform::vcpu();
     let Some(vcpu) = Vcpu::of(id) else { return };
     vcpu.add(VcpuField::AllocatedBytes, bytes);
-    vcpu.add(VcpuField::AllocatedBlocks, 1);
-    let Some(local) = LOCALS.get(id as usize) else { return };
+    vcpu.count(VcpuField::AllocatedBlocks);
+    let local = &LOCALS[id as usize % MAX_VCPUS];
     let left = local.left.load(Ordering::Relaxed);
     if bytes < left {
         local.left.store(left - bytes, Ordering::Relaxed);
-        return;
+    } else {
+        sample_block(id, address, bytes);
     }
-    let interval = INTERVAL.load(Ordering::Relaxed);
-    // A new gap from the end of the block: the gaps have no memory.
-    local.draw(interval);
-    sample_block(vcpu, address, bytes, weight(bytes, interval));
 }
 
 #[inline(never)]
@@ -113,7 +110,7 @@ fn count_free(address: u64, bytes: u64) {
     let _pinned = Pinned::new();
     let Some(vcpu) = Vcpu::current() else { return };
     vcpu.add(VcpuField::FreedBytes, bytes);
-    vcpu.add(VcpuField::FreedBlocks, 1);
+    vcpu.count(VcpuField::FreedBlocks);
     if sampled_like(address).load(Ordering::Relaxed) != 0 {
         forget(address);
     }
@@ -122,8 +119,13 @@ fn count_free(address: u64, bytes: u64) {
 /// Puts a block into the table, with its callers.
 #[cold]
 #[inline(never)]
-fn sample_block(vcpu: Vcpu, address: u64, bytes: u64, weight: u64) {
-    vcpu.add(VcpuField::HeapSampled, 1);
+fn sample_block(id: u32, address: u64, bytes: u64) {
+    let Some(vcpu) = Vcpu::of(id) else { return };
+    let interval = INTERVAL.load(Ordering::Relaxed);
+    // A new gap from the end of the block: the gaps have no memory.
+    LOCALS[id as usize % MAX_VCPUS].draw(interval);
+    let weight = weight(bytes, interval);
+    vcpu.count(VcpuField::HeapSampled);
     let (tsc, thread) = (platform::now(), platform::thread());
     // SAFETY: `Platform::stack` promises that it can be read.
     let callers = unsafe { Callers::of(Frame::here(), &platform::stack()) };
@@ -140,7 +142,7 @@ fn sample_block(vcpu: Vcpu, address: u64, bytes: u64, weight: u64) {
     let table = region().and_then(Table::of);
     if !table.is_some_and(|table| table.insert(&entry)) {
         // Nor is it recorded: of a block that is in no table nobody would notice the end.
-        vcpu.add(VcpuField::HeapDropped, 1);
+        vcpu.count(VcpuField::HeapDropped);
         vcpu.add(VcpuField::HeapDroppedWeight, weight);
     } else if recording(Class::Heap) {
         let address = GuestVirtual(address);

@@ -6,7 +6,7 @@ use uniprof_wire::site::SiteKind;
 use uniprof_wire::tables::{HISTOGRAM_WORDS, bucket_of, histogram_field};
 
 use crate::platform::{self, Pinned};
-use crate::region::{Words, region};
+use crate::region::{Words, region_of};
 use crate::sites::{self, Entry};
 
 /// The sites that want a histogram.
@@ -39,16 +39,17 @@ pub(crate) fn format(words: Words, geometry: Geometry) {
 pub fn record(slot: u32, value: u64) {
     let _pinned = Pinned::new();
     let vcpu = platform::vcpu();
-    let Some(region) = region() else { return };
-    let geometry = region.geometry;
-    if slot.wrapping_sub(1) >= geometry.histograms() || vcpu >= geometry.vcpus() {
+    let Some(region) = region_of(vcpu) else { return };
+    let histograms = region.geometry.histograms();
+    let number = slot.wrapping_sub(1);
+    if number >= histograms {
         return;
     }
-    let number = (vcpu * geometry.histograms() + (slot - 1)) as usize;
+    let number = (vcpu * histograms + number) as usize;
     let own = region.histograms.at_byte(number * HISTOGRAM_WORDS * 8);
-    own.local_add(histogram_field::COUNT, 1);
+    own.local_increment(histogram_field::COUNT);
     own.local_add(histogram_field::SUM, value);
-    own.local_add(histogram_field::BUCKETS + bucket_of(value), 1);
+    own.local_increment(histogram_field::BUCKETS + bucket_of(value));
     let mut largest = own.load(histogram_field::MAX);
     while value > largest && !own.local_compare_exchange(histogram_field::MAX, largest, value) {
         largest = own.load(histogram_field::MAX);
@@ -66,8 +67,7 @@ pub fn record(slot: u32, value: u64) {
 #[macro_export]
 macro_rules! histogram {
     ($name:literal, $value:expr $(,)?) => {{
-        let site = $crate::__site!(used Histogram, $name, value u64);
-        if site.enabled() {
+        if let Some(site) = $crate::__site!(Histogram, $name, value u64) {
             $crate::expansion::record(site.slot(), $crate::Unsigned::word($value));
         }
     }};

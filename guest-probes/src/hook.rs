@@ -6,7 +6,7 @@ use uniprof_wire::tables::VcpuField;
 
 use crate::region::writer;
 use crate::vcpu::Vcpu;
-use crate::{control, platform};
+use crate::{arch, control, platform};
 
 /// Whether somebody wants records of a class now: one load and one branch. For what a kernel would otherwise do for nobody.
 #[inline(always)]
@@ -20,7 +20,7 @@ pub fn recording(class: Class) -> bool {
 #[inline(always)]
 #[must_use]
 pub fn watching_heap() -> bool {
-    control::classes_and_heap() & control::HEAP_WATCHED != 0
+    arch::has_bits!(control::CLASSES_ON, control::HEAP_WATCHED)
 }
 
 /// Writes a record into the events ring of the calling vCPU, which must stay the calling one meanwhile. Whether there was room.

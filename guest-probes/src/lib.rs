@@ -134,6 +134,7 @@ pub mod expansion {
     pub use crate::event::{counter, event, gauge};
     pub use crate::histogram::record;
     pub use crate::region::StaticRegion;
+    pub use crate::sites::SWITCH;
     pub use uniprof_wire::site::SiteKind;
     pub use uniprof_wire::site::{HEADER_BYTES, entry_bytes};
 }

@@ -218,6 +218,11 @@ impl WriterWords for Words {
         // SAFETY: rings and statistics have one writing vCPU.
         unsafe { arch::local_add(self.word(index), value) }
     }
+    #[inline(always)]
+    fn local_increment(&self, index: usize) {
+        // SAFETY: as above, and the index as in `word`.
+        unsafe { arch::local_increment(self.0, index) }
+    }
 }
 
 /// Everything that is fixed once `init` has succeeded.
@@ -234,9 +239,14 @@ pub(crate) struct Region {
     pub(crate) own: ControlRequest,
 }
 
+/// One ring's end, in a cache line of its own: a shift finds it.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct End(Writer<Words>);
+
 struct Shared {
     region: UnsafeCell<Region>,
-    writers: UnsafeCell<[[Writer<Words>; 2]; MAX_VCPUS]>,
+    ends: UnsafeCell<[[End; 2]; MAX_VCPUS]>,
 }
 
 // SAFETY: written by `init` alone before `SERVED` is set, read only afterwards.
@@ -256,7 +266,7 @@ static SHARED: Shared = Shared {
         tsc_hz: 1,
         own: ControlRequest::NOTHING,
     }),
-    writers: UnsafeCell::new([[Writer::new(NOWHERE, RingGeometry::new(4, 1), 0); 2]; MAX_VCPUS]),
+    ends: UnsafeCell::new([[End(Writer::new(NOWHERE, RingGeometry::new(4, 1), 0)); 2]; MAX_VCPUS]),
 };
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 /// vCPUs that have rings; 0 until `init` has succeeded. One word, so that an event asks both questions with one compare.
@@ -272,15 +282,22 @@ pub(crate) fn region() -> Option<&'static Region> {
     (SERVED.load(Ordering::Acquire) != 0).then(|| unsafe { &*SHARED.region.get() })
 }
 
+/// The region, if it has a place for the vCPU.
+#[inline(always)]
+pub(crate) fn region_of(vcpu: u32) -> Option<&'static Region> {
+    // SAFETY: as in `region`.
+    (vcpu < SERVED.load(Ordering::Acquire)).then(|| unsafe { &*SHARED.region.get() })
+}
+
 /// One ring of a vCPU. `None` for a vCPU beyond the geometry, and before `init`.
 #[inline(always)]
 pub(crate) fn writer(vcpu: u32, kind: RingKind) -> Option<&'static Writer<Words>> {
     if vcpu >= SERVED.load(Ordering::Acquire) {
         return None;
     }
-    // SAFETY: as in `region`; `init` accepts at most MAX_VCPUS.
-    let writers = unsafe { &*SHARED.writers.get() };
-    Some(&writers[vcpu as usize % MAX_VCPUS][kind as usize])
+    // SAFETY: as in `region`; `init` accepts at most MAX_VCPUS, so those that are served have a place.
+    let end = unsafe { (*SHARED.ends.get()).get_unchecked(vcpu as usize) };
+    Some(&end[kind as usize].0)
 }
 
 /// States what entering and leaving the sampling interrupt costs, in TSC ticks: the kernel measures it at
@@ -392,7 +409,7 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
                 let ring = words.at_byte(geometry.ring_offset(vcpu, kind));
                 let writer = Writer::new(ring, geometry.ring(), header.salt());
                 writer.format();
-                (*SHARED.writers.get())[vcpu as usize][kind as usize] = writer;
+                (*SHARED.ends.get())[vcpu as usize][kind as usize] = End(writer);
             }
         }
         *SHARED.region.get() = Region {

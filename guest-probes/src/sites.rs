@@ -36,12 +36,6 @@ impl<const N: usize> Site<N> {
         }
     }
 
-    /// Whether it is switched on: one load and one predicted branch.
-    #[inline(always)]
-    pub fn enabled(&self) -> bool {
-        self.enabled.load(Ordering::Relaxed) != 0
-    }
-
     /// 1 + the number of its histogram in the region's table, 0 for none.
     #[inline(always)]
     pub fn slot(&self) -> u32 {
@@ -54,6 +48,9 @@ impl<const N: usize> Site<N> {
         (core::ptr::from_ref(self) as usize).wrapping_sub(&raw const START as usize) as u32
     }
 }
+
+/// Where a site's switch is, in bytes.
+pub const SWITCH: usize = core::mem::offset_of!(Site<0>, enabled);
 
 // SAFETY: the linker defines both for every section whose name is a C identifier; only their addresses are used.
 unsafe extern "C" {
@@ -74,7 +71,7 @@ static OWN: Site<OWN_BYTES> = Site::new(SiteKind::Event, "uniprof.init", 0, line
 /// Address range of the section.
 pub(crate) fn section() -> (GuestVirtual, GuestVirtual) {
     // Mentions the section's own entry, so that its object file is linked.
-    let _ = OWN.enabled();
+    let _ = OWN.slot();
     (GuestVirtual(&raw const START as u64), GuestVirtual(&raw const STOP as u64))
 }
 
@@ -109,7 +106,7 @@ impl Entry {
 
     /// Switches it on or off.
     pub(crate) fn enable(self, on: bool) {
-        self.store(8, on.into());
+        self.store(SWITCH, on.into());
     }
 
     /// Gives it a histogram: 1 + its number, or 0 for none.
@@ -144,28 +141,20 @@ pub(crate) fn entries() -> impl Iterator<Item = Entry> {
     })
 }
 
-/// Makes the static of a site and evaluates to a reference to it. For the probe macros.
+/// Makes the static of a site, and evaluates to a reference to it if the site is switched on. For the probe macros.
 ///
-/// Nothing that the compiler sees ever changes a site, so it would take one that is off for one that is always off, and leave out its probe. Where
-/// the site's number goes into a record, its address is known elsewhere, and that does not happen; other kinds need `#[used]`.
+/// The statics have a block of their own, because the arguments of a probe could use the same names for something else.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __site {
-    (used $($site:tt)*) => {
-        $crate::__site!(@ [#[used]] $($site)*)
-    };
-    (@ [$($attribute:tt)*] $kind:ident, $name:literal $(, $key:ident $($type:ident)?)*) => {{
+    ($kind:ident, $name:literal $(, $key:ident $($type:ident)?)*) => {{
         const TEXT: &str =
             concat!($name, file!(), "\0" $(, $crate::__letter!($($type)?), stringify!($key), "\0")*);
         const BYTES: usize = $crate::expansion::entry_bytes(TEXT.len()) - $crate::expansion::HEADER_BYTES;
         const ARGS: usize = { const KEYS: &[&str] = &[$(stringify!($key)),*]; KEYS.len() };
-        $($attribute)*
         #[unsafe(link_section = "uniprof_sites")]
         static SITE: $crate::Site<BYTES> =
             $crate::Site::new($crate::expansion::SiteKind::$kind, $name, ARGS, line!(), TEXT);
-        &SITE
+        if $crate::__is_on!(SITE, $crate::expansion::SWITCH) { Some(&SITE) } else { None }
     }};
-    ($($site:tt)*) => {
-        $crate::__site!(@ [] $($site)*)
-    };
 }

@@ -10,7 +10,7 @@ use uniprof_wire::ring::{Writer, WriterWords};
 ///
 /// # Safety
 /// `stack` can be read.
-pub(crate) unsafe fn write<W: WriterWords>(
+pub(crate) unsafe fn write<W: WriterWords + Copy>(
     writer: &Writer<W>,
     head: SnapshotRecord<'_>,
     stack: &Range<usize>,

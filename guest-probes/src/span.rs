@@ -69,8 +69,7 @@ impl Drop for Span {
 #[macro_export]
 macro_rules! span {
     ($name:literal $(, $key:ident $(: $type:ident)? = $value:expr)* $(,)?) => {{
-        let site = $crate::__site!(Span, $name $(, $key $($type)?)*);
-        if site.enabled() {
+        if let Some(site) = $crate::__site!(Span, $name $(, $key $($type)?)*) {
             $crate::Span::begin(site.id(), ($($crate::__arg!($($type)? => $value),)*))
         } else {
             $crate::Span::off()

@@ -4,7 +4,7 @@ use uniprof_wire::ring::WriterWords;
 use uniprof_wire::tables::{VCPU_WORDS, VcpuField};
 
 use crate::platform;
-use crate::region::{Words, region};
+use crate::region::{Words, region_of};
 
 /// One vCPU's slot.
 #[derive(Clone, Copy)]
@@ -14,10 +14,8 @@ impl Vcpu {
     /// The slot of `vcpu`, where the region has one.
     #[inline(always)]
     pub(crate) fn of(vcpu: u32) -> Option<Self> {
-        let region = region()?;
-        (vcpu < region.geometry.vcpus()).then(|| {
-            Self(region.words.at_byte(region.geometry.vcpu_table() + vcpu as usize * VCPU_WORDS * 8))
-        })
+        let region = region_of(vcpu)?;
+        Some(Self(region.words.at_byte(region.geometry.vcpu_table() + vcpu as usize * VCPU_WORDS * 8)))
     }
 
     /// The calling vCPU's slot.
@@ -39,6 +37,11 @@ impl Vcpu {
     #[inline(always)]
     pub(crate) fn add(self, field: VcpuField, value: u64) {
         self.0.local_add(field as usize, value);
+    }
+
+    #[inline(always)]
+    pub(crate) fn count(self, field: VcpuField) {
+        self.0.local_increment(field as usize);
     }
 
     /// Marks the vCPU as up since `now`, unless it is already.

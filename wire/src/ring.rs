@@ -37,7 +37,7 @@
 //!                  ▼
 //!            slot counter + 1
 //!                  ▼
-//!            IN_FLIGHT = IDLE (outermost only)
+//!            IN_FLIGHT = what it was when the write began: IDLE, of the outermost
 //! ```
 //!
 //! A nested writer that would come within a sub-buffer of lapping the unfinished write below it is refused,
@@ -80,13 +80,11 @@ pub const IDLE: u64 = u64::MAX;
 /// Highest head that a reader believes: a guest that writes 100 GB/s gets there after 11 years.
 pub const MAX_POSITION: u64 = 1 << 62;
 
-/// Sizes of one ring in words: powers of two, and what follows from them, computed once so that a writer neither
-/// divides nor shifts by a variable more than it must.
+/// Sizes of one ring in words: powers of two, kept as the masks and sums that a writer needs, so that it computes none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RingGeometry {
-    ring: usize,
-    sub_buffer: usize,
-    slots: usize,
+    ring_mask: usize,
+    sub_buffer_mask: usize,
     data: usize,
     sub_buffer_log2: u32,
 }
@@ -100,27 +98,30 @@ impl RingGeometry {
     #[must_use]
     pub const fn new(ring: usize, sub_buffer: usize) -> Self {
         assert!(ring.is_power_of_two() && sub_buffer.is_power_of_two() && ring / sub_buffer >= 4);
-        let slots = ring / sub_buffer;
-        let data = SLOT_COUNTERS + slots * CLASSES;
-        Self { ring, sub_buffer, slots, data, sub_buffer_log2: sub_buffer.trailing_zeros() }
+        Self {
+            ring_mask: ring - 1,
+            sub_buffer_mask: sub_buffer - 1,
+            data: SLOT_COUNTERS + ring / sub_buffer * CLASSES,
+            sub_buffer_log2: sub_buffer.trailing_zeros(),
+        }
     }
 
     /// Words of record space.
     #[must_use]
     pub const fn ring_words(self) -> usize {
-        self.ring
+        self.ring_mask + 1
     }
 
     /// Words of one sub-buffer.
     #[must_use]
     pub const fn sub_buffer_words(self) -> usize {
-        self.sub_buffer
+        self.sub_buffer_mask + 1
     }
 
     /// Number of sub-buffer slots.
     #[must_use]
     pub const fn slots(self) -> usize {
-        self.slots
+        self.ring_words() >> self.sub_buffer_log2
     }
 
     /// First data word.
@@ -132,13 +133,13 @@ impl RingGeometry {
     /// Words of control, counters and data together.
     #[must_use]
     pub const fn total_words(self) -> usize {
-        self.data + self.ring
+        self.data + self.ring_words()
     }
 
     /// Memory word of a position.
     #[must_use]
     pub const fn word_of(self, position: u64) -> usize {
-        self.data() + (position as usize & (self.ring_words() - 1))
+        self.data + (position as usize & self.ring_mask)
     }
 
     /// First word of the counters of the slot that `position` lies in.
@@ -150,25 +151,30 @@ impl RingGeometry {
     /// Slot that `position` lies in.
     #[must_use]
     pub const fn slot_of(self, position: u64) -> usize {
-        (position >> self.sub_buffer_log2) as usize & (self.slots() - 1)
+        (position as usize & self.ring_mask) >> self.sub_buffer_log2
     }
 
     /// How often the ring had been filled before `position`.
     #[must_use]
     pub const fn lap_of(self, position: u64) -> u64 {
-        position / self.ring as u64
+        position / self.ring_words() as u64
     }
 
     /// Start of the sub-buffer that `position` lies in.
     #[must_use]
     pub const fn sub_buffer_start(self, position: u64) -> u64 {
-        position & !(self.sub_buffer_words() as u64 - 1)
+        position & !(self.sub_buffer_mask as u64)
+    }
+
+    /// Words of the sub-buffer that are left behind the word at `position`.
+    #[inline(always)]
+    const fn left_behind(self, position: u64) -> usize {
+        !(position as usize) & self.sub_buffer_mask
     }
 
     /// Where a record of `words` words goes when the head is at `head`: at `head`, or at the next sub-buffer.
-    #[inline(always)]
     const fn place(self, head: u64, words: usize) -> u64 {
-        let left = self.sub_buffer_words() - (head as usize & (self.sub_buffer_words() - 1));
+        let left = self.left_behind(head) + 1;
         if words <= left { head } else { head.wrapping_add(left as u64) }
     }
 }
@@ -193,6 +199,11 @@ pub trait WriterWords {
     fn local_compare_exchange(&self, index: usize, old: u64, new: u64) -> bool;
     /// Adds to word `index`, locally.
     fn local_add(&self, index: usize, value: u64);
+    /// Adds 1 to word `index`, locally.
+    #[inline(always)]
+    fn local_increment(&self, index: usize) {
+        self.local_add(index, 1);
+    }
 }
 
 impl<T: WriterWords + ?Sized> WriterWords for &T {
@@ -207,6 +218,9 @@ impl<T: WriterWords + ?Sized> WriterWords for &T {
     }
     fn local_add(&self, index: usize, value: u64) {
         (**self).local_add(index, value);
+    }
+    fn local_increment(&self, index: usize) {
+        (**self).local_increment(index);
     }
 }
 
@@ -244,13 +258,13 @@ pub struct Writer<W> {
 }
 
 /// The payload of a reserved record; see [`Writer::write`].
-pub struct Payload<'a, W> {
-    words: &'a W,
+pub struct Payload<W> {
+    words: W,
     first: usize,
     len: usize,
 }
 
-impl<W: WriterWords> Payload<'_, W> {
+impl<W: WriterWords> Payload<W> {
     /// Stores payload word `index`; word 0 is the TSC. Beyond the reserved length nothing is stored.
     #[inline(always)]
     pub fn put(&self, index: usize, value: u64) {
@@ -268,7 +282,7 @@ impl<W: WriterWords> Payload<'_, W> {
     }
 }
 
-impl<W: WriterWords> Writer<W> {
+impl<W: WriterWords + Copy> Writer<W> {
     /// A writer over `words`, which hold at least `geometry.total_words()` words.
     pub const fn new(words: W, geometry: RingGeometry, salt: u32) -> Self {
         Self { words, geometry, salt }
@@ -294,30 +308,63 @@ impl<W: WriterWords> Writer<W> {
     /// # Errors
     /// [`Refused`], counted in the ring.
     #[inline(always)]
-    pub fn write(
-        &self,
-        kind: Kind,
-        payload: usize,
-        fill: impl FnOnce(&Payload<'_, W>),
-    ) -> Result<(), Refused> {
-        let words = &self.words;
-        let geometry = self.geometry;
-        let len = payload + 1;
+    pub fn write(&self, kind: Kind, payload: usize, fill: impl FnOnce(&Payload<W>)) -> Result<(), Refused> {
+        // A copy, so that it stays in a register: the stores could change the original for all that the compiler knows. What of the
+        // geometry is needed once is better loaded when it is.
+        let words = self.words;
         let class = kind.class() as usize;
         let nested_in = words.load(IN_FLIGHT);
-        let outermost = nested_in == IDLE;
+        let start = match self.reserve_at_head(nested_in, payload) {
+            Some(start) => start,
+            None => self.reserve(nested_in, class, payload)?,
+        };
+        let len = payload + 1;
+        // Of the ring's words the record's is this one, and its slot follows from it.
+        let within = start as usize & self.geometry.ring_mask;
+        let at = self.geometry.data + within;
+        let tag = tag(start, self.salt);
+        words.store(at, record::header(kind, false, len, tag));
+        fill(&Payload { words, first: at + 1, len: payload });
+        words.store(at, record::header(kind, true, len, tag));
+        words.local_increment(SLOT_COUNTERS + (within >> self.geometry.sub_buffer_log2) * CLASSES + class);
+        words.store(IN_FLIGHT, nested_in);
+        Ok(())
+    }
+
+    /// Reserves room in the usual case: nothing is interrupted, and the sub-buffer has room for the record. Then the ring has, too, and
+    /// nothing is skipped.
+    #[inline(always)]
+    fn reserve_at_head(&self, nested_in: u64, payload: usize) -> Option<u64> {
+        let words = self.words;
+        let head = words.load(HEAD);
+        if nested_in != IDLE || payload > self.geometry.left_behind(head) {
+            return None;
+        }
+        words.store(IN_FLIGHT, head);
+        let end = head.wrapping_add(payload as u64 + 1);
+        words.local_compare_exchange(HEAD, head, end).then_some(head)
+    }
+
+    /// Reserves room in any case, and fills what is skipped. Not inlined: one copy does for all records, and the usual case pays nothing for it.
+    /// What a refusal leaves behind is what was before: the value of IN_FLIGHT belongs to who was interrupted, if anybody.
+    #[cold]
+    #[inline(never)]
+    fn reserve(&self, nested_in: u64, class: usize, payload: usize) -> Result<u64, Refused> {
+        let words = self.words;
+        let geometry = self.geometry;
+        let len = payload + 1;
         let (head, start) = loop {
             let head = words.load(HEAD);
-            if outermost {
+            let oldest = if nested_in == IDLE { head } else { nested_in };
+            if nested_in == IDLE {
                 words.store(IN_FLIGHT, head);
             }
-            let oldest = if outermost { head } else { nested_in };
             let start = geometry.place(head, len);
             let end = start.wrapping_add(len as u64);
             let room = (geometry.ring_words() - geometry.sub_buffer_words()) as u64;
             if end.wrapping_sub(oldest) > room || len > geometry.sub_buffer_words() {
-                words.local_add(REFUSED + class, 1);
-                self.finish(outermost);
+                words.local_increment(REFUSED + class);
+                words.store(IN_FLIGHT, nested_in);
                 return Err(Refused);
             }
             if words.local_compare_exchange(HEAD, head, end) {
@@ -328,21 +375,7 @@ impl<W: WriterWords> Writer<W> {
             let header = record::header(Kind::Padding, true, (start - head) as usize, tag(head, self.salt));
             words.store(geometry.word_of(head), header);
         }
-        let at = geometry.word_of(start);
-        let tag = tag(start, self.salt);
-        words.store(at, record::header(kind, false, len, tag));
-        fill(&Payload { words, first: at + 1, len: payload });
-        words.store(at, record::header(kind, true, len, tag));
-        words.local_add(geometry.counters_of(start) + class, 1);
-        self.finish(outermost);
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn finish(&self, outermost: bool) {
-        if outermost {
-            self.words.store(IN_FLIGHT, IDLE);
-        }
+        Ok(start)
     }
 
     /// Adds the records that have been committed so far to `totals`, class by class.

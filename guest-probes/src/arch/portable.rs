@@ -15,6 +15,15 @@ pub(crate) unsafe fn local_add(word: *mut u64, value: u64) {
     unsafe { AtomicU64::from_ptr(word) }.fetch_add(value, Ordering::Release);
 }
 
+/// Adds 1 to `words[index]`.
+///
+/// # Safety
+/// `words[index]` is valid, aligned, and written by this vCPU only.
+pub(crate) unsafe fn local_increment(words: *mut u64, index: usize) {
+    // SAFETY: as above.
+    unsafe { local_add(words.add(index), 1) }
+}
+
 /// Stores `new` in `*word` if it holds `old`; whether it did.
 ///
 /// # Safety
@@ -23,6 +32,29 @@ pub(crate) unsafe fn local_compare_exchange(word: *mut u64, old: u64, new: u64) 
     // SAFETY: as above.
     let word = unsafe { AtomicU64::from_ptr(word) };
     word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
+}
+
+/// Whether a bit below 31 of a static is set.
+macro_rules! has_bits {
+    ($word:path, $bits:expr) => {
+        $word.load(::core::sync::atomic::Ordering::Relaxed) & $bits != 0
+    };
+}
+pub(crate) use has_bits;
+
+/// Whether the 32-bit word at byte `$offset` of a static is not 0. Nothing that the compiler sees ever changes a site: it must not know which
+/// word this is, or it would take a site that is off for one that is always off.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __is_on {
+    ($word:path, $offset:expr) => {{
+        // SAFETY: a static's word, which is only accessed as an atomic.
+        let word = unsafe {
+            let word = ::core::hint::black_box(&raw const $word).cast_mut().byte_add($offset);
+            ::core::sync::atomic::AtomicU32::from_ptr(word.cast())
+        };
+        word.load(::core::sync::atomic::Ordering::Relaxed) != 0
+    }};
 }
 
 /// Frame pointer and stack pointer of the caller; not known here.

@@ -19,24 +19,81 @@ pub(crate) unsafe fn local_add(word: *mut u64, value: u64) {
     }
 }
 
+/// Adds 1 to `words[index]`.
+///
+/// # Safety
+/// `words[index]` is valid, aligned, and written by this vCPU only.
+#[inline(always)]
+pub(crate) unsafe fn local_increment(words: *mut u64, index: usize) {
+    // SAFETY: as above.
+    unsafe {
+        asm!("inc qword ptr [{words} + 8*{index}]", words = in(reg) words, index = in(reg) index, options(nostack));
+    }
+}
+
 /// Stores `new` in `*word` if it holds `old`; whether it did.
 ///
 /// # Safety
 /// As [`local_add`].
 #[inline(always)]
 pub(crate) unsafe fn local_compare_exchange(word: *mut u64, old: u64, new: u64) -> bool {
-    let found: u64;
     // SAFETY: as above.
     unsafe {
         asm!(
             "cmpxchg qword ptr [{word}], {new}",
+            "jne {other}",
             word = in(reg) word,
             new = in(reg) new,
-            inout("rax") old => found,
+            inout("rax") old => _,
+            other = label { return false },
             options(nostack),
         );
     }
-    found == old
+    true
+}
+
+/// Whether a bit below 31 of a static is set: one instruction that loads and tests, and one branch.
+macro_rules! has_bits {
+    ($word:path, $bits:expr) => {
+        'look: {
+            // SAFETY: reads a static, which is only accessed as an atomic; the bits lie in its first four bytes, and an aligned load is one.
+            unsafe {
+                ::core::arch::asm!(
+                    "test dword ptr [rip + {word}], {bits}",
+                    "jnz {on}",
+                    word = sym $word,
+                    bits = const $bits,
+                    on = label { break 'look true },
+                    options(nostack, readonly),
+                );
+            }
+            false
+        }
+    };
+}
+pub(crate) use has_bits;
+
+/// Whether the 32-bit word at byte `$offset` of a static is not 0: one instruction that loads and compares, and one branch. (Of an
+/// atomic load the compiler makes an instruction of its own.)
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __is_on {
+    ($word:path, $offset:expr) => {
+        'look: {
+            // SAFETY: reads a static's word, which is only accessed as an atomic; an aligned load is one.
+            unsafe {
+                ::core::arch::asm!(
+                    "cmp dword ptr [rip + {word} + {offset}], 0",
+                    "jne {on}",
+                    word = sym $word,
+                    offset = const $offset,
+                    on = label { break 'look true },
+                    options(nostack, readonly),
+                );
+            }
+            false
+        }
+    };
 }
 
 /// Frame pointer and stack pointer of the function that this is written in.
