@@ -2,6 +2,7 @@
 //! and the lock of the run queue.
 
 use core::cell::Cell;
+use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
@@ -15,16 +16,19 @@ pub(crate) const MAX_VCPUS: u32 = 16;
 
 static ALL: [PerCpu; MAX_VCPUS as usize] = [const { PerCpu::new() }; MAX_VCPUS as usize];
 
+/// Bit of [`PerCpu::preempt`] that is set while no switch is due.
+const NO_SWITCH_DUE: u32 = 1 << 31;
+
 /// One vCPU's data.
 #[repr(C)]
 pub(crate) struct PerCpu {
     /// First: its own address, which is how `arch::cpu_local` finds the rest.
     this: AtomicPtr<PerCpu>,
     id: Cell<u32>,
-    /// How many hold on to this vCPU. The thread and its interrupts change it, in nested pairs: plain loads and stores do.
+    /// How many hold on to this vCPU, and [`NO_SWITCH_DUE`]: so 0 means that a switch is due and may be made.
     preempt: AtomicU32,
-    /// A switch is due.
-    pub(crate) switch_due: AtomicBool,
+    /// Number of the running thread; 0 before there are threads.
+    thread: AtomicU32,
     /// In its idle thread with nothing to do: others wake it by an interrupt.
     pub(crate) idle: AtomicBool,
     /// The running thread; null until the scheduler has started here. Owns one reference.
@@ -56,7 +60,7 @@ impl PerCpu {
             this: AtomicPtr::new(ptr::null_mut()),
             id: Cell::new(0),
             preempt: AtomicU32::new(0),
-            switch_due: AtomicBool::new(false),
+            thread: AtomicU32::new(0),
             idle: AtomicBool::new(false),
             current: AtomicPtr::new(ptr::null_mut()),
             idle_thread: AtomicPtr::new(ptr::null_mut()),
@@ -78,6 +82,7 @@ impl PerCpu {
     pub(crate) unsafe fn start(id: u32) {
         let this = &ALL[id as usize];
         this.id.set(id);
+        this.preempt.store(NO_SWITCH_DUE, Ordering::Relaxed);
         this.this.store(ptr::from_ref(this).cast_mut(), Ordering::Relaxed);
         // SAFETY: static, and its first word is its address; the tables are this vCPU's own.
         unsafe {
@@ -101,22 +106,52 @@ impl PerCpu {
         self.id.get()
     }
 
+    /// The number of the vCPU that this runs on.
     #[inline(always)]
-    pub(crate) fn disable_preemption(&self) {
-        self.preempt.store(self.preempt.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        core::sync::atomic::compiler_fence(Ordering::Acquire);
+    pub(crate) fn current_id() -> u32 {
+        // SAFETY: `start` is the first thing that runs on each vCPU; the field is a word of 32 bits.
+        unsafe { arch::cpu_local_word::<{ offset_of!(Self, id) }>() }
     }
 
-    /// True when that was the last holder and a switch is due.
+    /// The number of the running thread; 0 before there are threads on this vCPU.
     #[inline(always)]
-    pub(crate) fn enable_preemption(&self) -> bool {
-        core::sync::atomic::compiler_fence(Ordering::Release);
-        let holders = self.preempt.load(Ordering::Relaxed) - 1;
-        self.preempt.store(holders, Ordering::Relaxed);
-        holders == 0 && self.switch_due.load(Ordering::Relaxed)
+    pub(crate) fn current_thread_id() -> u32 {
+        // SAFETY: as above.
+        unsafe { arch::cpu_local_word::<{ offset_of!(Self, thread) }>() }
     }
 
-    pub(crate) fn preemptible(&self) -> bool {
+    /// Another thread runs from now on.
+    pub(crate) fn set_current(&self, thread: *const Thread, id: u32) {
+        self.current.store(thread.cast_mut(), Ordering::Relaxed);
+        self.thread.store(id, Ordering::Relaxed);
+    }
+
+    /// Holds on to the vCPU that this runs on. One instruction, because interrupts change the word, too.
+    #[inline(always)]
+    pub(crate) fn disable_preemption() {
+        // SAFETY: as above.
+        unsafe { arch::cpu_local_increment::<{ offset_of!(Self, preempt) }>() }
+    }
+
+    /// Lets go of it. True when that was the last holder and a switch is due.
+    #[inline(always)]
+    pub(crate) fn enable_preemption() -> bool {
+        // SAFETY: as above.
+        unsafe { arch::cpu_local_decrement::<{ offset_of!(Self, preempt) }>() }
+    }
+
+    /// A switch is due from now on; of the vCPU that this runs on.
+    pub(crate) fn ask_for_switch(&self) {
+        self.preempt.fetch_and(!NO_SWITCH_DUE, Ordering::Relaxed);
+    }
+
+    /// The switch that was due is made.
+    pub(crate) fn switch_is_made(&self) {
+        self.preempt.fetch_or(NO_SWITCH_DUE, Ordering::Relaxed);
+    }
+
+    /// Whether a switch is due, and nobody holds on to the vCPU.
+    pub(crate) fn wants_switch(&self) -> bool {
         self.preempt.load(Ordering::Relaxed) == 0
     }
 }

@@ -49,17 +49,17 @@ unsafe impl probe::Platform for Kernel {
 
     #[inline(always)]
     fn vcpu() -> u32 {
-        PerCpu::current().id()
+        PerCpu::current_id()
     }
 
     #[inline(always)]
     fn pin() {
-        PerCpu::current().disable_preemption();
+        PerCpu::disable_preemption();
     }
 
     #[inline(always)]
     fn unpin() {
-        if PerCpu::current().enable_preemption() {
+        if PerCpu::enable_preemption() {
             sched::switch_if_possible();
         }
     }
@@ -68,6 +68,7 @@ unsafe impl probe::Platform for Kernel {
         sched::current_stack()
     }
 
+    #[inline(always)]
     fn thread() -> probe::ThreadId {
         sched::current_id()
     }

@@ -21,7 +21,7 @@ pub(crate) fn start(cpu: &PerCpu) {
 /// The timer interrupt, with the registers of what it interrupted.
 pub(crate) fn on_timer(interrupted: &probes::Registers) {
     let cpu = PerCpu::current();
-    cpu.disable_preemption();
+    PerCpu::disable_preemption();
     let now = arch::now();
     cpu.timer_at.set(u64::MAX);
     sched::wake_sleepers(cpu, now);
@@ -32,7 +32,7 @@ pub(crate) fn on_timer(interrupted: &probes::Registers) {
         program(cpu, now);
     }
     // The end of the interrupt looks whether a switch is due.
-    let _ = cpu.enable_preemption();
+    let _ = PerCpu::enable_preemption();
 }
 
 fn sample_and_slice(cpu: &PerCpu, now: u64, interrupted: &probes::Registers) {
@@ -46,7 +46,7 @@ fn sample_and_slice(cpu: &PerCpu, now: u64, interrupted: &probes::Registers) {
     if now >= cpu.slice_end.get() {
         cpu.slice_end.set(now.saturating_add(time::ticks(SLICE_NS)));
         if !cpu.run_queue.lock().is_empty() {
-            cpu.switch_due.store(true, Ordering::Relaxed);
+            cpu.ask_for_switch();
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) unsafe fn become_idle(stack: Range<usize>) {
     // Its reference to itself is never given back: an idle thread does not end.
     let thread = Arc::into_raw(thread).cast_mut();
     cpu.idle_thread.store(thread, Ordering::Relaxed);
-    cpu.current.store(thread, Ordering::Relaxed);
+    cpu.set_current(thread, 0);
     tick::start(cpu);
 }
 

@@ -29,8 +29,9 @@ pub(super) fn current_thread() -> Arc<Thread> {
 }
 
 /// Its number; 0 before there are threads on this vCPU.
+#[inline(always)]
 pub(crate) fn current_id() -> u32 {
-    current().map_or(0, |thread| thread.id)
+    PerCpu::current_thread_id()
 }
 
 /// The bounds of the running thread's stack; before there are threads, the one that the vCPU booted on.
@@ -77,7 +78,7 @@ pub(super) fn switch_away(reason: SwitchReason) {
     // A thread holds a reference to itself, so the queue's may go.
     let next =
         next.map_or_else(|| cpu.idle_thread.load(Ordering::Relaxed).cast_const(), |next| Arc::as_ptr(&next));
-    cpu.switch_due.store(false, Ordering::Relaxed);
+    cpu.switch_is_made();
     let previous = cpu.current.load(Ordering::Relaxed).cast_const();
     if ptr::eq(next, previous) {
         return;
@@ -85,9 +86,9 @@ pub(super) fn switch_away(reason: SwitchReason) {
     // SAFETY: both are alive: the one runs, the other is runnable on this vCPU alone.
     let (from, to) = unsafe { (&*previous, &*next) };
     assert!(!from.stack.ran_over(), "thread {} ran over the end of its stack", from.name);
-    cpu.disable_preemption();
+    PerCpu::disable_preemption();
     probes::switch(from.id, to.id, reason);
-    cpu.current.store(next.cast_mut(), Ordering::Relaxed);
+    cpu.set_current(next, to.id);
     cpu.left.set(previous);
     tick::start_slice(cpu);
     // SAFETY: interrupts are off; `to` was left by a switch on this vCPU or has never run; both pointers are this vCPU's.
@@ -110,7 +111,7 @@ pub(super) fn finish_switch() {
         drop(unsafe { Arc::from_raw(exited.cast_const()) });
     }
     // Interrupts are off, so a switch that is due happens with the next one.
-    let _ = cpu.enable_preemption();
+    let _ = PerCpu::enable_preemption();
 }
 
 /// Ends the running thread, whose work is done.
@@ -140,7 +141,7 @@ fn requeue(reason: SwitchReason) {
 /// Whether the timer interrupt shall end in a switch. The idle thread looks for itself.
 pub(crate) fn wants_switch() -> bool {
     let cpu = PerCpu::current();
-    cpu.switch_due.load(Ordering::Relaxed) && cpu.preemptible() && runs_thread(cpu)
+    cpu.wants_switch() && runs_thread(cpu)
 }
 
 fn runs_thread(cpu: &PerCpu) -> bool {

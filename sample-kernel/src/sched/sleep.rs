@@ -3,7 +3,6 @@
 use alloc::sync::Arc;
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::Ordering;
 
 use super::{Thread, run};
 use crate::percpu::PerCpu;
@@ -78,6 +77,6 @@ pub(crate) fn wake_sleepers(cpu: &PerCpu, now: u64) {
         let Some(thread) = cpu.sleepers.pop() else { return };
         probes::woken_by_interrupt(thread.id);
         run::enqueue(thread);
-        cpu.switch_due.store(true, Ordering::Relaxed);
+        cpu.ask_for_switch();
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct NoPreempt {
 impl NoPreempt {
     #[inline]
     pub(crate) fn new() -> Self {
-        PerCpu::current().disable_preemption();
+        PerCpu::disable_preemption();
         Self { not_send: PhantomData }
     }
 
@@ -32,7 +32,7 @@ impl NoPreempt {
 impl Drop for NoPreempt {
     #[inline]
     fn drop(&mut self) {
-        if PerCpu::current().enable_preemption() {
+        if PerCpu::enable_preemption() {
             sched::switch_if_possible();
         }
     }

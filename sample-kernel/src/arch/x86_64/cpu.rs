@@ -86,3 +86,46 @@ pub(crate) unsafe fn cpu_local<T>() -> *const T {
     unsafe { asm!("mov {}, gs:[0]", out(reg) data, options(pure, readonly, nostack, preserves_flags)) }
     data
 }
+
+/// The 32-bit word at byte `OFFSET` of this vCPU's data.
+///
+/// # Safety
+/// [`set_cpu_local`] must have been called on this vCPU, with data that has such a word.
+#[inline(always)]
+pub(crate) unsafe fn cpu_local_word<const OFFSET: usize>() -> u32 {
+    let word;
+    // SAFETY: as the caller promises.
+    unsafe {
+        asm!("mov {:e}, gs:[{}]", out(reg) word, const OFFSET, options(pure, readonly, nostack, preserves_flags));
+    }
+    word
+}
+
+/// Adds 1 to it, in one instruction.
+///
+/// # Safety
+/// As for [`cpu_local_word`]; the word is an atomic.
+#[inline(always)]
+pub(crate) unsafe fn cpu_local_increment<const OFFSET: usize>() {
+    // SAFETY: as the caller promises.
+    unsafe { asm!("inc dword ptr gs:[{}]", const OFFSET, options(nostack)) }
+}
+
+/// Takes 1 from it, in one instruction; whether it is 0 then.
+///
+/// # Safety
+/// As for [`cpu_local_increment`].
+#[inline(always)]
+pub(crate) unsafe fn cpu_local_decrement<const OFFSET: usize>() -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        asm!(
+            "dec dword ptr gs:[{word}]",
+            "jz {zero}",
+            word = const OFFSET,
+            zero = label { return true },
+            options(nostack),
+        );
+    }
+    false
+}

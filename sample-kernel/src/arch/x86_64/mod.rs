@@ -30,8 +30,8 @@ pub(crate) use apic::{set_timer, wake as wake_vcpu};
 pub(crate) use boot::boot_stack_range as boot_stack;
 pub(crate) use context::{first_stack_pointer, saved, saved_first, switch as switch_context};
 pub(crate) use cpu::{
-    VcpuState, cpu_local, disable_interrupts, enable_interrupts, halt_forever, interrupts_enabled,
-    set_cpu_local, wait,
+    VcpuState, cpu_local, cpu_local_decrement, cpu_local_increment, cpu_local_word, disable_interrupts,
+    enable_interrupts, halt_forever, interrupts_enabled, set_cpu_local, wait,
 };
 pub(crate) use debug_exit::exit;
 pub(crate) use descriptors::{take_stack_from_page_faults, unload_interrupt_table};

@@ -39,6 +39,12 @@ impl Client {
         &self.text
     }
 
+    /// Length of the request that was made last.
+    #[cfg(not(feature = "no-probes"))]
+    pub(super) fn request_bytes(&self) -> usize {
+        self.text.len()
+    }
+
     fn write_put(&mut self, key: u64, size: usize) -> core::fmt::Result {
         write!(self.text, "put user:{key:06} ")?;
         let mut digits = self.next();
