@@ -68,10 +68,9 @@ fn probes_that_are_off_cost_half_a_percent_and_all_of_them_a_tenth() {
         more
     };
     let off = more("off", &["uniprof.classes=none", "uniprof.hz=0", "uniprof.heap=0"]);
-    // The aims are 0.5 and 10 %. What the compiler inlines moves both by a few instructions from build to build, without a change to
-    // this code: they were 0.46 and 9.5 % first, 0.54 and 11.2 % an hour later. Were it nothing at all, then both had been built alike.
-    assert!(off > 0.0 && off <= 0.007, "{off}");
+    // Were it nothing at all, then both had been built alike.
+    assert!(off > 0.0 && off <= 0.005, "{off}");
     more("as it starts, 99 Hz and the light classes", &[]);
     let on = more("all classes, 99 Hz", &["uniprof.classes=all"]);
-    assert!(on > off && on <= 0.125, "{on}");
+    assert!(on > off && on <= 0.10, "{on}");
 }
