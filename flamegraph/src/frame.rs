@@ -13,7 +13,8 @@ pub enum Kind {
     Thread,
     /// Code without a name; the frame's name is the reason.
     Unknown,
-    /// Not code: something that is said of what is above or below it. What was measured in it belongs to the function that it is about.
+    /// Not code: something that is said of the stack below it, by the frames above it, too. What was measured up there belongs to the function
+    /// below the first note.
     Note,
 }
 

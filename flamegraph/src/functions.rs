@@ -16,7 +16,7 @@ pub struct Function {
     pub file: Option<String>,
     /// Whether `name` is a reason.
     pub unknown: bool,
-    /// Samples whose leaf it was.
+    /// Samples whose leaf it was. Of a stack with a note in it: samples whose last function before the first note it was.
     pub own: Amount,
     /// Samples in whose stack it was, each counted once however often the function recurs in it.
     pub total: Amount,
@@ -27,6 +27,17 @@ struct Row {
     open: u32,
 }
 
+/// A frame of the path that is looked at.
+#[derive(Clone, Copy, Default)]
+struct Step {
+    /// Its row, where it is a function.
+    row: Option<usize>,
+    /// The row of whoever owns what was measured in it.
+    owner: Option<usize>,
+    /// Whether it is above a note, or one: what follows tells of the stack below it.
+    is_told: bool,
+}
+
 impl Profile {
     /// The functions in the order of what was sampled in them (then in total, then by name). A function and its inlined
     /// copies are one line; threads and notes are not functions.
@@ -35,17 +46,14 @@ impl Profile {
         let tree = CallTree::new(self, Direction::Callees, Order::Name);
         let mut index: FxHashMap<(StringId, Kind), usize> = FxHashMap::default();
         let mut rows: Vec<Row> = Vec::new();
-        let mut path: Vec<Option<usize>> = Vec::new();
+        let mut path: Vec<Step> = Vec::new();
         for node in tree.nodes() {
-            for row in path.drain(node.depth as usize..).flatten() {
+            for row in path.drain(node.depth as usize..).filter_map(|step| step.row) {
                 rows[row].open -= 1;
             }
             let kind = node.frame.map(|id| self.frames[id.0 as usize].kind);
-            if kind == Some(Kind::Note)
-                && let Some(row) = path.iter().rev().flatten().next()
-            {
-                rows[*row].function.own += node.own;
-            }
+            let below = path.last().copied().unwrap_or_default();
+            let is_told = below.is_told || kind == Some(Kind::Note);
             let frame = node.frame.filter(|_| !matches!(kind, Some(Kind::Thread | Kind::Note)));
             let row = frame.map(|id| {
                 let stored = self.frames[id.0 as usize];
@@ -54,9 +62,12 @@ impl Profile {
                     rows.len() - 1
                 })
             });
-            path.push(row);
+            let owner = if is_told { below.owner } else { row };
+            path.push(Step { row, owner, is_told });
+            if let Some(owner) = owner {
+                rows[owner].function.own += node.own;
+            }
             let Some(row) = row else { continue };
-            rows[row].function.own += node.own;
             if rows[row].open == 0 {
                 rows[row].function.total += node.total;
             }

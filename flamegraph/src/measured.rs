@@ -98,6 +98,17 @@ impl Measured {
         }
     }
 
+    /// The hue, in degrees of OKLCH, about which the colours of modules lie; `None` where they are as far apart as can be.
+    pub(crate) const fn hue(self) -> Option<u16> {
+        match self {
+            Self::Cpu => None,
+            Self::OffCpu => Some(250),
+            Self::Wakeups => Some(200),
+            Self::Locks => Some(310),
+            Self::LiveHeap | Self::AllocatedHeap => Some(150),
+        }
+    }
+
     /// pprof's names of the number and of the weight: those that its own runtimes use, where there are any.
     pub(crate) const fn pprof(self) -> [&'static str; 2] {
         match self {

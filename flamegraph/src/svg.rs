@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use inferno::flamegraph::color::{BackgroundColor, MultiPalette, Palette};
+use inferno::flamegraph::color::{BackgroundColor, BasicPalette, MultiPalette, Palette};
 use inferno::flamegraph::{self, Direction as Growth, Options, TextTruncateDirection};
 
 use crate::error::RenderError;
@@ -138,11 +138,22 @@ fn clipped(mut line: String, length: usize) -> String {
     line
 }
 
+/// The colours that Gregg's own tools have for it, so that one picture is not taken for another.
+const fn palette(measured: Measured) -> Palette {
+    match measured {
+        Measured::Cpu => Palette::Multi(MultiPalette::Rust),
+        Measured::OffCpu => Palette::Basic(BasicPalette::Io),
+        Measured::Wakeups => Palette::Basic(BasicPalette::Aqua),
+        Measured::Locks => Palette::Basic(BasicPalette::Purple),
+        Measured::LiveHeap | Measured::AllocatedHeap => Palette::Basic(BasicPalette::Mem),
+    }
+}
+
 pub(crate) fn drawing<'a>(measured: Measured, title: &Title, options: &SvgOptions) -> Options<'a> {
     let mut drawing = Options::default();
     drawing.title = clipped(title.heading(), TITLE_LENGTH);
     drawing.subtitle = Some(clipped(title.details(), SUBTITLE_LENGTH));
-    drawing.colors = Palette::Multi(MultiPalette::Rust);
+    drawing.colors = palette(measured);
     drawing.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
     drawing.deterministic = true;
     // Sorting lines as text, as inferno does otherwise, parts a caller `f` from its callee where another name, such as

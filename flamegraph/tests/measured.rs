@@ -1,8 +1,9 @@
 //! Profiles of what is no sample: their figures have the right names and units everywhere.
 
+use uniprof_flamegraph::diff::{Basis, DiffOptions, Verdict, compare};
 use uniprof_flamegraph::{
-    Amount, Frame, HtmlOptions, Measure, Measured, Owner, Profile, ProfileBuilder, SvgOptions, Title, Width,
-    html, pprof, speedscope, svg,
+    Amount, Frame, HtmlOptions, Measure, Measured, Owner, Profile, ProfileBuilder, SvgOptions, TimedSample,
+    Title, Width, html, pprof, speedscope, svg,
 };
 
 fn waits() -> Profile {
@@ -47,6 +48,49 @@ fn what_is_measured_in_a_note_is_its_callers() {
     assert_eq!((wait.name.as_str(), wait.own.weight, wait.total.weight), ("wait", 32_000_000, 32_000_000));
 }
 
+/// Above the note is who ended the wait, and that takes nothing away from the function that waited.
+#[test]
+fn what_is_told_above_a_note_belongs_to_the_function_below_the_first() {
+    let mut builder = ProfileBuilder::of(Measured::Wakeups);
+    let [thread, note] = [builder.thread(1, "worker"), builder.frame(Frame::note("[woken by kv-0]"))];
+    let [wait, wake, entry] = ["wait", "wake", "entry"].map(|name| builder.frame(Frame::function(name)));
+    let owner = Owner { thread: 1, vcpu: 0 };
+    builder.add([thread, entry, wait, note, wake, entry], owner, Amount { samples: 1, weight: 5 });
+    let functions = builder.finish().functions(Measure::Weight);
+    let own: Vec<_> =
+        functions.iter().map(|one| (one.name.as_str(), one.own.weight, one.total.weight)).collect();
+    assert_eq!(own, [("wait", 5, 5), ("entry", 0, 5), ("wake", 0, 5)]);
+}
+
+#[test]
+fn differences_are_of_the_function_that_waited_and_of_its_time() {
+    let profile = |weights: [u64; 2]| {
+        let mut builder = ProfileBuilder::of(Measured::OffCpu);
+        let [one, other] = ["one", "other"].map(|name| builder.frame(Frame::function(name)));
+        let note = builder.frame(Frame::note("[woken by an interrupt]"));
+        let owner = Owner { thread: 1, vcpu: 0 };
+        for at in 0..400 {
+            for (function, weight) in [(one, weights[0]), (other, weights[1])] {
+                let weight = weight + at % 7;
+                let stack = builder.add([function, note], owner, Amount { samples: 1, weight }).unwrap();
+                builder.keep_time(TimedSample { at, stack, owner, weight });
+            }
+        }
+        builder.finish()
+    };
+    let options = DiffOptions { basis: Basis::Busy, ..DiffOptions::default() };
+    let (before, after) = (profile([100, 300]), profile([300, 100]));
+    let changed = compare(&before, &after, &options);
+    let verdicts: Vec<_> = changed.functions.iter().map(|one| (one.name.as_str(), one.own.verdict)).collect();
+    assert_eq!(verdicts.len(), 2);
+    assert!(verdicts.contains(&("one", Verdict::Grown)) && verdicts.contains(&("other", Verdict::Shrunk)));
+    let same = compare(&before, &before, &options);
+    assert!(same.functions.iter().all(|one| one.own.verdict == Verdict::Same));
+    // By their number nothing has changed.
+    let counted = compare(&before, &after, &DiffOptions::default());
+    assert!(counted.functions.iter().all(|one| one.own.verdict == Verdict::Same));
+}
+
 #[test]
 fn pictures_and_files_name_the_unit() {
     let profile = waits();
@@ -66,6 +110,8 @@ fn pictures_and_files_name_the_unit() {
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(text.contains("off_cpu") && text.contains("nanoseconds") && text.contains("waits"));
     assert!(!text.contains("samples") && !text.contains("cpu\0"));
+    // Who ended a wait is a label, not the function at the end of the stack.
+    assert!(text.contains("woken by kv-0") && !text.contains("[woken by"), "{text}");
 }
 
 #[test]

@@ -82,6 +82,9 @@ fn blocked_time_is_on_the_stack_that_waited() {
     assert_eq!(ended_by("waits_event"), "woken by writer");
     assert_eq!(ended_by("waits_lock"), "woken by auditor");
     assert!(report["run_queue"]["count"].as_u64() > Some(100));
+    for thread in report["threads"].as_array().expect("threads").iter().chain([&report]) {
+        the_parts_add_up_to_the_life(thread);
+    }
 
     // The waker's stack is on top: who writes the mail wakes the reader.
     let wakeups = scene.run(&["report", "r.uniprof", "--wakeup", "--json"]).ok().json();
@@ -99,6 +102,17 @@ fn blocked_time_is_on_the_stack_that_waited() {
     let folded = scene.run(&["export", "r.uniprof", "--off-cpu", "--format", "folded"]).ok().stdout;
     let sum: f64 = folded.lines().filter_map(|line| line.rsplit(' ').next()).map(number).sum();
     assert_eq!(sum, report["weight"].as_f64().expect("a weight"));
+}
+
+/// Blocked time is of parks and resumes, the other two of switches, and none of them is what the others leave.
+fn the_parts_add_up_to_the_life(of: &Value) {
+    let time = &of["time"];
+    let [running, blocked, runnable, life] = ["running_ns", "blocked_ns", "runnable_ns", "life_ns"]
+        .map(|part| time[part].as_f64().expect("a time"));
+    // Threads that live for a millisecond are all rounding.
+    let margin = (0.05 * life).max(1e6);
+    assert!((running + blocked + runnable - life).abs() <= margin, "{of:#}");
+    assert!(running > 0.0, "{of:#}");
 }
 
 #[test]

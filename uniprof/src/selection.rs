@@ -59,7 +59,7 @@ impl Selection {
             };
             match bits(name) {
                 Some(bits) if off => classes &= !bits,
-                Some(bits) => classes |= bits,
+                Some(bits) => classes |= with_implied(bits),
                 None => {
                     check_pattern(name)?;
                     patterns.push(if off { format!("-{name}") } else { name.to_owned() });
@@ -120,6 +120,13 @@ impl FromStr for Selection {
 pub(crate) fn class_names(bits: u64) -> Vec<&'static str> {
     let recorded = Class::ALL.into_iter().filter(|class| class.bit() & Class::RECORDED & bits != 0);
     recorded.map(Class::name).collect()
+}
+
+/// What is asked for with what it is of no use without: time off the CPU is told apart by switches, and threads by their beginnings and ends.
+/// Both are light.
+fn with_implied(bits: u64) -> u64 {
+    let implied = Class::Switch.bit() | Class::Thread.bit();
+    if bits & Class::OffCpu.bit() != 0 { bits | implied } else { bits }
 }
 
 fn bits(name: &str) -> Option<u64> {
@@ -185,7 +192,10 @@ mod tests {
     #[test]
     fn classes_and_sites_stand_beside_each_other() {
         assert_eq!(parsed("samples,logs"), (Class::Sample.bit() | Class::Log.bit(), String::new()));
-        assert_eq!(parsed("http.*,off-cpu"), (Class::OffCpu.bit(), "http.*".into()));
+        assert_eq!(parsed("http.*,locks"), (Class::Lock.bit(), "http.*".into()));
+        let off_cpu = Class::OffCpu.bit() | Class::Switch.bit() | Class::Thread.bit();
+        assert_eq!(parsed("off-cpu"), (off_cpu, String::new()));
+        assert_eq!(parsed("off-cpu,-switches,-threads"), (Class::OffCpu.bit(), String::new()));
         assert_eq!(parsed("all,-heap"), (Class::RECORDED & !Class::Heap.bit(), String::new()));
         assert_eq!(parsed("+http.*,-http.raw"), (Class::LIGHT, "http.*,-http.raw".into()));
         assert_eq!(parsed("-kv.get"), (Class::LIGHT, "-kv.get".into()));
@@ -205,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_request_can_only_add() {
-        assert_eq!(Selection::added("+net.*,-net.raw,+off-cpu").unwrap().classes, Class::OffCpu.bit());
+        assert_eq!(Selection::added("+net.*,-net.raw,+locks").unwrap().classes, Class::Lock.bit());
         assert!(Selection::added("-net.raw").unwrap_err().contains("adds nothing"));
     }
 

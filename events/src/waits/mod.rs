@@ -10,6 +10,10 @@
 //!
 //!  Allocation ┐ (address, time)
 //!  Free ──────┴─► Blocks ─► Block: what was allocated and not given back
+//!
+//!  Switch ───┐ (thread, time)
+//!  Resume ───┼─► States ─► Interval: what each thread was in, running, ready or waiting, from its start to its end
+//!  Thread ───┘
 //! ```
 //!
 //! Records of one thread lie in the rings of all vCPUs, and rings are read one after the other: none of this depends on the order
@@ -22,11 +26,13 @@ mod blocks;
 mod locks;
 mod off_cpu;
 mod stacks;
+mod states;
 
 pub use blocks::{Block, Blocks};
 pub use locks::{Blame, Holder, LockWait, Locks};
 pub use off_cpu::{OffCpu, Unpaired, Wait, Waker};
 pub use stacks::{StackId, Stacks};
+pub use states::{Interval, State, States};
 
 /// Most records of one kind that wait for their partners; what comes beyond that is counted as left out.
 const MOST: usize = 1 << 22;

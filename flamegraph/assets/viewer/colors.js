@@ -22,6 +22,8 @@ function oklch(lightness, chroma, hue) {
 
 // One after the other far apart; the heaviest module takes the first.
 const HUES = [55, 245, 150, 310, 85, 200, 20, 275, 120, 340, 225, 175];
+// About the hue of what is not on the CPU, so that one picture is not taken for another.
+const OFFSETS = [0, -32, 26, -16, 13, -42, 36];
 
 const THEMES = {
   light: { name: "light", fill: 0.835, chroma: 0.088, step: 0.014, dimFill: 0.945, dimChroma: 0.018, match: oklch(0.76, 0.19, 350),
@@ -87,11 +89,13 @@ class Palette {
     }
     const ranked = [...weights.keys()].sort((a, b) => weights.get(b) - weights.get(a) || (a < b ? -1 : 1));
     const groups = ranked.map((name) => ({ name, hue: 0, neutral: NEUTRAL.includes(name) }));
+    const { hue } = profile.head.measured;
+    const hues = hue === null ? HUES : OFFSETS.map((offset) => hue + offset);
     let next = 0;
     for (const group of groups.filter((one) => !one.neutral)) {
       // Past the palette colours repeat, and are paler.
-      group.hue = HUES[next % HUES.length];
-      group.pale = next >= HUES.length;
+      group.hue = hues[next % hues.length];
+      group.pale = next >= hues.length;
       next++;
     }
     const index = new Map(ranked.map((name, at) => [name, at]));

@@ -8,6 +8,9 @@ function sumFunctions(tree) {
   const sums = { ownSamples: column(), ownTime: column(), samples: column(), time: column() };
   const open = new Int32Array(fnCount);
   const path = [];
+  // Of each function on the path: who owns what was measured in it, and whether a note is at or below it.
+  const owners = [];
+  const told = [];
   let at = 1;
   while (at < count) {
     while (path.length >= depth[at]) open[path.pop()]--;
@@ -16,8 +19,12 @@ function sumFunctions(tree) {
       continue;
     }
     const fn = fnOfClass[tree.cls[at]];
-    // A note is no function: what was measured in it is that of the function that it is about.
-    const own = profile.fnKind(fn) === KIND.NOTE ? path.findLast((above) => profile.fnKind(above) !== KIND.NOTE) ?? fn : fn;
+    // A note and what is above it tell of the stack below: what was measured there is the last function's before the first note.
+    const below = path.length - 1;
+    const isTold = profile.fnKind(fn) === KIND.NOTE || (below >= 0 && told[below]);
+    const own = isTold && below >= 0 ? owners[below] : fn;
+    owners[below + 1] = own;
+    told[below + 1] = isTold;
     sums.ownSamples[own] += tree.ownSamples[at];
     sums.ownTime[own] += tree.ownTime[at];
     if (open[fn] === 0) {

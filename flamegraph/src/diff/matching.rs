@@ -22,6 +22,9 @@ pub(super) struct Path {
     pub(super) origin: Origin,
     /// Which function its last frame is; [`NONE`] for a thread.
     pub(super) function: u32,
+    /// Which function owns what was measured at its end: that one, or where there is a note on the path, the one below the first.
+    owner: u32,
+    is_told: bool,
 }
 
 /// The functions and call paths of two profiles, numbered.
@@ -76,11 +79,11 @@ impl Matching {
         lists
     }
 
-    /// The function at the end of each path.
+    /// The function that owns what was measured at the end of each path.
     pub(super) fn functions_at_ends(&self) -> Lists {
         let mut lists = Lists::default();
         for path in &self.paths {
-            lists.items.extend((path.function != NONE).then_some(path.function));
+            lists.items.extend((path.owner != NONE).then_some(path.owner));
             lists.ends.push(lists.items.len());
         }
         lists
@@ -114,7 +117,13 @@ impl<'a> Matcher<'a> {
             let Self { path_numbers, paths, function_of, .. } = self;
             path_of_stack[index] = *path_numbers.entry((parent, class)).or_insert_with(|| {
                 let origin = Origin { side, frame: node.frame };
-                paths.push(Path { parent, origin, function: function_of[class as usize] });
+                let function = function_of[class as usize];
+                let (owner, is_told) = paths
+                    .get(parent as usize)
+                    .map_or((NONE, false), |below: &Path| (below.owner, below.is_told));
+                let is_told = is_told || profile.frame(node.frame).kind == Kind::Note;
+                let owner = if is_told { owner } else { function };
+                paths.push(Path { parent, origin, function, owner, is_told });
                 (paths.len() - 1) as u32
             });
         }

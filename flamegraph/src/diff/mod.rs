@@ -27,6 +27,7 @@ use effective::{Effects, Equal, FREEDOM, Whole, design_effects};
 use matching::{Lists, Matching, NONE, Origin, StackThings};
 
 use crate::frame::Kind;
+use crate::measured::Measured;
 use crate::profile::{Amount, Profile};
 
 /// What shares are shares of.
@@ -35,7 +36,7 @@ pub enum Basis {
     /// Of all samples.
     #[default]
     Samples,
-    /// Of the vCPU time that the samples stand for.
+    /// Of the vCPU time that the samples stand for, or of what else they weigh.
     Busy,
     /// Of the vCPU time that there was, idle or not: of each profile the nanoseconds that its vCPUs were up, in sum.
     Elapsed([u64; 2]),
@@ -189,7 +190,10 @@ fn wholes(profiles: [&Profile; 2], basis: Basis) -> [Whole; 2] {
         let (samples, weight) = (samples as f64, weight as f64);
         match basis {
             Basis::Samples => Whole { equal: Equal::Samples, weighted: false, value: samples, samples },
-            Basis::Busy => Whole { equal: Equal::Samples, weighted: true, value: weight, samples },
+            Basis::Busy => {
+                let samples = samples / unequal(profiles[side]);
+                Whole { equal: Equal::Samples, weighted: true, value: weight, samples }
+            }
             Basis::Elapsed(available) => {
                 let value = (available[side] as f64).max(weight);
                 let samples = if weight > 0.0 { samples * value / weight } else { 0.0 };
@@ -197,6 +201,18 @@ fn wholes(profiles: [&Profile; 2], basis: Basis) -> [Whole; 2] {
             }
         }
     })
+}
+
+/// By what factor amounts of unequal weight tell less than equal ones (Kish, "Survey Sampling", 1965): a wait of seconds and a thousand of
+/// microseconds are one wait. Samples of the CPU stand for about the same time each.
+fn unequal(profile: &Profile) -> f64 {
+    let timeline = profile.timeline();
+    if profile.measured() == Measured::Cpu || timeline.is_empty() {
+        return 1.0;
+    }
+    let weights = || timeline.iter().map(|sample| sample.weight as f64);
+    let (sum, squares) = (weights().sum::<f64>(), weights().map(|weight| weight * weight).sum::<f64>());
+    if sum > 0.0 { (timeline.len() as f64 * squares / (sum * sum)).max(1.0) } else { 1.0 }
 }
 
 /// Both profiles and how they are compared.

@@ -127,7 +127,7 @@ struct Function {
 
 /// Writes `profile` as gzipped protobuf for pprof: the number and the weight of what was [measured](crate::Measured) where it is
 /// known, such as `samples/count` and `cpu/nanoseconds`, or `inuse_space/bytes`, by stack and by
-/// the labels `guest`, `thread`, `thread_id` and `vcpu`. Times of single samples are not in it.
+/// the labels `guest`, `thread`, `thread_id`, `vcpu` and, where something is said at a stack's end such as who ended a wait, `note`. Times of single samples are not in it.
 ///
 /// # Errors
 ///
@@ -256,6 +256,9 @@ impl<W: Write> File<'_, W> {
             label.push(self.label("vcpu", &leaf.owner.vcpu.to_string()));
             // An empty text would be the number 0.
             label.extend((!title.guest.is_empty()).then_some(guest));
+            if let Some(note) = last_note(self.profile, leaf) {
+                label.push(self.label("note", note));
+            }
             let mut value = vec![number(leaf.amount.samples)];
             value.extend(self.is_timed.then_some(number(leaf.amount.weight)));
             self.put(&Part { sample: vec![Sample { location_id, value, label }], ..Part::default() })?;
@@ -288,12 +291,18 @@ impl<W: Write> File<'_, W> {
     }
 }
 
-/// The frames of a stack from the leaf to the root, those of one address together: what is inlined there and what that is
+/// What is said at the end of a stack. It is a label, so that the functions at the leaves are the program's.
+fn last_note<'a>(profile: &'a Profile, leaf: &Leaf) -> Option<&'a str> {
+    let last = profile.stack(leaf.stack).next().map(|id| profile.frame(id))?;
+    (last.kind == Kind::Note).then(|| last.name.trim_matches(['[', ']']))
+}
+
+/// The frames of a stack from the leaf to the root, without a note at its end, those of one address together: what is inlined there and what that is
 /// inlined into. The thread is a label. A stack that is nothing but its thread keeps it, so that its samples can be seen.
 fn groups(profile: &Profile, leaf: &Leaf) -> Vec<Vec<FrameId>> {
     let mut groups: Vec<Vec<FrameId>> = Vec::new();
     let mut open: Option<Option<u64>> = None;
-    for id in profile.stack(leaf.stack) {
+    for id in profile.stack(leaf.stack).skip(usize::from(last_note(profile, leaf).is_some())) {
         let frame = profile.frame(id);
         if frame.kind == Kind::Thread && !groups.is_empty() {
             continue;

@@ -67,9 +67,10 @@ fn head(
     let measured = profile.measured();
     let (one, several) = measured.counted();
     let (weight, unit) = (measured.weight(), measured.unit().name());
+    let hue = measured.hue().map_or_else(|| "null".to_owned(), |hue| hue.to_string());
     write!(
         out,
-        ",\"measured\":{{\"one\":\"{one}\",\"several\":\"{several}\",\"weight\":\"{weight}\",\"unit\":\"{unit}\"}}"
+        ",\"measured\":{{\"one\":\"{one}\",\"several\":\"{several}\",\"weight\":\"{weight}\",\"unit\":\"{unit}\",\"hue\":{hue}}}"
     )?;
     out.write_all(b",\"loss\":")?;
     match &title.loss {

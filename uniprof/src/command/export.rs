@@ -157,7 +157,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     refuse_contradictions(args, is_stdout)?;
     let view = args.views.chosen();
     refuse_view(format, view)?;
-    let named = profile::read_view(&input, &args.symbols, format.times(), view)?;
+    // What is not on the CPU is exported as a sum.
+    let times = if view == View::Cpu { format.times() } else { Times::Summed };
+    let named = profile::read_view(&input, &args.symbols, times, view)?;
     named.tell_notes();
     // Threads that are filtered are those of samples: a trace viewer hides tracks by itself.
     let timeline = if view == View::Cpu && format.has_events() && named.figures.tsc_hz > 0 {

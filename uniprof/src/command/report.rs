@@ -39,9 +39,9 @@
 //! kv.depth   gauge    1360     3      4
 //! ```
 
-mod metrics;
-
 mod measured;
+mod metrics;
+mod names;
 
 use std::io::Write;
 

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use uniprof_events::waits::{Blame, Block, StackId, Stacks, Wait, Waker};
-use uniprof_flamegraph::{Amount, Found, Frame, FrameId, Owner, Profile, ProfileBuilder};
+use uniprof_flamegraph::{Amount, Found, Frame, FrameId, Owner, Profile, ProfileBuilder, TimedSample};
 use uniprof_symbolizer::AddressKind;
 use uniprof_wire::record::Callers;
 
-use super::Figures;
 use super::mark::Mark;
 use super::naming::Naming;
 use super::view::View;
+use super::{Figures, Times};
 
 const LOST: &str = "[unknown: stack lost]";
 
@@ -36,13 +36,38 @@ enum Note {
     Released(u32),
 }
 
+/// Moments that are kept at most.
+const MOST_MOMENTS: usize = 4 << 20;
+
 /// Sums by joined stack.
 #[derive(Debug, Default)]
 pub(super) struct Joined {
-    sums: HashMap<(Owner, Vec<Part>), Amount>,
+    sums: HashMap<(Owner, Vec<Part>), Sum>,
+    moments: Option<Vec<Moment>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sum {
+    amount: Amount,
+    /// Of the stack, in the order of first use.
+    number: usize,
+}
+
+/// When something was measured.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// Of its stack.
+    number: usize,
+    tsc: u64,
+    weight: u64,
 }
 
 impl Joined {
+    /// From now on the time of each amount is kept, or is not.
+    pub(super) fn keep_times(&mut self, times: Times) {
+        self.moments = (times == Times::Kept).then(Vec::new);
+    }
+
     /// Adds a wait of `ticks` with who ended it.
     pub(super) fn add_wait(&mut self, view: View, wait: &Wait, ticks: u64) {
         let mut parts = vec![Part::Thread(wait.thread), Part::Stack(wait.stack)];
@@ -50,7 +75,8 @@ impl Joined {
         if view == View::Wakeups {
             parts.extend(wait.wake_stack.map(Part::Inverted));
         }
-        self.add(Owner { thread: wait.thread, vcpu: wait.vcpu }, parts, ticks);
+        let end = wait.parked.saturating_add(ticks);
+        self.add(Owner { thread: wait.thread, vcpu: wait.vcpu }, parts, end, ticks);
     }
 
     /// Adds a part of a wait for a lock, below it who is to blame.
@@ -59,17 +85,23 @@ impl Joined {
         let note = if *is_released { Note::Released(wait.thread) } else { Note::MadeWait(wait.thread) };
         let holders = [Part::Thread(holder.thread), Part::Stack(holder.stack)];
         let parts = holders.into_iter().chain([Part::Note(note), Part::Stack(wait.stack)]).collect();
-        self.add(Owner { thread: wait.thread, vcpu: wait.vcpu }, parts, blame.ticks());
+        self.add(Owner { thread: wait.thread, vcpu: wait.vcpu }, parts, blame.to, blame.ticks());
     }
 
     /// Adds a block of the heap.
     pub(super) fn add_block(&mut self, block: &Block) {
         let owner = Owner { thread: block.thread, vcpu: block.vcpu.unwrap_or(0) };
-        self.add(owner, vec![Part::Thread(owner.thread), Part::Stack(block.stack)], block.weight);
+        let parts = vec![Part::Thread(owner.thread), Part::Stack(block.stack)];
+        self.add(owner, parts, block.tsc, block.weight);
     }
 
-    fn add(&mut self, owner: Owner, parts: Vec<Part>, weight: u64) {
-        *self.sums.entry((owner, parts)).or_default() += Amount { samples: 1, weight };
+    fn add(&mut self, owner: Owner, parts: Vec<Part>, tsc: u64, weight: u64) {
+        let number = self.sums.len();
+        let sum = self.sums.entry((owner, parts)).or_insert(Sum { amount: Amount::default(), number });
+        sum.amount += Amount { samples: 1, weight };
+        if let Some(moments) = self.moments.as_mut().filter(|moments| moments.len() < MOST_MOMENTS) {
+            moments.push(Moment { number: sum.number, tsc, weight });
+        }
     }
 
     /// Names all stacks.
@@ -77,16 +109,22 @@ impl Joined {
         let is_time = !view.is_heap();
         let mut sums: Vec<_> = self.sums.into_iter().collect();
         // Any order that is always the same: ids of frames are in the order of their first use.
-        sums.sort_by(|(key, amount), (other_key, other)| {
-            other.weight.cmp(&amount.weight).then_with(|| key.cmp(other_key))
+        sums.sort_by(|(key, sum), (other_key, other)| {
+            other.amount.weight.cmp(&sum.amount.weight).then_with(|| key.cmp(other_key))
         });
+        let weight = |sum: u64| if is_time { figures.nanoseconds(sum).unwrap_or(0) } else { sum };
+        let mut places = vec![None; sums.len()];
         let mut namer = Namer { stacks, figures, naming };
-        for ((owner, parts), amount) in sums {
-            let weight =
-                if is_time { figures.nanoseconds(amount.weight).unwrap_or(0) } else { amount.weight };
+        for ((owner, parts), Sum { amount, number }) in sums {
             let frames: Vec<FrameId> = parts.iter().flat_map(|part| namer.frames(*part)).collect();
-            namer.naming.builder.thread(owner.thread, &figures.thread(owner.thread));
-            namer.naming.builder.add(frames, owner, Amount { weight, ..amount });
+            namer.builder().thread(owner.thread, &figures.thread(owner.thread));
+            let amount = Amount { weight: weight(amount.weight), ..amount };
+            places[number] = namer.builder().add(frames, owner, amount).map(|stack| (stack, owner));
+        }
+        for moment in self.moments.iter().flatten() {
+            let Some((stack, owner)) = places[moment.number] else { continue };
+            let at = figures.nanoseconds(moment.tsc.saturating_sub(figures.boot_tsc)).unwrap_or(0);
+            namer.builder().keep_time(TimedSample { at, stack, owner, weight: weight(moment.weight) });
         }
         namer.naming.builder.finish()
     }

@@ -12,6 +12,7 @@ pub(crate) mod finder;
 mod folded;
 pub(crate) mod images;
 mod joined;
+mod lives;
 pub(crate) mod load;
 mod mark;
 pub(crate) mod metrics;
@@ -30,6 +31,7 @@ use crate::exit::{Exit, Failure};
 use crate::sites::Sites;
 
 pub(crate) use figures::Figures;
+pub(crate) use lives::{Life, Lives};
 pub(crate) use load::Times;
 pub(crate) use not_running::{Aside, RunQueue};
 pub(crate) use open::{Head, Source, find_images, head, read, read_view};

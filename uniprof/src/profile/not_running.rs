@@ -2,7 +2,7 @@
 
 use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_collector::recording::SessionInfo;
-use uniprof_events::waits::{Block, Blocks, Locks, OffCpu, Stacks, Unpaired, Wait, Window};
+use uniprof_events::waits::{Block, Blocks, Locks, OffCpu, Stacks, States, Unpaired, Wait, Window};
 use uniprof_flamegraph::{ProfileBuilder, Unit};
 use uniprof_postmortem::heap;
 use uniprof_wire::record::Record;
@@ -13,7 +13,7 @@ use super::joined::Joined;
 use super::naming::Naming;
 use super::open::Source;
 use super::walk::{Visitor, walk};
-use super::{Figures, Named, View};
+use super::{Figures, Lives, Named, Times, View, lives};
 use crate::sites::Sites;
 
 /// What is to be said of a view besides its stacks.
@@ -26,6 +26,8 @@ pub(crate) struct Aside {
     pub(crate) clipped: u64,
     /// What could not be joined.
     pub(crate) unpaired: Unpaired,
+    /// What the threads' time was made of, where that is known.
+    pub(crate) lives: Option<Lives>,
     /// More to be said, in sentences.
     pub(crate) remarks: Vec<String>,
 }
@@ -62,7 +64,7 @@ impl Aside {
         let mut all = Vec::new();
         if let Some(RunQueue { mean_ns, p99_ns, .. }) = self.run_queue(figures) {
             let [mean, p99] = [mean_ns, p99_ns].map(|ns| Unit::Nanoseconds.short(ns));
-            all.push(format!("then waiting for a CPU (in no width): mean {mean}, p99 {p99}"));
+            all.push(format!("from wake-up to CPU (in no width): mean {mean}, p99 {p99}"));
         }
         let mut count = |number: u64, one: &str, several: &str| match number {
             0 => {}
@@ -97,8 +99,10 @@ pub(super) fn read(
     session: SessionInfo,
     images: &mut Images,
     view: View,
+    times: Times,
 ) -> anyhow::Result<Named> {
     let mut records = Records { view, ..Records::default() };
+    records.waits.joined.keep_times(times);
     let mut figures = walk(source, session, &mut records)?;
     figures.has_heap_table = records.blocks.has_looked();
     let (joined, stacks, aside) = records.finish(&figures);
@@ -115,6 +119,7 @@ struct Records {
     off_cpu: OffCpu,
     /// Those that are complete.
     waits: Waits,
+    states: States,
     locks: Locks,
     blocks: Blocks,
     /// Slots of the heap table that were being written at the last look.
@@ -123,11 +128,12 @@ struct Records {
 
 impl Visitor for Records {
     fn record(&mut self, vcpu: u32, record: &Record<'_>) {
-        let Self { view, stacks, off_cpu, waits, locks, blocks, .. } = self;
+        let Self { view, stacks, off_cpu, waits, states, locks, blocks, .. } = self;
         match view {
             View::Cpu => {}
             View::OffCpu | View::Wakeups => {
-                off_cpu.record(vcpu, record, stacks, &mut |wait| waits.add(*view, &wait, None))
+                states.record(vcpu, record);
+                off_cpu.record(vcpu, record, stacks, &mut |wait| waits.add(*view, &wait, None));
             }
             View::Locks => locks.record(vcpu, record, stacks),
             View::LiveHeap | View::AllocatedHeap => blocks.record(vcpu, record, stacks),
@@ -144,7 +150,7 @@ impl Visitor for Records {
 
 impl Records {
     fn finish(self, figures: &Figures) -> (Joined, Stacks, Aside) {
-        let Self { view, stacks, off_cpu, mut waits, locks, blocks, torn } = self;
+        let Self { view, stacks, off_cpu, mut waits, states, locks, blocks, torn } = self;
         let window = figures.window.unwrap_or(Window { begin: 0, end: 0 });
         match view {
             View::Cpu => {}
@@ -155,6 +161,7 @@ impl Records {
                 let unpaired =
                     off_cpu.finish(window, threads, &mut |wait| waits.add(view, &wait, Some(window.end)));
                 waits.aside.unpaired = unpaired;
+                waits.aside.lives = lives::of(states, figures);
             }
             View::Locks => {
                 waits.aside.unpaired.left_out = locks.left_out();

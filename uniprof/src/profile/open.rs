@@ -82,7 +82,7 @@ pub(crate) fn read(input: &Input, symbols: &options::Symbols, times: Times) -> a
     read_view(input, symbols, times, View::Cpu)
 }
 
-/// The same for any view. Only samples have times: what is not on the CPU is summed.
+/// The same for any view. The time of a wait is that of its end, that of a block is when it was allocated.
 pub(crate) fn read_view(
     input: &Input,
     symbols: &options::Symbols,
@@ -101,7 +101,7 @@ pub(crate) fn read_view(
     let head = head(input)?;
     let mut images = find_images(&head, symbols, &config)?;
     if view != View::Cpu {
-        return not_running::read(Source::open(input)?, head.session, &mut images, view);
+        return not_running::read(Source::open(input)?, head.session, &mut images, view, times);
     }
     let sums = load::load(Source::open(input)?, head.session, &mut images, times)?;
     let profile = naming::name(&sums, &mut images);

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use uniprof_events::waits::{Interval, State, States};
 use uniprof_events::{Event, EventKind, Field, Value};
 use uniprof_flamegraph::{Mark, Moment, Timeline, Track};
-use uniprof_wire::record::{Record, SwitchReason};
+use uniprof_wire::record::Record;
 
 use super::Figures;
 use super::open::{Source, find_images, head};
@@ -27,39 +28,21 @@ pub(crate) fn timeline(input: &Input, symbols: &options::Symbols) -> anyhow::Res
     Ok(happened.finish(&figures))
 }
 
-/// A thread left a vCPU to another.
-#[derive(Clone, Copy)]
-struct Switch {
-    tsc: u64,
-    vcpu: u32,
-    from: u32,
-    to: u32,
-    reason: SwitchReason,
-}
-
 #[derive(Default)]
 struct Happened {
     sites: Sites,
     events: Vec<Event>,
-    switches: Vec<Switch>,
-    /// When each thread was made ready to run.
-    wakes: HashMap<u32, Vec<u64>>,
+    states: States,
     begun_on: HashMap<(u32, u64), u32>,
 }
 
 impl Visitor for Happened {
     fn record(&mut self, vcpu: u32, record: &Record<'_>) {
-        if self.events.len().max(self.switches.len()) >= MOST {
+        self.states.record(vcpu, record);
+        if self.events.len() >= MOST {
             return;
         }
         match record {
-            Record::Switch(switch) => {
-                let (tsc, from, to, reason) = (switch.tsc, switch.from, switch.to, switch.reason);
-                self.switches.push(Switch { tsc, vcpu, from, to, reason });
-            }
-            Record::Resume(resume) if resume.woken != 0 => {
-                self.wakes.entry(resume.thread).or_default().push(resume.woken);
-            }
             Record::SpanEnd(end) if end.begun_on != end.thread => {
                 self.begun_on.insert((end.thread, end.tsc), end.begun_on);
                 self.events.extend(Event::new(vcpu, record, &self.sites));
@@ -119,61 +102,22 @@ impl Happened {
 
     /// What every thread was in between two switches: running, ready, or waiting.
     fn states(&mut self, figures: &Figures, moments: &mut Vec<Moment>) {
-        self.switches.sort_by_key(|switch| switch.tsc);
-        self.wakes.values_mut().for_each(|wakes| wakes.sort_unstable());
-        // Where each thread is now: running on a vCPU, or off for a reason, since when.
-        let mut running: HashMap<u32, (u64, u32)> = HashMap::new();
-        let mut off: HashMap<u32, (u64, SwitchReason)> = HashMap::new();
-        let end = figures.window.map_or(0, |window| window.end);
-        let mut tell = |thread: u32, from: u64, to: u64, name: String| {
-            if thread != 0 && to > from {
-                let (at, mark) = (at(figures, from), Mark::Slice { end: at(figures, to) });
-                let (track, category) = (Track::State(thread), "state");
-                moments.push(Moment { track, at, mark, name, category, details: Vec::new() });
-            }
-        };
-        for switch in &self.switches {
-            if let Some((since, vcpu)) = running.remove(&switch.from) {
-                tell(switch.from, since, switch.tsc, format!("running on vCPU {vcpu}"));
-            }
-            off.insert(switch.from, (switch.tsc, switch.reason));
-            if let Some((since, reason)) = off.remove(&switch.to) {
-                self.away(switch.to, since, switch.tsc, reason, &mut tell);
-            }
-            running.insert(switch.to, (switch.tsc, switch.vcpu));
+        let Some(window) = figures.window else { return };
+        let states = std::mem::take(&mut self.states);
+        if states.is_empty() {
+            return;
         }
-        let mut running: Vec<_> = running.into_iter().collect();
-        running.sort_unstable();
-        for (thread, (since, vcpu)) in running {
-            tell(thread, since, end, format!("running on vCPU {vcpu}"));
-        }
-        let mut off: Vec<_> = off.into_iter().collect();
-        off.sort_unstable_by_key(|(thread, _)| *thread);
-        for (thread, (since, reason)) in off {
-            self.away(thread, since, end, reason, &mut tell);
-        }
-    }
-
-    /// A thread off the CPU: blocked or asleep until it was woken, from then on ready.
-    fn away(
-        &self,
-        thread: u32,
-        from: u64,
-        to: u64,
-        reason: SwitchReason,
-        tell: &mut impl FnMut(u32, u64, u64, String),
-    ) {
-        let name = match reason {
-            SwitchReason::Blocked => "blocked",
-            SwitchReason::Sleeping => "sleeping",
-            SwitchReason::Exited => return,
-            SwitchReason::Preempted | SwitchReason::Yielded | SwitchReason::Idle => "ready",
-        };
-        let wakes = self.wakes.get(&thread).map_or(&[][..], Vec::as_slice);
-        let woken = wakes.get(wakes.partition_point(|woken| *woken < from)).filter(|woken| **woken <= to);
-        let until = if name == "ready" { to } else { woken.copied().unwrap_or(to) };
-        tell(thread, from, until, name.to_owned());
-        tell(thread, until, to, "ready".to_owned());
+        states.finish(window, &figures.last_threads, &mut |Interval { thread, from, to, state }| {
+            let (at, mark) = (at(figures, from), Mark::Slice { end: at(figures, to) });
+            let name = match state {
+                State::Running(vcpu) => format!("running on vCPU {vcpu}"),
+                State::Ready => "ready".to_owned(),
+                State::Blocked => "blocked".to_owned(),
+                State::Sleeping => "sleeping".to_owned(),
+            };
+            let (track, category) = (Track::State(thread), "state");
+            moments.push(Moment { track, at, mark, name, category, details: Vec::new() });
+        });
     }
 }
 
