@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::widgets::{Block, Clear, Widget};
 
 use super::look::{Look, Role};
-use super::text::{cells, fit};
+use super::text::{cells, fit, fit_end};
 use crate::state::{Screen, Target};
 
 pub(crate) struct Canvas<'a> {
@@ -33,6 +33,13 @@ impl<'a> Canvas<'a> {
         let width = width.min(area.right() - x);
         let (fitted, _) = fit(text, width.into(), self.look.ascii);
         self.buffer.set_stringn(x, y, fitted, width.into(), style.into()).0
+    }
+
+    /// The same of a path, whose end says most.
+    pub(crate) fn path(&mut self, x: u16, y: u16, width: u16, text: &str, style: impl Into<Style>) -> u16 {
+        let width = width.min(self.buffer.area.right().saturating_sub(x));
+        let fitted = fit_end(text, width.into(), self.look.ascii);
+        self.text(x, y, width, &fitted, style)
     }
 
     /// The same in a role.

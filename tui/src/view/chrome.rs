@@ -51,10 +51,10 @@ fn header(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
         facts.push(accelerator.clone());
     }
     facts.push(format!("{} vCPUs", picture.overview.vcpus.len()));
+    facts.push(subject.transport.clone());
     if let Some(bytes) = subject.memory_bytes {
         facts.push(text::bytes(bytes as f64));
     }
-    facts.push(subject.transport.clone());
     let right = format!("up {}", clock(picture.time.at));
     let room = area.width.saturating_sub(right.len() as u16 + 3);
     let mut x = canvas.say(area.x + 1, area.y, room, "uniprof ", Role::Dim);

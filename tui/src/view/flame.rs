@@ -21,6 +21,8 @@ struct Box {
     width: u16,
     /// Whether it is above what is zoomed.
     above: bool,
+    /// Whether it has another shade than the frames beside it.
+    odd: bool,
 }
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
@@ -60,7 +62,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
 /// The frames from the zoomed one on, as far as they are a cell wide; and those that lead to it, in the whole width. One level further than
 /// `levels`, so that it can be told that there is more.
 fn boxes(tree: &Tree, zoomed: u32, width: u16, levels: usize) -> Vec<Box> {
-    let whole = |node, level, above| Box { node, level, x: 0, width, above };
+    let whole = |node, level, above| Box { node, level, x: 0, width, above, odd: false };
     let path = tree.path_to(zoomed);
     let mut boxes = vec![whole(NONE, 0, zoomed != NONE)];
     let above = path.iter().filter_map(|hash| tree.place(*hash)).enumerate();
@@ -79,12 +81,16 @@ fn boxes(tree: &Tree, zoomed: u32, width: u16, levels: usize) -> Vec<Box> {
             start = start.saturating_add(amount);
             let end = ((start as f64 * cell).round() as u16).min(width);
             if end > x {
-                boxes.push(Box { node: child, level, x, width: end - x, above: false });
+                boxes.push(Box { node: child, level, x, width: end - x, above: false, odd: false });
                 if level < levels {
                     open.push((child, level + 1, start - amount));
                 }
             }
         }
+    }
+    boxes.sort_unstable_by_key(|one| (one.level, one.x));
+    for at in 1..boxes.len() {
+        boxes[at].odd = boxes[at].level == boxes[at - 1].level && !boxes[at - 1].odd;
     }
     boxes
 }
@@ -100,7 +106,7 @@ fn draw_box(canvas: &mut Canvas<'_>, place: Rect, state: &State, tree: &Tree, on
     let style = if state.matches.get(label) == Some(&true) {
         canvas.look.matched_frame()
     } else {
-        canvas.look.frame(state.palette.place(module), name, one.above)
+        canvas.look.frame(state.palette.place(module), name, one.above, one.odd)
     };
     let style = if selected { style.add_modifier(Modifier::REVERSED | Modifier::BOLD) } else { style };
     for x in place.x..place.right() {

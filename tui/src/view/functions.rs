@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::canvas::Canvas;
 use super::look::Role;
-use super::table::{figure, table, words};
+use super::table::{figure, paths, table, words};
 use super::text::{percent, share};
 use super::{help, nothing};
 use crate::picture::Picture;
@@ -25,7 +25,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
     let last = Rect { y: body.bottom() - 1, height: 1, ..body };
     let body = Rect { height: body.height - 1, ..body };
     let (look, plain, strong) = (canvas.look, canvas.style(Role::Plain), canvas.style(Role::Title));
-    let columns = [figure(7), figure(7), words(0), words(14).from(70)];
+    let columns = [figure(7), figure(7), paths(0), words(14).from(100)];
     table(canvas, body, state, ListId::Functions, &columns, |at| {
         let Some(row) = functions.rows.get(at) else { return Vec::new() };
         let mark = match row.inlined {

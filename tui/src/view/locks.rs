@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use super::canvas::Canvas;
 use super::look::Role;
 use super::nothing;
-use super::table::{figure, table, words};
+use super::table::{figure, paths, table, words};
 use super::text::{count, nanoseconds};
 use crate::picture::LockRow;
 use crate::state::{ListId, State};
@@ -29,7 +29,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
         figure(6),
         figure(8),
         figure(8),
-        words(0),
+        paths(0),
     ];
     let (look, plain) = (canvas.look, canvas.style(Role::Plain));
     table(canvas, body, state, ListId::Locks, &columns, |at| {

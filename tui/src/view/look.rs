@@ -118,19 +118,20 @@ impl Look {
         }
     }
 
-    /// A frame of the flame graph: of a module, by its place among them; paler where more modules than hues are there, and where it is above what is zoomed.
-    pub(crate) fn frame(&self, place: Option<usize>, name: &str, pale: bool) -> Style {
+    /// A frame of the flame graph: of a module, by its place among them; paler where there are more modules than hues, and above what is
+    /// zoomed; darker every other one.
+    pub(crate) fn frame(&self, place: Option<usize>, name: &str, pale: bool, odd: bool) -> Style {
         if self.colours == Colours::None {
             return Style::new();
         }
         let hash =
             name.bytes().take(256).fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-        let lift = (f64::from((hash >> 3) % 5) - 2.0) * 0.02;
+        let lift = (f64::from((hash >> 3) % 5) - 2.0) * 0.01 - if odd { 0.06 } else { 0.0 };
         let (chroma, hue) = match place {
             Some(place) => (if place < HUES.len() { 0.1 } else { 0.05 }, HUES[place % HUES.len()]),
             None => (0.008, 255.0),
         };
-        let (lightness, chroma) = if pale { (0.87, chroma * 0.3) } else { (0.78 + lift, chroma) };
+        let (lightness, chroma) = if pale { (0.87, chroma * 0.3) } else { (0.81 + lift, chroma) };
         Style::new().bg(self.colour(oklch(lightness, chroma, hue))).fg(self.colour([0x1c, 0x21, 0x27]))
     }
 

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use super::canvas::Canvas;
 use super::look::Role;
 use super::nothing;
-use super::table::{figure, table, words};
+use super::table::{figure, paths, table};
 use super::text::{bytes, count};
 use super::threads::frames_of;
 use crate::picture::Memory;
@@ -23,7 +23,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
         return nothing(canvas, body, "No block of the heap has been sampled.");
     }
     let above = body.height * 3 / 5;
-    let columns = [figure(10), figure(7), figure(12), words(0)];
+    let columns = [figure(10), figure(7), figure(12), paths(0)];
     let (look, plain) = (canvas.look, canvas.style(Role::Plain));
     table(canvas, Rect { height: above, ..body }, state, ListId::Sites, &columns, |at| {
         let Some(site) = memory.sites.get(at) else { return Vec::new() };

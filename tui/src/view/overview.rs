@@ -132,7 +132,12 @@ fn facts(canvas: &mut Canvas<'_>, area: Rect, picture: &Picture) -> u16 {
             return y;
         }
         canvas.say(area.x, y, 8, name, Role::Dim);
-        canvas.say(area.x + 8, y, area.width.saturating_sub(9), &value, role);
+        let (room, style) = (area.width.saturating_sub(9), canvas.style(role));
+        if name == "kernel" {
+            canvas.path(area.x + 8, y, room, &value, style);
+        } else {
+            canvas.text(area.x + 8, y, room, &value, style);
+        }
         y += 1;
     }
     y
@@ -181,7 +186,7 @@ fn top(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
         } else {
             canvas.look.module(state.palette.place(&row.module))
         };
-        canvas.text(body.x + 21, y, body.width.saturating_sub(22), &row.name, style);
+        canvas.path(body.x + 21, y, body.width.saturating_sub(22), &row.name, style);
         canvas.hit(Rect::new(body.x, y, body.width, 1), Target::Row(ListId::Functions, at));
     }
 }

@@ -14,16 +14,22 @@ pub(crate) struct Column {
     pub(crate) width: u16,
     /// Whether its texts end at its right edge.
     pub(crate) right: bool,
+    /// Whether its texts are paths, whose ends say most.
+    pub(crate) path: bool,
     /// Left out where the table is narrower.
     pub(crate) from: u16,
 }
 
 pub(crate) const fn figure(width: u16) -> Column {
-    Column { width, right: true, from: 0 }
+    Column { width, right: true, path: false, from: 0 }
 }
 
 pub(crate) const fn words(width: u16) -> Column {
-    Column { width, right: false, from: 0 }
+    Column { width, right: false, path: false, from: 0 }
+}
+
+pub(crate) const fn paths(width: u16) -> Column {
+    Column { path: true, ..words(width) }
 }
 
 impl Column {
@@ -105,6 +111,8 @@ pub(crate) fn table(
             }
             if column.right {
                 canvas.right(*x, y, *width, &text, style);
+            } else if column.path {
+                canvas.path(*x, y, *width, &text, style);
             } else {
                 canvas.text(*x, y, *width, &text, style);
             }

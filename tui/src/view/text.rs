@@ -62,6 +62,24 @@ pub(crate) fn fit(text: &str, width: usize, ascii: bool) -> (String, usize) {
     (fitted, used)
 }
 
+/// As [`fit`], but what is cut off is the beginning: of the path of a function or a file the end says most.
+pub(crate) fn fit_end(text: &str, width: usize, ascii: bool) -> String {
+    let characters: Vec<(char, usize)> = drawable(text, ascii).collect();
+    let all: usize = characters.iter().map(|(_, wide)| wide).sum();
+    if all <= width {
+        return characters.into_iter().map(|(c, _)| c).collect();
+    }
+    let mut room = width.saturating_sub(1);
+    let fits = |(_, wide): &&(char, usize)| {
+        let fits = *wide <= room;
+        room = room.saturating_sub(*wide);
+        fits
+    };
+    let kept = characters.iter().rev().take_while(fits).count();
+    let ellipsis = (width > 0).then_some(if ascii { '~' } else { '…' });
+    ellipsis.into_iter().chain(characters[characters.len() - kept..].iter().map(|(c, _)| *c)).collect()
+}
+
 /// How many cells a text takes.
 pub(crate) fn cells(text: &str, ascii: bool) -> usize {
     drawable(text, ascii).map(|(_, width)| width).sum()
@@ -122,6 +140,7 @@ pub(crate) fn bytes(value: f64) -> String {
     }
     let steps = [(f64::from(1 << 30), "GiB"), (f64::from(1 << 20), "MiB"), (1024.0, "KiB")];
     match steps.into_iter().find(|(step, _)| value.abs() >= *step) {
+        Some((step, unit)) if value % step == 0.0 => format!("{:.0} {unit}", value / step),
         Some((step, unit)) => format!("{:.1} {unit}", value / step),
         None => format!("{value:.0} B"),
     }
@@ -198,6 +217,16 @@ mod tests {
         assert_eq!(fit("日本語", 5, false), ("日本…".into(), 5));
         assert_eq!(fit("日本語", 4, false), ("日…".into(), 3));
         assert_eq!(fit("日本語", 4, true), ("???".into(), 3));
+    }
+
+    #[test]
+    fn of_a_path_the_end_is_kept() {
+        assert_eq!(fit_end("kv::store::get", 14, false), "kv::store::get");
+        assert_eq!(fit_end("kv::store::get", 9, false), "…ore::get");
+        assert_eq!(fit_end("kv::store::get", 9, true), "~ore::get");
+        assert_eq!(fit_end("日本語", 4, false), "…語");
+        assert_eq!(fit_end("get", 1, false), "…");
+        assert_eq!(fit_end("get", 0, false), "");
     }
 
     #[test]

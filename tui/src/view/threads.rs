@@ -95,7 +95,7 @@ pub(super) fn frames_of(canvas: &mut Canvas<'_>, area: Rect, stack: &[String], s
     let shown = if fits { stack.len() } else { room.saturating_sub(1) };
     for (at, frame) in stack.iter().take(shown).enumerate() {
         let role = if state.search.matches(frame) { Role::Match } else { Role::Plain };
-        canvas.say(area.x, area.y + at as u16, area.width, frame, role);
+        canvas.path(area.x, area.y + at as u16, area.width, frame, canvas.style(role));
     }
     if !fits && room > 0 {
         let more = format!("… and {} frames more", stack.len() - shown);

@@ -76,7 +76,8 @@ fn row(canvas: &mut Canvas<'_>, line: Rect, state: &State, tree: &Tree, place: u
         canvas.look.module(state.palette.place(&label.module))
     };
     let inlined = if label.inlined { " (inlined)" } else { "" };
-    let x = canvas.text(x, line.y, line.right().saturating_sub(x), &label.name, style);
+    let room = line.right().saturating_sub(x).saturating_sub(inlined.len() as u16);
+    let x = canvas.path(x, line.y, room, &label.name, style);
     canvas.say(x, line.y, line.right().saturating_sub(x), inlined, Role::Dim);
 }
 
