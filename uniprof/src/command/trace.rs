@@ -36,6 +36,7 @@ use line::Printer;
 use stream::{Outcome, Stream};
 
 pub(crate) use document::Line;
+pub(crate) use line::told;
 
 const EXAMPLES: &str = "\
 Examples:

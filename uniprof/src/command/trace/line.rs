@@ -43,6 +43,13 @@ pub(super) fn plain(event: &Event, guest: &Guest) -> String {
     line.parts.iter().map(|(_, text)| text.as_str()).collect()
 }
 
+/// What an event says, without when and where it was.
+pub(crate) fn told(event: &Event, guest: &Guest) -> String {
+    let mut line = Line { parts: Vec::new() };
+    line.tell(event, guest);
+    line.parts.iter().map(|(_, text)| text.as_str()).collect()
+}
+
 /// What a part of a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tone {
