@@ -11,7 +11,7 @@ use uniprof_tests::{Running, Scene, assert_matches_its_schema};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The bundled kernel with a workload, up to where it has said `awaited`. `words` are options of QEMU.
-fn start(scene: &Scene, workload: &str, awaited: &str, words: &str) -> Running {
+pub(crate) fn start(scene: &Scene, workload: &str, awaited: &str, words: &str) -> Running {
     scene.run(&["kernel", "-o", "kernel.elf"]).ok();
     let line = format!(
         "-machine q35 -accel tcg,thread=multi -cpu max -m 128M -smp 2 -nodefaults -no-user-config -display none -name shop \

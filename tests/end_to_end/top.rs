@@ -112,3 +112,27 @@ fn what_cannot_be_seen_is_said() {
     end(&scene, one, "one");
     end(&scene, two, "two");
 }
+
+/// A guest that nobody has prepared for being looked at: what is found in its process's memory.
+#[test]
+fn a_guest_that_was_started_by_hand_is_seen_by_its_pid() {
+    let scene = Scene::with_guest();
+    let guest = crate::by_hand::start(&scene, "kv", "region", "");
+    let target = format!("pid:{}", guest.pid());
+    let seen = until(&scene, &target, "records", |seen| seen["overview"]["received"].as_u64() > Some(0));
+    assert_eq!((&seen["transport"], &seen["pid"]), (&"process memory".into(), &guest.pid().into()));
+    assert!(seen["notes"].to_string().contains("only read"), "{seen:#}");
+    guest.signal(rustix::process::Signal::KILL);
+    guest.wait(LIMIT);
+}
+
+#[test]
+fn a_guest_is_seen_over_its_serial_port() {
+    let scene = Scene::with_guest();
+    let words = ["--transport", "virtio-serial", "--", "workload=ratio", "seconds=100"];
+    let guest = start(&scene, "port", &words);
+    let seen = until(&scene, "port", "samples", |seen| seen["overview"]["samples"].as_u64() > Some(10));
+    assert_eq!(seen["transport"], "virtio-serial");
+    assert!(functions(&seen).keys().any(|name| name.ends_with("ratio::mix")), "{seen:#}");
+    end(&scene, guest, "port");
+}

@@ -17,7 +17,6 @@ mod identity;
 mod input;
 mod interrupt;
 mod kernel;
-#[allow(dead_code, reason = "the terminal interface, which will ask for the rest, is not there yet")]
 mod monitor;
 mod options;
 mod output;

@@ -50,6 +50,36 @@ impl Selection {
         }
     }
 
+    /// The same with one more class or pattern, or without it.
+    pub(crate) fn with(&self, word: &str, on: bool) -> Result<Self, String> {
+        let one = Self::parse(word, 0)?;
+        let classes = if on { self.classes | one.classes } else { self.classes & !one.classes };
+        let without = |pattern: &&str| {
+            !one.each().any(|word| word.trim_start_matches('-') == pattern.trim_start_matches('-'))
+        };
+        let mut patterns: Vec<String> = self.each().filter(without).map(str::to_owned).collect();
+        // A name may be on by a wider pattern: then it is taken out of that.
+        let is_on = |name: &str| {
+            let words = patterns.iter().map(String::as_str).rev();
+            let mut matching = words
+                .filter(|known| pattern::matches(known.trim_start_matches('-').as_bytes(), name.as_bytes()));
+            matching.next().is_some_and(|known| !known.starts_with('-'))
+        };
+        let more: Vec<String> = match on {
+            true => one.each().map(str::to_owned).collect(),
+            false => one.each().filter(|name| is_on(name)).map(|name| format!("-{name}")).collect(),
+        };
+        patterns.extend(more);
+        let text = patterns.join(",");
+        if text.len() > MOST_BYTES {
+            return Err(format!(
+                "{} bytes of patterns are more than the {MOST_BYTES} that a guest takes",
+                text.len()
+            ));
+        }
+        Ok(Self { classes, patterns: text })
+    }
+
     fn parse(text: &str, base: u64) -> Result<Self, String> {
         let (mut classes, mut patterns) = (base, Vec::new());
         for word in text.split(',').map(str::trim) {
@@ -211,6 +241,22 @@ mod tests {
         }
         let long = "a".repeat(257).parse::<Selection>().unwrap_err();
         assert!(long.contains("257 bytes"), "{long}");
+    }
+
+    #[test]
+    fn one_more_or_one_less() {
+        let none = Selection::default();
+        let some = none.with("kv.*", true).unwrap().with("locks", true).unwrap();
+        assert_eq!((some.classes, some.patterns.as_str()), (Class::Lock.bit(), "kv.*"));
+        let less = some.with("kv.get", false).unwrap();
+        assert_eq!(less.patterns, "kv.*,-kv.get");
+        assert_eq!(less.with("kv.get", true).unwrap().patterns, "kv.*,kv.get");
+        assert_eq!(
+            less.with("kv.*", false).unwrap().with("locks", false).unwrap(),
+            Selection { classes: 0, patterns: "-kv.get".into() }
+        );
+        assert_eq!(some.with("net.up", false).unwrap(), some, "it is off");
+        assert!(none.with("a b", true).is_err());
     }
 
     #[test]

@@ -20,9 +20,12 @@
 mod once;
 
 use std::io::IsTerminal as _;
+use std::thread;
 use std::time::Duration;
 
+use uniprof_collector::cancel::Cancel;
 use uniprof_collector::guests::Registry;
+use uniprof_tui::{Outcome, TuiError};
 
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
@@ -54,6 +57,9 @@ pub(crate) struct Args {
     /// What a guest is asked to record meanwhile, as `record -e` takes it: +off-cpu, http.*
     #[arg(short, long = "events", value_name = "WHAT", allow_hyphen_values = true)]
     events: Option<Selection>,
+    /// Draw with ASCII only
+    #[arg(long)]
+    ascii: bool,
     /// Print one look as text, and end
     #[arg(long)]
     once: bool,
@@ -72,7 +78,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ));
     }
     let input = choose(args.target.as_deref())?;
-    let cancel = interrupt::token()?;
+    // On a terminal signals are the interface's to heed: it gives the terminal back.
+    let cancel = if args.once { interrupt::token()? } else { Cancel::new() };
     let options = Options {
         rate: args.frequency.map(|hertz| hertz.0),
         events: args.events.clone(),
@@ -83,7 +90,29 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.once {
         return once::print(&engine.look(LOOK, &cancel)?, args.json);
     }
-    Err(Failure::error(Exit::Failed, "there is no terminal interface yet: use --once"))
+    on_terminal(engine, args)
+}
+
+/// Shows what the engine sees until the person has seen enough.
+fn on_terminal(engine: Engine, args: &Args) -> anyhow::Result<()> {
+    let (requests, asked) = crossbeam_channel::unbounded();
+    let (tell, answers) = crossbeam_channel::unbounded();
+    let mut look = uniprof_tui::Options::from_environment();
+    look.ascii |= args.ascii;
+    let seen = thread::Builder::new().name("monitor".into()).spawn(move || engine.serve(&asked, &tell))?;
+    // The sender ends with the interface: then the engine ends, too, and withdraws what it asked of the guest.
+    let outcome = uniprof_tui::run(answers, requests, look);
+    let seen =
+        seen.join().map_err(|_| anyhow::anyhow!("looking at the guest failed; this is a bug in uniprof"))?;
+    let outcome = outcome.map_err(|error| match error {
+        TuiError::NotATerminal(_) => Failure::error(Exit::Usage, error.to_string()),
+        error => error.into(),
+    })?;
+    seen?;
+    match outcome {
+        Outcome::Quit => Ok(()),
+        Outcome::Signalled(signal) => std::process::exit(128 + signal),
+    }
 }
 
 /// What is to be seen: without a word the only guest.

@@ -1,20 +1,23 @@
 //! What goes on while somebody looks: reads what is new, answers requests, makes pictures.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use uniprof_collector::cancel::Cancel;
+use uniprof_collector::guests::GuestEntry;
 use uniprof_collector::recording::SessionInfo;
 use uniprof_tui::picture::{Can, Fate, Kind, Picture, Shown, Span, Subject, Switch};
 use uniprof_tui::{Answer, Request};
+use uniprof_wire::record::Class;
 
 use super::cost::Cost;
 use super::model::Model;
 use super::picture::{self, Around, Wanted};
+use super::pulse::Pulse;
 use super::source::{self, Live, Replay};
 use crate::config::Config;
-use crate::guest::Target;
 use crate::input::Input;
 use crate::options;
 use crate::profile::{self, Head};
@@ -43,8 +46,11 @@ pub(crate) struct Engine {
     subject: Arc<Subject>,
     wanted: Wanted,
     fate: Fate,
+    pulse: Pulse,
     number: u64,
     cost: Cost,
+    /// Which event sites are on, where memory tells.
+    sites: Option<source::SiteStates>,
     notes: Vec<String>,
 }
 
@@ -59,15 +65,12 @@ impl Engine {
     /// Looks at what `input` means.
     pub(crate) fn open(input: &Input, options: &Options) -> anyhow::Result<Self> {
         match input {
-            Input::Guest(name) => match profile::find_guest(name)? {
-                Target::Ours(entry) => Self::of_guest(*entry, options),
-                Target::Process(_) => Self::of_recording(&profile::recover(input)?, options),
-            },
+            Input::Guest(name) => Self::of_guest(*profile::find_guest(name)?.entry()?, options),
             _ => Self::of_recording(&profile::recover(input)?, options),
         }
     }
 
-    fn of_guest(entry: uniprof_collector::guests::GuestEntry, options: &Options) -> anyhow::Result<Self> {
+    fn of_guest(entry: GuestEntry, options: &Options) -> anyhow::Result<Self> {
         let mut live = Live::attach(entry, options::BOOT_LIMIT.0, &options.cancel)?;
         let session = live.attached.session_info(&live.entry);
         let head = Head { session, ..Head::default() };
@@ -92,13 +95,15 @@ impl Engine {
             pid: Some(live.entry.pid),
             kernel: live.entry.kernel.display().to_string(),
             build_id: session.build_id.clone(),
-            transport: if live.attached.port.is_some() { "virtio-serial" } else { "shared memory" }.into(),
+            transport: transport(&live).into(),
             accelerator: session.accelerator.as_ref().map(|accelerator| accelerator.name.to_uppercase()),
             symbols,
             memory_bytes: Some(session.memory_bytes).filter(|bytes| *bytes > 0),
             can: Can { control: asked, core },
         };
-        Ok(Self::new(model, Source::Live(Box::new(live)), subject, notes.into_iter().collect()))
+        let sites = source::SiteStates::of(&live.entry, live.attached.region.header.sites);
+        let engine = Self::new(model, Source::Live(Box::new(live)), subject, notes.into_iter().collect());
+        Ok(Self { sites, ..engine })
     }
 
     fn of_recording(input: &Input, options: &Options) -> anyhow::Result<Self> {
@@ -130,8 +135,10 @@ impl Engine {
             subject: Arc::new(subject),
             wanted: Wanted { span: Span::All, shown: Shown::Now },
             fate: Fate::Runs,
+            pulse: Pulse::default(),
             number: 0,
             cost: Cost::default(),
+            sites: None,
             notes,
         }
     }
@@ -202,8 +209,11 @@ impl Engine {
                 let pause = live.step(&mut self.model)?;
                 if is_dead {
                     live.finish(&mut self.model)?;
-                    self.fate = self.ended();
+                    self.fate = crashed(&self.model).unwrap_or(Fate::VmmGone(None));
                     self.source = Source::Still;
+                } else {
+                    let silence = self.pulse.look(self.model.seen.clock.life, &live.entry);
+                    self.fate = crashed(&self.model).unwrap_or(silence);
                 }
                 Ok(pause)
             }
@@ -220,28 +230,75 @@ impl Engine {
         }
     }
 
-    fn ended(&self) -> Fate {
-        match &self.model.seen.crash {
-            Some(crash) => Fate::Crashed(String::from_utf8_lossy(crash.message.bytes()).trim().to_owned()),
-            None => Fate::VmmGone(None),
-        }
-    }
-
     fn request(&mut self, request: Request) -> Option<Answer> {
         match request {
             Request::Span(span) => self.wanted.span = span,
             Request::Show(shown) => match self.show(shown) {
                 Ok(()) => {}
-                Err(error) => return Some(said(false, error.to_string())),
+                Err(error) => return Some(said(false, format!("{error:#}"))),
             },
             Request::Speed(speed) => {
                 if let Source::Replay(replay) = &mut self.source {
                     replay.set_speed(speed);
+                    // Who goes on at the end begins anew.
+                    if speed > 0.0 && replay.is_at_end() {
+                        let begin = replay.range().0;
+                        return self
+                            .show(Shown::At(begin))
+                            .err()
+                            .map(|error| said(false, format!("{error:#}")));
+                    }
                 }
             }
+            Request::Filter(text) => self.model.events.set_filter(&text, &self.model.seen.guest),
+            Request::Rate(rate) => return Some(self.ask(|wanted| Ok(source::Wanted { rate, ..wanted }))),
+            Request::Record { what, on } => return Some(self.record(&what, on)),
             _ => return Some(said(false, "this is not there yet".into())),
         }
         None
+    }
+
+    /// Asks the guest for something else than before.
+    fn ask(&mut self, change: impl FnOnce(source::Wanted) -> Result<source::Wanted, String>) -> Answer {
+        if let Err(why) = &self.subject.can.control {
+            return said(false, why.clone());
+        }
+        let Source::Live(live) = &mut self.source else {
+            return said(false, "the guest has ended: nothing can be asked of it".into());
+        };
+        match change(live.wanted().clone()).and_then(|wanted| live.ask(wanted)) {
+            Ok(()) => {
+                self.sites.iter_mut().for_each(source::SiteStates::forget);
+                let wanted = live.wanted();
+                let events = [wanted.events.class_words(), wanted.events.patterns.clone()];
+                let events: Vec<String> =
+                    events.into_iter().filter(|words| !words.is_empty() && words != "none").collect();
+                let events =
+                    if events.is_empty() { String::new() } else { format!(" and {}", events.join(",")) };
+                said(true, format!("asked for {} Hz{events}", wanted.rate))
+            }
+            Err(why) => said(false, why),
+        }
+    }
+
+    /// Has a class or sites recorded, or no longer.
+    fn record(&mut self, what: &str, on: bool) -> Answer {
+        let sites = self.model.events.sites.clone();
+        let answer = self.ask(|wanted| {
+            let events = wanted.events.with(what, on)?;
+            if on && !sites.is_empty() {
+                events.check(&sites, "the guest")?;
+            }
+            Ok(source::Wanted { events, ..wanted })
+        });
+        let is_light =
+            Class::ALL.into_iter().any(|class| class.name() == what && Class::LIGHT & class.bit() != 0);
+        match answer {
+            Answer::Said { done: true, .. } if !on && is_light => {
+                said(true, format!("{what} is not asked for any more; a guest records it anyway"))
+            }
+            answer => answer,
+        }
     }
 
     fn show(&mut self, shown: Shown) -> anyhow::Result<()> {
@@ -284,17 +341,28 @@ impl Engine {
         picture::picture(&mut self.model, self.wanted, around, self.number)
     }
 
-    fn switches(&self) -> Arc<[Switch]> {
-        use uniprof_wire::record::Class;
+    fn switches(&mut self) -> Arc<[Switch]> {
         let on = self
             .model
             .ledger
             .tables()
             .map_or(0, |tables| tables.vcpus.iter().fold(0, |on, vcpu| on | vcpu.classes));
         let classes = Class::ALL.into_iter().filter(|class| class.bit() & Class::RECORDED != 0);
-        classes
-            .map(|class| Switch { name: class.name().into(), is_class: true, on: on & class.bit() != 0 })
-            .collect()
+        let classes = classes.map(|class| Switch {
+            name: class.name().into(),
+            is_class: true,
+            on: on & class.bit() != 0,
+        });
+        let mut all: Vec<Switch> = classes.collect();
+        let Self { sites, model, .. } = self;
+        let known = sites.as_mut().map_or(&model.events.sites, |states| states.look());
+        // Several sites may share a name: one that is on is to be seen.
+        let mut names: BTreeMap<&str, bool> = BTreeMap::new();
+        for site in known.iter() {
+            *names.entry(&site.name).or_default() |= site.enabled;
+        }
+        all.extend(names.into_iter().map(|(name, on)| Switch { name: name.into(), is_class: false, on }));
+        all.into()
     }
 
     fn notes(&self) -> Vec<String> {
@@ -315,8 +383,23 @@ impl Engine {
     }
 }
 
+/// What a guest that has crashed said last.
+fn crashed(model: &Model) -> Option<Fate> {
+    let crash = model.seen.crash.as_ref()?;
+    Some(Fate::Crashed(String::from_utf8_lossy(crash.message.bytes()).trim().to_owned()))
+}
+
 fn said(done: bool, text: String) -> Answer {
     Answer::Said { done, text }
+}
+
+/// How records come.
+fn transport(live: &Live) -> &'static str {
+    match (&live.attached.port, &live.entry.ram_in_process) {
+        (Some(_), _) => "virtio-serial",
+        (None, Some(_)) if live.entry.ram_file.is_none() => "process memory",
+        _ => "shared memory",
+    }
 }
 
 /// Which images name functions, or why none does.

@@ -11,9 +11,11 @@
 mod clock;
 mod cost;
 mod engine;
+mod events;
 mod history;
 mod model;
 mod picture;
+mod pulse;
 mod slots;
 mod source;
 mod span;

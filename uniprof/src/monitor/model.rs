@@ -1,19 +1,20 @@
 //! All that is kept of a guest while somebody looks at it: aggregates, and the last minutes. Whatever the guest does, it takes no more than a
 //! fixed amount of memory.
 
-use std::collections::BTreeMap;
-
 use uniprof_collector::ledger::Ledger;
 use uniprof_collector::recording::{Body, Message, SessionInfo};
 use uniprof_collector::tables::Tables;
+use uniprof_events::Guest;
 use uniprof_wire::record::Record;
 use uniprof_wire::tables::{CrashRecord, Slot};
 
 use super::clock::Clock;
+use super::events::Events;
 use super::history::History;
 use super::stacks::StackSums;
 use crate::profile::images::Images;
 use crate::profile::load::Puzzle;
+use crate::sites::Sites;
 
 /// Names of threads that are kept; more than a guest's table has.
 const MOST_NAMES: usize = 4096;
@@ -23,6 +24,7 @@ pub(super) struct Model {
     pub(super) session: SessionInfo,
     pub(super) ledger: Ledger,
     pub(super) images: Images,
+    pub(super) events: Events,
     pub(super) seen: Seen,
 }
 
@@ -32,8 +34,8 @@ pub(super) struct Seen {
     pub(super) clock: Clock,
     pub(super) stacks: StackSums,
     pub(super) history: History,
-    /// Names of threads, those that have ended among them.
-    pub(super) threads: BTreeMap<u32, String>,
+    /// Its clock again, and names of threads, those that have ended among them.
+    pub(super) guest: Guest,
     pub(super) crash: Option<CrashRecord>,
     puzzle: Puzzle,
 }
@@ -42,12 +44,14 @@ impl Model {
     /// Of a guest of which nothing has come yet.
     pub(super) fn new(session: SessionInfo, images: Images) -> Self {
         let clock = Clock { tsc_hz: session.tsc_hz, ..Clock::default() };
-        Self { session, ledger: Ledger::new(), images, seen: Seen { clock, ..Seen::default() } }
+        let sites = Sites::of(images.symbolizers().map(|(_, symbolizer)| &**symbolizer.image()));
+        let events = Events::new(sites);
+        Self { session, ledger: Ledger::new(), images, events, seen: Seen { clock, ..Seen::default() } }
     }
 
     /// Takes a message in.
     pub(super) fn feed(&mut self, message: &Message<'_>) {
-        let Self { ledger, images, seen, .. } = self;
+        let Self { ledger, images, events, seen, .. } = self;
         let restarts = ledger.restarts();
         match &message.body {
             Body::Clock(pair) => seen.clock.take_pair(pair),
@@ -56,19 +60,23 @@ impl Model {
                 // The clock may have begun anew: what was, has no place any more.
                 if ledger.restarts() != restarts {
                     *seen = Seen::default();
+                    events.restart();
                 }
                 if let Some(tables) = ledger.tables() {
                     seen.clock.take_tables(tables);
                     seen.take_tables(tables, ledger);
                 }
             }
-            _ => ledger.feed(message, |ring, record| seen.record(ring.vcpu.into(), &record, images)),
+            _ => ledger.feed(message, |ring, record| {
+                seen.record(ring.vcpu.into(), &record, images, events);
+            }),
         }
     }
 
     /// Everything is to come again from the beginning.
     pub(super) fn restart(&mut self) {
         self.ledger = Ledger::new();
+        self.events.restart();
         self.seen =
             Seen { clock: Clock { tsc_hz: self.session.tsc_hz, ..Clock::default() }, ..Seen::default() };
     }
@@ -80,7 +88,7 @@ impl Model {
 }
 
 impl Seen {
-    fn record(&mut self, vcpu: u32, record: &Record<'_>, images: &mut Images) {
+    fn record(&mut self, vcpu: u32, record: &Record<'_>, images: &mut Images, events: &mut Events) {
         let tsc = self.clock.take_record(record.tsc());
         let quarter = self.clock.quarter(tsc);
         if let Some(sample) = self.puzzle.piece_together(record, images) {
@@ -92,9 +100,11 @@ impl Seen {
         if let Record::Thread(thread) = record {
             self.name(thread.thread, thread.name.bytes());
         }
+        events.record(quarter, vcpu, record, &self.guest);
     }
 
     fn take_tables(&mut self, tables: &Tables, ledger: &Ledger) {
+        (self.guest.boot_tsc, self.guest.tsc_hz) = (self.clock.boot_tsc, self.clock.tsc_hz);
         for entry in tables.threads.iter().filter_map(|slot| slot.entry()) {
             self.name(entry.id, entry.name.bytes().iter().copied());
         }
@@ -108,17 +118,9 @@ impl Seen {
 
     fn name(&mut self, thread: u32, name: impl Iterator<Item = u8>) {
         let name: Vec<u8> = name.collect();
-        if !name.is_empty() && (self.threads.len() < MOST_NAMES || self.threads.contains_key(&thread)) {
-            self.threads.insert(thread, String::from_utf8_lossy(&name).into_owned());
-        }
-    }
-
-    /// A thread's name, or what is known instead.
-    pub(super) fn thread(&self, id: u32) -> String {
-        match (id, self.threads.get(&id)) {
-            (_, Some(name)) => name.clone(),
-            (0, None) => "no thread".into(),
-            (id, None) => format!("thread {id}"),
+        let threads = &mut self.guest.threads;
+        if !name.is_empty() && (threads.len() < MOST_NAMES || threads.contains_key(&thread)) {
+            threads.insert(thread, String::from_utf8_lossy(&name).into_owned());
         }
     }
 }

@@ -12,12 +12,12 @@ use uniprof_wire::site::SiteKind;
 use self::durations::Durations;
 use self::tail::Tail;
 use super::slots::Slots;
-use super::span::{KEPT_SECONDS, QUARTERS, Reach};
+use super::span::{KEPT_QUARTERS, QUARTERS, Reach};
 use crate::command::trace::told;
 use crate::sites::Sites;
 
 /// Names that are told apart; what comes after that many is counted under its kind.
-const MOST_NAMES: usize = 512;
+const MOST_NAMES: usize = 256;
 /// Lines that are shown.
 const MOST_LINES: usize = 1000;
 
@@ -28,7 +28,7 @@ pub(super) struct Events {
     index: FxHashMap<Key, u16>,
     keys: Vec<Key>,
     all: Vec<Sum>,
-    seconds: Slots<FxHashMap<u16, Sum>>,
+    quarters: Slots<FxHashMap<u16, Sum>>,
     tail: Tail,
     filtered: Option<Filtered>,
     filter: Result<String, String>,
@@ -62,7 +62,7 @@ impl Events {
             index: FxHashMap::default(),
             keys: Vec::new(),
             all: Vec::new(),
-            seconds: Slots::new(KEPT_SECONDS),
+            quarters: Slots::new(KEPT_QUARTERS),
             tail: Tail::default(),
             filtered: None,
             filter: Ok(String::new()),
@@ -85,14 +85,14 @@ impl Events {
         self.number += 1;
         if let Some((key, ticks, value)) = sorted(record, &self.sites) {
             let index = self.index_of(key);
-            let mut add = |sum: &mut Sum| {
+            let add = |sum: &mut Sum| {
                 sum.count += 1.0;
                 ticks.into_iter().for_each(|ticks| sum.durations.add(ticks));
                 sum.value = value.max(sum.value);
             };
             add(&mut self.all[usize::from(index)]);
-            if let Some(second) = self.seconds.at(quarter / QUARTERS) {
-                add(second.entry(index).or_default());
+            if let Some(counts) = self.quarters.at(quarter) {
+                add(counts.entry(index).or_default());
             }
         }
         self.tail.push(self.number, vcpu, record);
@@ -129,7 +129,9 @@ impl Events {
                 let mut kept = Vec::new();
                 self.tail.newest_first(|one| {
                     match Event::new(one.vcpu, &one.record, &self.sites) {
-                        Some(event) if filtered.filter.matches(&event, guest) => kept.push((one.number, one.vcpu, owned(&one.record))),
+                        Some(event) if filtered.filter.matches(&event, guest) => {
+                            kept.push((one.number, one.vcpu, owned(&one.record)))
+                        }
                         Some(_) => filtered.hidden += 1,
                         None => {}
                     }
@@ -168,7 +170,9 @@ impl Events {
         let mut events: Vec<(u64, Event)> = Vec::new();
         tail.newest_first(|kept| {
             if kept.record.tsc() <= until {
-                events.extend(Event::new(kept.vcpu, &kept.record, &self.sites).map(|event| (kept.number, event)));
+                events.extend(
+                    Event::new(kept.vcpu, &kept.record, &self.sites).map(|event| (kept.number, event)),
+                );
             }
             events.len() < MOST_LINES
         });
@@ -177,19 +181,21 @@ impl Events {
     }
 
     fn names(&self, reach: &Reach, guest: &Guest) -> Vec<EventName> {
-        let last = reach.last() / QUARTERS;
-        let newest = self.seconds.range().map_or(0, |(_, newest)| newest);
+        let last = reach.last();
+        let newest = self.quarters.range().map_or(0, |(_, newest)| newest);
         let sums: FxHashMap<u16, Sum> = if reach.is_all() && last >= newest {
             (0..).zip(self.all.iter().cloned()).collect()
         } else {
             self.within(reach)
         };
-        // The last second has only begun; the one before is whole.
-        let rates = self.seconds.get(last.saturating_sub(1)).or_else(|| self.seconds.get(last));
+        // The last quarter has only begun, so the rate is of the four before it.
+        let second = (last.saturating_sub(QUARTERS)..last).filter_map(|quarter| self.quarters.get(quarter));
+        let second: Vec<_> = second.collect();
+        let rate = |index| second.iter().filter_map(|counts| Some(counts.get(index)?.count)).sum();
         let mut names: Vec<EventName> = sums
             .iter()
             .filter(|(_, sum)| sum.count >= 0.5)
-            .map(|(index, sum)| self.name(*index, sum, rates.and_then(|rates| rates.get(index)), guest))
+            .map(|(index, sum)| self.name(*index, sum, rate(index), guest))
             .collect();
         names.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (a.kind, &a.name).cmp(&(b.kind, &b.name))));
         names
@@ -197,10 +203,8 @@ impl Events {
 
     fn within(&self, reach: &Reach) -> FxHashMap<u16, Sum> {
         let mut sums: FxHashMap<u16, Sum> = FxHashMap::default();
-        for (second, counts) in self.seconds.iter() {
-            let quarter = (second * QUARTERS + QUARTERS - 1).min(reach.last());
-            let begun = second * QUARTERS <= reach.last();
-            let Some(share) = reach.share(quarter).filter(|_| begun) else { continue };
+        for (quarter, counts) in self.quarters.iter() {
+            let Some(share) = reach.share(quarter) else { continue };
             for (index, counts) in counts {
                 let sum = sums.entry(*index).or_default();
                 sum.count += counts.count * share;
@@ -211,13 +215,18 @@ impl Events {
         sums
     }
 
-    fn name(&self, index: u16, sum: &Sum, last: Option<&Sum>, guest: &Guest) -> EventName {
+    fn name(&self, index: u16, sum: &Sum, rate: f64, guest: &Guest) -> EventName {
         let (kind, site) = self.keys[usize::from(index)];
         let known = site.and_then(|id| self.sites.get(id));
         let ns = |ticks| guest.nanoseconds(ticks).unwrap_or(0);
         let durations = &sum.durations;
         let latency = || [ns(durations.quantile(0.5)), ns(durations.quantile(0.99)), ns(durations.max())];
-        let value = sum.value.map(|(_, word)| known.and_then(|site| site.values(&[word]).next().map(|(_, value)| number(&value))).flatten().unwrap_or(word as f64));
+        let value = sum.value.map(|(_, word)| {
+            known
+                .and_then(|site| site.values(&[word]).next().map(|(_, value)| number(&value)))
+                .flatten()
+                .unwrap_or(word as f64)
+        });
         EventName {
             name: match (known, site) {
                 (Some(site), _) => site.name.clone(),
@@ -227,7 +236,7 @@ impl Events {
             },
             kind: kind.group(),
             count: sum.count.round() as u64,
-            rate: last.map_or(0.0, |last| last.count),
+            rate,
             latency_ns: (!durations.is_empty()).then(latency),
             histogram: durations.by_power(ns),
             value,
@@ -327,7 +336,9 @@ mod tests {
             slot: None,
             args: Vec::new(),
         };
-        Events::new([site(0, SiteKind::Span, "kv.get"), site(8, SiteKind::Event, "kv.put")].into_iter().collect())
+        Events::new(
+            [site(0, SiteKind::Span, "kv.get"), site(8, SiteKind::Event, "kv.put")].into_iter().collect(),
+        )
     }
 
     fn put(events: &mut Events, at_ms: u64) {
@@ -352,12 +363,15 @@ mod tests {
             shown.names.iter().map(|name| (name.name.clone(), name.count, name.rate)).collect()
         };
         assert_eq!(told(Span::All, 24), [("kv.get".into(), 100, 100.0), ("kv.put".into(), 14, 0.0)]);
-        assert_eq!(told(Span::All, 7), [("kv.put".into(), 10, 0.0)], "what came later does not count");
+        assert_eq!(told(Span::All, 7), [("kv.put".into(), 10, 10.0)], "what came later does not count");
         assert_eq!(told(Span::Last(1.0), 24)[0], ("kv.put".into(), 4, 0.0));
         let shown = events.shown(&Reach::new(Span::All, 24), u64::MAX, &guest());
         let [p50, p99, max] = shown.names[0].latency_ns.unwrap();
-        assert!((1490..1700).contains(&p50) && (1980..=1990).contains(&p99) && max == 1990, "{p50} {p99} {max}");
-        assert_eq!(shown.names[0].histogram, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100], "all between 1024 and 2047, or a little less");
+        assert!(
+            (1490..1700).contains(&p50) && (1980..=1990).contains(&p99) && max == 1990,
+            "{p50} {p99} {max}"
+        );
+        assert_eq!(shown.names[0].histogram, [0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 97], "three are below 1024");
     }
 
     #[test]
@@ -369,7 +383,8 @@ mod tests {
         get(&mut events, 20, 5000);
         put(&mut events, 21);
         let shown = events.shown(&Reach::new(Span::All, 1), u64::MAX, &guest());
-        let lines: Vec<_> = shown.tail.iter().map(|line| (line.number, line.name.as_str(), line.thread.as_str())).collect();
+        let lines: Vec<_> =
+            shown.tail.iter().map(|line| (line.number, line.name.as_str(), line.thread.as_str())).collect();
         assert_eq!(lines, [(5, "kv.get", "kv-0"), (6, "kv.get", "kv-0"), (7, "kv.get", "kv-0")]);
         assert_eq!((shown.hidden, shown.filter), (5, Ok("kv.get and duration > 1500ns".into())));
         events.set_filter("kv.get and", &guest());

@@ -14,8 +14,6 @@ const MOST_RECORDS: usize = 1 << 17;
 pub(super) struct Tail {
     heads: VecDeque<Head>,
     words: VecDeque<u64>,
-    /// The number of the first that is kept.
-    first: u64,
     /// The record that is being put together.
     scratch: Vec<u64>,
 }
@@ -54,7 +52,6 @@ impl Tail {
         }
         self.words.extend(scratch.iter());
         self.heads.push_back(Head { kind: record.kind(), vcpu, words: scratch.len() as u32, number });
-        self.first = self.heads.front().map_or(number, |head| head.number);
     }
 
     /// Hands out records from the newest to the oldest, until `each` wants no more.

@@ -25,7 +25,7 @@ pub(super) fn profile(model: &mut Model, reach: &Reach) -> (Profile, u64) {
         let Some(stack) = seen.stacks.get(*place) else { continue };
         let thread = stack.key.owner.thread;
         let root =
-            *roots.entry(thread).or_insert_with(|| naming.builder.thread(thread, &seen.thread(thread)));
+            *roots.entry(thread).or_insert_with(|| naming.builder.thread(thread, &seen.guest.thread(thread)));
         naming.add(root, &stack, nanoseconds(*amount));
     }
     let mut others: Vec<_> = sums.others.iter().collect();
@@ -33,7 +33,7 @@ pub(super) fn profile(model: &mut Model, reach: &Reach) -> (Profile, u64) {
     for (owner, amount) in others {
         let thread = owner.thread;
         let root =
-            *roots.entry(thread).or_insert_with(|| naming.builder.thread(thread, &seen.thread(thread)));
+            *roots.entry(thread).or_insert_with(|| naming.builder.thread(thread, &seen.guest.thread(thread)));
         let frame = naming.builder.frame(Frame::unknown(OTHERS));
         naming.builder.add([root, frame], *owner, nanoseconds(*amount));
     }

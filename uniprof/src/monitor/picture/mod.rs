@@ -6,7 +6,7 @@ mod threads;
 
 use std::sync::Arc;
 
-use uniprof_tui::picture::{Fate, Picture, Shown, Span, Subject, Switch, Time};
+use uniprof_tui::picture::{Events, Fate, Known, Picture, Shown, Span, Subject, Switch, Time};
 
 use super::model::Model;
 use super::span::{QUARTERS, Reach};
@@ -76,13 +76,21 @@ pub(super) fn picture(model: &mut Model, wanted: Wanted, around: Around, number:
         locks: Err(not_yet()),
         heap: Err(not_yet()),
         threads,
-        events: Err(not_yet()),
+        events: events(model, &moment, if is_now { u64::MAX } else { clock.tsc(at) }),
         lock_rows: Err(not_yet()),
         memory: Err(not_yet()),
         switches: around.switches,
         rate,
         notes: around.notes.into(),
     }
+}
+
+/// Events of the span; why there is none.
+fn events(model: &Model, moment: &Moment, until: u64) -> Known<Arc<Events>> {
+    if model.events.is_empty() {
+        return Err("no event has come: switch sites or classes on with e".into());
+    }
+    Ok(Arc::new(model.events.shown(&moment.reach, until, &model.seen.guest)))
 }
 
 /// The rate in effect.

@@ -95,11 +95,6 @@ impl Live {
         &self.wanted
     }
 
-    /// Nothing is asked for any more.
-    pub(crate) fn withdraw(&mut self) {
-        self.asked = None;
-    }
-
     /// Whether its VMM has ended.
     pub(crate) fn is_dead(&self) -> bool {
         Observed::Other(&self.entry).is_dead()

@@ -2,6 +2,8 @@
 
 mod live;
 mod replay;
+mod sites;
 
 pub(crate) use live::{Live, Wanted};
 pub(crate) use replay::Replay;
+pub(crate) use sites::SiteStates;
