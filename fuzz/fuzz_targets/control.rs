@@ -1,13 +1,12 @@
 //! A control page of any bytes, as a guest's own probes look at it: what takes effect is capped, and nothing outlives its lease.
 #![no_main]
 
-use std::ops::Range;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use libfuzzer_sys::fuzz_target;
 use uniprof_probes as probe;
-use uniprof_wire::layout::{CONTROL_OFFSET, HEADER_WORDS, PAGE, RegionHeader};
+use uniprof_wire::layout::{CONTROL_OFFSET, PAGE};
 use uniprof_wire::record::{Class, MAX_SNAPSHOT_BYTES};
 use uniprof_wire::tables::{CONTROL_WORDS, ControlRequest, VCPU_WORDS, VcpuField, VcpuStats};
 
@@ -16,36 +15,10 @@ const HZ: u64 = 1_000_000;
 /// More than the longest lease.
 const LONG: u64 = 61 * HZ;
 
+#[path = "../../guest-probes/tests/machine/mod.rs"]
+mod machine;
+
 probe::region!(bytes = BYTES);
-
-/// A clock that the target moves.
-static NOW: AtomicU64 = AtomicU64::new(1);
-
-struct Process;
-// SAFETY: atomics only; one thread probes.
-unsafe impl probe::Platform for Process {
-    fn now() -> u64 {
-        NOW.fetch_add(1, Ordering::Relaxed)
-    }
-    fn vcpu() -> u32 {
-        0
-    }
-    fn pin() {}
-    fn unpin() {}
-    fn stack() -> Range<usize> {
-        0..0
-    }
-    fn thread() -> probe::ThreadId {
-        1
-    }
-}
-probe::platform!(Process);
-
-fn word(index: usize) -> &'static AtomicU64 {
-    assert!(index < BYTES / 8);
-    // SAFETY: inside the static region, which is only accessed as atomic words.
-    unsafe { AtomicU64::from_ptr(region_memory().base.cast::<u64>().add(index)) }
-}
 
 /// Where the vCPU's slot lies.
 fn start() -> usize {
@@ -61,19 +34,18 @@ fn start() -> usize {
         // SAFETY: the static region.
         assert_eq!(unsafe { probe::init(config) }, probe::Status::On);
         probe::vcpu_online();
-        let words: [u64; HEADER_WORDS] = std::array::from_fn(|index| word(index).load(Ordering::Relaxed));
-        RegionHeader::from_words(&words, BYTES as u64).expect("a region").geometry.vcpu_table() / 8
+        machine::header().geometry.vcpu_table() / 8
     })
 }
 
 fn stats(slot: usize) -> VcpuStats {
-    let words: [u64; VCPU_WORDS] = std::array::from_fn(|index| word(slot + index).load(Ordering::Relaxed));
+    let words: [u64; VCPU_WORDS] = machine::words(slot * 8);
     VcpuStats::from_words(&words)
 }
 
 /// Lets time pass, with what a guest does meanwhile; what is in effect then.
 fn pass(slot: usize, ticks: u64) -> VcpuStats {
-    NOW.fetch_add(ticks, Ordering::Relaxed);
+    machine::pass(ticks);
     probe::poll();
     let _ = probe::next_tick();
     // SAFETY: the stack is empty.
@@ -86,11 +58,11 @@ fn pass(slot: usize, ticks: u64) -> VcpuStats {
 fuzz_target!(|bytes: &[u8]| {
     let slot = start();
     let page = CONTROL_OFFSET / 8..(CONTROL_OFFSET + PAGE) / 8;
-    page.clone().for_each(|index| word(index).store(0, Ordering::Relaxed));
+    page.clone().for_each(|index| machine::region()[index].store(0, Ordering::Relaxed));
     assert_eq!(pass(slot, LONG).rate, 0);
     let chunks = bytes.as_chunks::<8>().0;
     for (index, chunk) in page.clone().zip(chunks) {
-        word(index).store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
+        machine::region()[index].store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
     }
     for request in chunks.chunks_exact(CONTROL_WORDS) {
         let words: [u64; ControlRequest::WORDS] =
@@ -112,5 +84,5 @@ fuzz_target!(|bytes: &[u8]| {
     // Nobody renews.
     let over = pass(slot, LONG);
     assert_eq!((over.rate, over.classes), (0, 0), "nothing outlives its lease");
-    assert_eq!(word(slot + VcpuField::Budget as usize).load(Ordering::Relaxed), 0);
+    assert_eq!(machine::word(8 * (slot + VcpuField::Budget as usize)), 0);
 });

@@ -13,7 +13,8 @@ use uniprof_symbolizer::{AddressKind, Image, LoadBias, RegisterFile, Tables};
 use uniprof_wire::address::{GuestPhysical, GuestVirtual};
 
 /// Names that many programs have, and those that the seeds have.
-const ASKED: [&str; 8] = ["STATE", "main", "a::b", "*x", "y[1]", "(T*)16", "16 as *const Node", "z.next.next"];
+const ASKED: [&str; 8] =
+    ["STATE", "main", "a::b", "*x", "y[1]", "(T*)16", "16 as *const Node", "z.next.next"];
 
 struct Memory;
 
@@ -55,7 +56,10 @@ fuzz_target!(|bytes: &[u8]| {
         let frame = FrameContext { address, kind, registers, cfa: Some(0x2000), inlined: 0, caller: None };
         if let Ok(found) = print::locals_within(&mut subject, &frame, limits) {
             for variable in found {
-                assert!(variable.value.is_err() || variable.value.is_ok_and(|value| !value.to_string().is_empty()));
+                assert!(
+                    variable.value.is_err()
+                        || variable.value.is_ok_and(|value| !value.to_string().is_empty())
+                );
             }
         }
     }

@@ -8,7 +8,7 @@ use uniprof_wire::layout::RingKind;
 fn events_and_spans_of_tracing_are_events_and_spans() {
     uniprof_adapters::tracing::install(tracing::Level::DEBUG).expect("the first subscriber");
     common::init();
-    common::set_thread(7);
+    common::machine::set_thread(7);
 
     tracing::info!(bytes = 9, peer = "10.0.2.2", "accepted {}", "one");
     tracing::trace!("not let through");
@@ -22,7 +22,7 @@ fn events_and_spans_of_tracing_are_events_and_spans() {
     let handle = request.clone();
     drop(request);
     std::thread::spawn(move || {
-        common::set_thread(8);
+        common::machine::set_thread(8);
         drop(handle);
     })
     .join()

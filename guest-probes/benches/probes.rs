@@ -4,48 +4,13 @@
 #![allow(missing_docs, reason = "criterion's macros define public functions")]
 
 use std::hint::black_box;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use uniprof_probes as probe;
 
+mod machine;
+
 probe::region!(bytes = 8 << 20);
-
-static PINS: AtomicU32 = AtomicU32::new(0);
-static STACK: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
-
-struct Process;
-// SAFETY: one thread probes; nothing here locks, faults or allocates.
-unsafe impl probe::Platform for Process {
-    #[inline(always)]
-    fn now() -> u64 {
-        // SAFETY: rdtsc has no precondition.
-        unsafe { core::arch::x86_64::_rdtsc() }
-    }
-    #[inline(always)]
-    fn vcpu() -> u32 {
-        0
-    }
-    // As a kernel does it: a counter of the CPU, without a bus lock.
-    #[inline(always)]
-    fn pin() {
-        PINS.store(PINS.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    }
-    #[inline(always)]
-    fn unpin() {
-        PINS.store(PINS.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
-    }
-    #[inline(always)]
-    fn stack() -> Range<usize> {
-        STACK[0].load(Ordering::Relaxed)..STACK[1].load(Ordering::Relaxed)
-    }
-    #[inline(always)]
-    fn thread() -> probe::ThreadId {
-        1
-    }
-}
-probe::platform!(Process);
 
 /// A stack of `frames` frames, 64 bytes each, and its innermost frame pointer.
 fn chain(frames: usize) -> (Vec<[u64; 8]>, u64) {
@@ -56,8 +21,7 @@ fn chain(frames: usize) -> (Vec<[u64; 8]>, u64) {
     }
     let innermost = stack.as_ptr() as u64;
     let range = stack.as_ptr_range();
-    STACK[0].store(range.start as usize, Ordering::Relaxed);
-    STACK[1].store(range.end as usize, Ordering::Relaxed);
+    machine::set_stack(range.start as usize..range.end as usize);
     (stack, innermost)
 }
 
@@ -74,7 +38,7 @@ fn probes(c: &mut Criterion) {
     // SAFETY: the static region.
     assert_eq!(unsafe { probe::init(config) }, probe::Status::On);
 
-    c.bench_function("rdtsc", |b| b.iter(<Process as probe::Platform>::now));
+    c.bench_function("rdtsc", |b| b.iter(machine::ticks));
     c.bench_function("event, two arguments", |b| {
         b.iter(|| probe::event!("bench.event", key = black_box(7u64), size = black_box(9u64)));
     });

@@ -1,69 +1,22 @@
 //! The probes as a kernel sees them, in a "kernel" that is this process; the region is read back as a host would.
 
 use std::cell::Cell;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use uniprof_probes as probe;
-use uniprof_wire::layout::{HEADER_WORDS, RegionHeader, RingKind};
+use uniprof_wire::layout::RingKind;
 use uniprof_wire::record::{Class, MAX_SNAPSHOT_BYTES, Record, Records};
 use uniprof_wire::ring::{self, Block, Source};
 use uniprof_wire::site;
 use uniprof_wire::tables::{
-    CONTROL_WORDS, ControlRequest, CrashRecord, Slot, THREAD_SLOTS, ThreadEntry, ThreadState, VcpuField,
-    VcpuStats,
+    ControlRequest, CrashRecord, Slot, THREAD_SLOTS, ThreadEntry, ThreadState, VcpuField, VcpuStats,
 };
 use uniprof_wire::text::FixedText;
 
+mod machine;
+
+use machine::{header, ring, word, words};
+
 probe::region!(bytes = 1 << 20);
-
-/// A clock that the test moves.
-static NOW: AtomicU64 = AtomicU64::new(1_000_000);
-static VCPU: AtomicU32 = AtomicU32::new(0);
-static STACK: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
-
-struct Process;
-// SAFETY: atomics only; one thread probes.
-unsafe impl probe::Platform for Process {
-    fn now() -> u64 {
-        NOW.fetch_add(1, Ordering::Relaxed)
-    }
-    fn vcpu() -> u32 {
-        VCPU.load(Ordering::Relaxed)
-    }
-    fn pin() {}
-    fn unpin() {}
-    fn stack() -> Range<usize> {
-        STACK[0].load(Ordering::Relaxed) as usize..STACK[1].load(Ordering::Relaxed) as usize
-    }
-    fn thread() -> probe::ThreadId {
-        5
-    }
-}
-probe::platform!(Process);
-
-fn word(byte: usize) -> u64 {
-    let base = region_memory().base.cast::<u64>();
-    // SAFETY: inside the static region, which is only accessed as atomic words.
-    unsafe { AtomicU64::from_ptr(base.add(byte / 8)) }.load(Ordering::Acquire)
-}
-
-fn words<const N: usize>(byte: usize) -> [u64; N] {
-    std::array::from_fn(|i| word(byte + 8 * i))
-}
-
-fn header() -> RegionHeader {
-    RegionHeader::from_words(&words::<HEADER_WORDS>(0), 1 << 20).expect("a region")
-}
-
-fn ring(kind: RingKind) -> &'static [AtomicU64] {
-    let g = header().geometry;
-    // SAFETY: as in `word`.
-    unsafe {
-        let first = region_memory().base.add(g.ring_offset(0, kind));
-        std::slice::from_raw_parts(first.cast(), g.ring().total_words())
-    }
-}
 
 thread_local! { static POSITIONS: [Cell<u64>; 2] = const { [Cell::new(0), Cell::new(0)] }; }
 
@@ -169,9 +122,7 @@ fn events_carry_their_arguments() {
         probe::event!("hit", key: i32 = -1, ratio: f64 = 0.5, ok: bool = true);
         probe::counter!("bytes", 77u64);
     }
-    let (start, end) = header().sites;
-    // SAFETY: the section of this process, whose enabled words are not changed meanwhile.
-    let section = unsafe { std::slice::from_raw_parts(start.0 as *const u8, (end.0 - start.0) as usize) };
+    let section = machine::section();
     let site = |id: u32| site::sites(section).find(|s| s.id == id).expect("a site");
     let mut seen = Vec::new();
     drain(RingKind::Events, |record| match record {
@@ -202,13 +153,7 @@ fn events_carry_their_arguments() {
 }
 
 fn request(slot: usize, asked: ControlRequest) {
-    let base = region_memory().base.cast::<u64>();
-    let words = [2].into_iter().chain(asked.to_words()).enumerate().collect::<Vec<_>>();
-    for (i, word) in words.into_iter().rev() {
-        // SAFETY: the control page, which a host may write.
-        unsafe { AtomicU64::from_ptr(base.add(512 + slot * CONTROL_WORDS + i)) }
-            .store(word, Ordering::Release);
-    }
+    machine::request(slot, &asked);
 }
 
 /// A collector asks for a rate; when it falls silent, its request ends with its lease.
@@ -218,7 +163,7 @@ fn a_silent_collectors_request_ends() {
     request(0, asked);
     let mut intervals = Vec::new();
     for _ in 0..30 {
-        NOW.fetch_add(100_000, Ordering::Relaxed);
+        machine::pass(100_000);
         probe::poll();
         intervals.push(stats().rate);
     }
@@ -231,7 +176,7 @@ fn a_silent_collectors_request_ends() {
 /// The kernel keeps `quiet.*` off; a collector wants one of them, and another asks for all events but not for that one.
 fn sites_go_on_and_off_by_name() {
     let emitted = || {
-        NOW.fetch_add(50_000, Ordering::Relaxed);
+        machine::pass(50_000);
         probe::poll();
         drain(RingKind::Events, |_| {});
         probe::event!("quiet.one");
@@ -251,7 +196,7 @@ fn sites_go_on_and_off_by_name() {
     assert_eq!(emitted(), 2, "each gets what it asked for");
     request(0, ControlRequest::default());
     assert_eq!(emitted(), 1);
-    NOW.fetch_add(1_000_000, Ordering::Relaxed);
+    machine::pass(1_000_000);
     assert_eq!(emitted(), 0, "a collector that is gone leaves nothing on");
 }
 
@@ -259,7 +204,7 @@ fn marks_are_written_once() {
     let marked = |number, renewals, text: &[u8]| {
         let asked = ControlRequest { owner: 12, renewals, lease_ms: 1000, ..ControlRequest::default() };
         request(0, ControlRequest { mark: number, flush: number, mark_text: FixedText::new(text), ..asked });
-        NOW.fetch_add(50_000, Ordering::Relaxed);
+        machine::pass(50_000);
         probe::poll();
         let mut told = Vec::new();
         drain(RingKind::Core, |record| {
@@ -284,23 +229,23 @@ fn a_request_is_heard_soon_while_nothing_is_sampled() {
         let asked =
             ControlRequest { owner: 13, renewals: rate.into(), lease_ms: 1000, ..ControlRequest::default() };
         let interval = probe::next_tick();
-        NOW.fetch_add(interval * phase / 40, Ordering::Relaxed);
+        machine::pass(interval * phase / 40);
         request(0, ControlRequest { rate, ..asked });
-        let began = NOW.load(Ordering::Relaxed);
-        NOW.fetch_add(interval - interval * phase / 40, Ordering::Relaxed);
+        let began = machine::now();
+        machine::pass(interval - interval * phase / 40);
         loop {
             // SAFETY: the stack is empty.
             unsafe { probe::tick(0x1234, 0, 0) };
-            let took = NOW.load(Ordering::Relaxed) - began;
+            let took = machine::now() - began;
             assert!(took < 30_000, "{took} us");
             if stats().rate == rate {
                 break;
             }
-            NOW.fetch_add(probe::next_tick(), Ordering::Relaxed);
+            machine::pass(probe::next_tick());
         }
     }
     request(0, ControlRequest::default());
-    NOW.fetch_add(50_000, Ordering::Relaxed);
+    machine::pass(50_000);
     probe::poll();
     drain(RingKind::Core, |_| {});
 }
@@ -308,8 +253,7 @@ fn a_request_is_heard_soon_while_nothing_is_sampled() {
 fn ticks_weigh_busy_time() {
     let stack: Vec<u64> = vec![0; 64];
     let low = stack.as_ptr() as u64;
-    STACK[0].store(low, Ordering::Relaxed);
-    STACK[1].store(low + 512, Ordering::Relaxed);
+    machine::set_stack(low as usize..low as usize + 512);
     // SAFETY: the stack is a live vector.
     let tick = || unsafe { probe::tick(0x1234, low + 448, 0) };
     tick();
@@ -317,15 +261,15 @@ fn ticks_weigh_busy_time() {
     drain(RingKind::Core, |_| {});
     let interval = probe::next_tick();
     assert!((8_750..=11_250).contains(&interval), "10,000 ± an eighth: {interval}");
-    NOW.fetch_add(10_000, Ordering::Relaxed);
+    machine::pass(10_000);
     tick();
     probe::idle_enter();
-    NOW.fetch_add(1_000_000, Ordering::Relaxed);
+    machine::pass(1_000_000);
     tick();
     probe::idle_exit();
-    NOW.fetch_add(5_000, Ordering::Relaxed);
+    machine::pass(5_000);
     tick();
-    NOW.fetch_add(50_000, Ordering::Relaxed);
+    machine::pass(50_000);
     tick();
     drain(RingKind::Core, |record| {
         let Record::Sample(s) = record else { panic!("{record:?}") };
@@ -345,17 +289,17 @@ fn ticks_weigh_busy_time() {
 /// A vCPU that works in bursts shorter than a period meets no tick for a while, and has missed none: the kernel asks anew when
 /// it leaves its idle loop.
 fn short_runs_between_idle_times_miss_nothing() {
-    STACK[1].store(STACK[0].load(Ordering::Relaxed), Ordering::Relaxed);
+    machine::set_stack(0..0);
     let before = stats().missed;
     for _ in 0..10 {
         let _ = probe::next_tick();
-        NOW.fetch_add(5_000, Ordering::Relaxed);
+        machine::pass(5_000);
         probe::idle_enter();
-        NOW.fetch_add(30_000, Ordering::Relaxed);
+        machine::pass(30_000);
         probe::idle_exit();
     }
     let _ = probe::next_tick();
-    NOW.fetch_add(9_000, Ordering::Relaxed);
+    machine::pass(9_000);
     // SAFETY: the stack is empty.
     unsafe { probe::tick(0x1234, 0, 0) };
     drain(RingKind::Core, |record| {
@@ -371,8 +315,7 @@ fn stacks_are_shipped_while_somebody_asks() {
     assert_eq!(stats().snapshot_bytes, 0);
     let stack: Vec<u64> = (0..8192).map(|i| i << 32).collect();
     let low = stack.as_ptr() as u64;
-    STACK[0].store(low, Ordering::Relaxed);
-    STACK[1].store(low + 65536, Ordering::Relaxed);
+    machine::set_stack(low as usize..low as usize + 65536);
     let (rip, rsp, rbp) = (0x1234, low + 80, 77);
     let registers = probe::Registers { rip, rsp, rbp, rbx: 1, r12: 2, r13: 3, r14: 4, r15: 5 };
     let ask = |slot, snapshot_bytes| {
@@ -381,7 +324,7 @@ fn stacks_are_shipped_while_somebody_asks() {
         let asked =
             ControlRequest { owner, renewals, lease_ms: 60_000, snapshot_bytes, ..Default::default() };
         request(slot, asked);
-        NOW.fetch_add(100_000, Ordering::Relaxed);
+        machine::pass(100_000);
         // SAFETY: the stack is a live vector.
         unsafe { probe::tick_with_registers(&registers) };
         let mut taken = None;
@@ -406,11 +349,11 @@ fn stacks_are_shipped_while_somebody_asks() {
     assert_eq!(stats().snapshot_bytes, 0, "what is in effect, not what was asked for");
     drain(RingKind::Core, |record| assert!(matches!(record, Record::Sample(_)), "{record:?}"));
     [2, 3].into_iter().for_each(|slot| request(slot, ControlRequest::default()));
-    NOW.fetch_add(100_000, Ordering::Relaxed);
+    machine::pass(100_000);
     // SAFETY: as above.
     unsafe { probe::tick_with_registers(&registers) };
     drain(RingKind::Core, |record| assert!(matches!(record, Record::Sample(_)), "{record:?}"));
-    STACK[1].store(low, Ordering::Relaxed);
+    machine::set_stack(0..0);
 }
 
 /// The first sample after sampling was off stands for its own period, not for all the time before. It is on from here.
@@ -420,17 +363,17 @@ fn time_without_sampling_weighs_nothing() {
     let tick = || unsafe { probe::tick(0x1234, 0, 0) };
     for _ in 0..5 {
         assert_eq!(probe::next_tick(), 25_000, "to look at control");
-        NOW.fetch_add(25_000, Ordering::Relaxed);
+        machine::pass(25_000);
         tick();
     }
     let classes = Class::Sample.bit();
     let asked =
         ControlRequest { owner: 2, renewals: 1, lease_ms: 60_000, classes, ..ControlRequest::default() };
     request(0, asked);
-    NOW.fetch_add(100_000, Ordering::Relaxed);
+    machine::pass(100_000);
     tick();
     drain(RingKind::Core, |record| panic!("the time behind it was not sampled: {record:?}"));
-    NOW.fetch_add(probe::next_tick(), Ordering::Relaxed);
+    machine::pass(probe::next_tick());
     tick();
     drain(RingKind::Core, |record| {
         let Record::Sample(s) = record else { panic!("{record:?}") };
@@ -445,7 +388,7 @@ fn other_vcpus_run_unobserved() {
     drain(RingKind::Events, |_| {});
     let before: Vec<u64> = (0..header().geometry.region_bytes()).step_by(8).map(word).collect();
     for vcpu in [1, 64, 256, u32::MAX] {
-        VCPU.store(vcpu, Ordering::Relaxed);
+        machine::set_vcpu(vcpu);
         probe::vcpu_online();
         probe::idle_enter();
         probe::idle_exit();
@@ -457,7 +400,7 @@ fn other_vcpus_run_unobserved() {
         unsafe { probe::tick(0x1234, 0, 0) };
         assert!(!probe::crash(&A_CRASH));
     }
-    VCPU.store(0, Ordering::Relaxed);
+    machine::set_vcpu(0);
     assert!((0..).step_by(8).zip(&before).all(|(byte, &was)| word(byte) == was), "nothing was written");
 }
 
@@ -469,7 +412,7 @@ fn threads_are_tracked() {
     assert_eq!((thread(7).name.as_str(), thread(7).state), ("worker", ThreadState::Ready));
     probe::switch(0, 7, probe::SwitchReason::Idle);
     assert_eq!(thread(7).state, ThreadState::Running);
-    NOW.fetch_add(5_000, Ordering::Relaxed);
+    machine::pass(5_000);
     probe::switch(7, 263, probe::SwitchReason::Blocked);
     assert_eq!((thread(7).state, thread(263).state), (ThreadState::Blocked, ThreadState::Running));
     assert!(thread(7).cpu_time.abs_diff(5_000) < 100);

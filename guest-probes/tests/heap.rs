@@ -1,60 +1,21 @@
 //! The heap hooks as an allocator calls them, from several threads as vCPUs; the table is read back as a host would.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use uniprof_probes as probe;
-use uniprof_wire::layout::{HEADER_WORDS, RegionHeader};
 use uniprof_wire::tables::{HEAP_WORDS, HeapEntry, HeapStats, Slot, VCPU_WORDS, VcpuStats};
+
+mod machine;
+
+use machine::{header, word, words};
 
 const REGION_BYTES: usize = 4 << 20;
 const VCPUS: u32 = 4;
 const INTERVAL: u64 = 16 << 10;
+/// Of the threads' stacks, which have 2 MiB, what the probes may read.
+const STACK_BYTES: usize = 256 << 10;
 
 probe::region!(bytes = REGION_BYTES);
-
-static NOW: AtomicU64 = AtomicU64::new(1);
-thread_local! {
-    static VCPU: Cell<u32> = const { Cell::new(0) };
-    static STACK_END: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Process;
-// SAFETY: atomics and thread locals without destructors; each thread is a vCPU.
-unsafe impl probe::Platform for Process {
-    fn now() -> u64 {
-        NOW.fetch_add(1, Ordering::Relaxed)
-    }
-    fn vcpu() -> u32 {
-        VCPU.get()
-    }
-    fn pin() {}
-    fn unpin() {}
-    fn stack() -> Range<usize> {
-        // Up to the caller's frame: what lies between is this thread's own stack.
-        let here = 0_u8;
-        (&raw const here).addr()..STACK_END.get()
-    }
-    fn thread() -> probe::ThreadId {
-        100 + VCPU.get()
-    }
-}
-probe::platform!(Process);
-
-fn word(byte: usize) -> u64 {
-    // SAFETY: inside the static region, which is only accessed as atomic words.
-    unsafe { AtomicU64::from_ptr(region_memory().base.cast::<u64>().add(byte / 8)) }.load(Ordering::Acquire)
-}
-
-fn words<const N: usize>(byte: usize) -> [u64; N] {
-    std::array::from_fn(|i| word(byte + 8 * i))
-}
-
-fn header() -> RegionHeader {
-    RegionHeader::from_words(&words::<HEADER_WORDS>(0), REGION_BYTES as u64).expect("a region")
-}
 
 fn stats() -> Vec<HeapStats> {
     let table = header().geometry.vcpu_table();
@@ -120,9 +81,11 @@ fn totals_are_exact_and_the_table_holds_what_lives() {
     let address = |vcpu: usize, n: usize| (vcpu << 40) + 0x10_0000 + n * 2048;
     let number = |entry: &HeapEntry| ((entry.address.0 & 0xff_ffff_ffff) as usize - 0x10_0000) / 2048;
     let run = |vcpu: u32, work: &(dyn Fn(usize) + Sync)| {
-        VCPU.set(vcpu);
+        machine::set_vcpu(vcpu);
+        machine::set_thread(100 + vcpu);
         let top = 0_u8;
-        STACK_END.set((&raw const top).addr() + 64);
+        let high = (&raw const top).addr() + 64;
+        machine::set_stack(high - STACK_BYTES..high);
         work(vcpu as usize);
     };
     std::thread::scope(|scope| {
@@ -188,7 +151,7 @@ fn totals_are_exact_and_the_table_holds_what_lives() {
 
 fn a_full_table_is_counted_as_such() {
     assert!(live().is_empty(), "all given back");
-    VCPU.set(0);
+    machine::set_vcpu(0);
     let before = stats()[0];
     // Each one is sampled: it is far longer than the interval.
     const BYTES: u64 = 64 * INTERVAL;

@@ -1,13 +1,15 @@
 //! Histograms while interrupts record into them too; the region and the site table are read back as a host would, from memory.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use uniprof_probes as probe;
-use uniprof_wire::layout::{HEADER_WORDS, RegionHeader};
 use uniprof_wire::record::Class;
 use uniprof_wire::site::{self, SiteKind};
 use uniprof_wire::tables::{HISTOGRAM_WORDS, Histogram, bucket_of};
+
+mod machine;
+
+use machine::{header, words};
 
 /// Two vCPUs' rings of 256 KiB, and some room behind them.
 const REGION_BYTES: usize = (1 << 20) + (300 << 10);
@@ -15,44 +17,9 @@ const RECORDED: u64 = 500_000;
 
 probe::region!(bytes = REGION_BYTES);
 
-static NOW: AtomicU64 = AtomicU64::new(1);
-static VCPU: AtomicU32 = AtomicU32::new(0);
-
-struct Process;
-// SAFETY: atomics only; one thread probes, and what nests in it are signal handlers.
-unsafe impl probe::Platform for Process {
-    fn now() -> u64 {
-        NOW.fetch_add(1, Ordering::Relaxed)
-    }
-    fn vcpu() -> u32 {
-        VCPU.load(Ordering::Relaxed)
-    }
-    fn pin() {}
-    fn unpin() {}
-    fn stack() -> Range<usize> {
-        0..0
-    }
-    fn thread() -> probe::ThreadId {
-        1
-    }
-}
-probe::platform!(Process);
-
-fn words<const N: usize>(byte: usize) -> [u64; N] {
-    let base = region_memory().base.cast::<u64>();
-    // SAFETY: inside the static region, which is only accessed as atomic words.
-    std::array::from_fn(|i| unsafe { AtomicU64::from_ptr(base.add(byte / 8 + i)) }.load(Ordering::Acquire))
-}
-
-fn header() -> RegionHeader {
-    RegionHeader::from_words(&words::<HEADER_WORDS>(0), REGION_BYTES as u64).expect("a region")
-}
-
 /// Number and histogram of the site called `name`, on one vCPU.
 fn histogram(name: &str, vcpu: u32) -> Option<Histogram> {
-    let (start, end) = header().sites;
-    // SAFETY: the section of this process; its words change only while the control page is looked at.
-    let section = unsafe { std::slice::from_raw_parts(start.0 as *const u8, (end.0 - start.0) as usize) };
+    let section = machine::section();
     let site = site::sites(section).find(|site| site.name == name).expect("a site");
     assert_eq!(site.kind, SiteKind::Histogram);
     let at = header().geometry.histogram_table(vcpu) + site.slot? as usize * HISTOGRAM_WORDS * 8;
@@ -162,12 +129,12 @@ static INTERRUPTS_WAITED: AtomicU64 = AtomicU64::new(0);
 
 fn other_vcpus_have_their_own() {
     let before = histogram("shared", 0).unwrap();
-    VCPU.store(1, Ordering::Relaxed);
+    machine::set_vcpu(1);
     shared(77);
     // One that the region has no place for.
-    VCPU.store(2, Ordering::Relaxed);
+    machine::set_vcpu(2);
     shared(78);
-    VCPU.store(0, Ordering::Relaxed);
+    machine::set_vcpu(0);
     assert_eq!(histogram("shared", 0).unwrap(), before);
     let other = histogram("shared", 1).unwrap();
     assert_eq!((other.count, other.sum, other.max), (1, 77, 77));

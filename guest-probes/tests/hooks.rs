@@ -3,70 +3,30 @@
 //! Stacks of the process itself are not looked at: it is compiled without frame pointers. Those of threads that do not run are made by hand.
 
 use std::cell::Cell;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use uniprof_probes as probe;
-use uniprof_wire::layout::{HEADER_WORDS, RegionHeader, RingKind};
+use uniprof_wire::layout::RingKind;
 use uniprof_wire::record::{Class, Record, Records, SwitchReason, WalkEnd};
 use uniprof_wire::ring::{self, Block, Source};
 use uniprof_wire::site;
-use uniprof_wire::tables::{
-    CONTROL_WORDS, ControlRequest, THREAD_SLOTS, THREAD_WORDS, ThreadEntry, VcpuStats, WaitKind,
-};
+use uniprof_wire::tables::{ControlRequest, THREAD_SLOTS, THREAD_WORDS, ThreadEntry, VcpuStats, WaitKind};
+
+mod machine;
+
+use machine::{header, words};
 
 probe::region!(bytes = 1 << 20);
 
-/// A clock that the test moves.
-static NOW: AtomicU64 = AtomicU64::new(1_000_000);
 /// The running thread, and one that waits.
-const RUNNING: u32 = 5;
+const RUNNING: u32 = machine::THREAD;
 const WAITING: u32 = 7;
-
-struct Process;
-// SAFETY: atomics only; one thread probes.
-unsafe impl probe::Platform for Process {
-    fn now() -> u64 {
-        NOW.fetch_add(1, Ordering::Relaxed)
-    }
-    fn vcpu() -> u32 {
-        0
-    }
-    fn pin() {}
-    fn unpin() {}
-    fn stack() -> Range<usize> {
-        0..0
-    }
-    fn thread() -> probe::ThreadId {
-        RUNNING
-    }
-}
-probe::platform!(Process);
-
-fn word(byte: usize) -> u64 {
-    let base = region_memory().base.cast::<u64>();
-    // SAFETY: inside the static region, which is only accessed as atomic words.
-    unsafe { AtomicU64::from_ptr(base.add(byte / 8)) }.load(Ordering::Acquire)
-}
-
-fn words<const N: usize>(byte: usize) -> [u64; N] {
-    std::array::from_fn(|i| word(byte + 8 * i))
-}
-
-fn header() -> RegionHeader {
-    RegionHeader::from_words(&words::<HEADER_WORDS>(0), 1 << 20).expect("a region")
-}
 
 thread_local! { static POSITION: Cell<u64> = const { Cell::new(0) }; }
 
 /// Every record of the events ring since the last call, handed to `each`; how many there were.
 fn drain(mut each: impl FnMut(Record<'_>)) -> usize {
     let geometry = header().geometry;
-    let first = geometry.ring_offset(0, RingKind::Events);
-    // SAFETY: as in `word`.
-    let ring: &[AtomicU64] = unsafe {
-        std::slice::from_raw_parts(region_memory().base.add(first).cast(), geometry.ring().total_words())
-    };
+    let ring = machine::ring(RingKind::Events);
     let mut out = vec![0; geometry.ring().sub_buffer_words()];
     let mut count = 0;
     loop {
@@ -99,14 +59,8 @@ fn thread(id: u32) -> ThreadEntry {
 /// An observer who has not been there before asks for classes, and is heard.
 fn ask(slot: usize, owner: u64, classes: u64) {
     let asked = ControlRequest { owner, renewals: 1, lease_ms: 60_000, classes, ..ControlRequest::default() };
-    let base = region_memory().base.cast::<u64>();
-    let words = [2].into_iter().chain(asked.to_words()).enumerate().collect::<Vec<_>>();
-    for (i, word) in words.into_iter().rev() {
-        // SAFETY: the control page, which a host may write.
-        unsafe { AtomicU64::from_ptr(base.add(512 + slot * CONTROL_WORDS + i)) }
-            .store(word, Ordering::Release);
-    }
-    NOW.fetch_add(100_000, Ordering::Relaxed);
+    machine::request(slot, &asked);
+    machine::pass(100_000);
     probe::poll();
 }
 
@@ -276,11 +230,11 @@ fn who_did_not_wait_is_not_told_of() {
 }
 
 fn locks_tell_of_waits_and_of_those_who_caused_them() {
-    let before = NOW.load(Ordering::Relaxed);
+    let before = machine::now();
     ask(0, 1, Class::Lock.bit());
     let wait = probe::lock_wait(probe::LockKind::Blocking, 0x5000, 9);
-    let begun = NOW.load(Ordering::Relaxed);
-    NOW.fetch_add(500, Ordering::Relaxed);
+    let begun = machine::now();
+    machine::pass(500);
     probe::lock_released(probe::LockKind::Blocking, 0x5000, begun);
     probe::lock_released(probe::LockKind::Spin, 0x6000, before);
     wait.acquired();
@@ -308,13 +262,13 @@ fn locks_tell_of_waits_and_of_those_who_caused_them() {
 
 fn interrupts_are_counted_and_told() {
     let before = stats();
-    let handler = || NOW.fetch_add(300, Ordering::Relaxed);
+    let handler = || machine::pass(300);
     probe::interrupt(33, handler);
     assert_eq!(drain(|record| panic!("{record:?}")), 0);
     ask(0, 1, Class::Irq.bit());
     probe::interrupt(34, handler);
     let begin = probe::interrupt_enter();
-    NOW.fetch_add(300, Ordering::Relaxed);
+    machine::pass(300);
     probe::interrupt_exit(35, begin);
     let mut vectors = Vec::new();
     drain(|record| {
@@ -366,16 +320,14 @@ fn calls_carry_arguments_and_results() {
     ask(0, 1, Class::Call.bit());
     let path = String::from("/data/x");
     let call = probe::call!("fs.open" -> i64, path: str = &path, flags = 7u8);
-    NOW.fetch_add(200, Ordering::Relaxed);
+    machine::pass(200);
     assert_eq!(call.returned(-2), -2, "handed on");
     assert_eq!(early_return(false), Some(0.5));
     assert_eq!(early_return(true), None);
     drop(probe::call!("fs.sync"));
     let long = [0xab; 200];
     let _ = probe::call!("fs.write" -> ptr, bytes: bytes = &long).returned(0x7000);
-    let (start, end) = header().sites;
-    // SAFETY: the section of this process, whose enabled words are not changed meanwhile.
-    let section = unsafe { std::slice::from_raw_parts(start.0 as *const u8, (end.0 - start.0) as usize) };
+    let section = machine::section();
     let mut told = Vec::new();
     drain(|record| {
         let Record::Call(call) = record else { panic!("{record:?}") };

@@ -1,47 +1,18 @@
 //! Spans: nested, handed from thread to thread, and of sites that are off; the ring is read back as a host would.
 
-use std::cell::Cell;
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use uniprof_probes as probe;
-use uniprof_wire::layout::{HEADER_WORDS, RegionHeader, RingKind};
+use uniprof_wire::layout::RingKind;
 use uniprof_wire::record::{Record, Records};
 use uniprof_wire::ring::{self, Block, Source};
 use uniprof_wire::site;
-use uniprof_wire::tables::{CONTROL_WORDS, ControlRequest};
+use uniprof_wire::tables::ControlRequest;
+
+mod machine;
 
 probe::region!(bytes = 1 << 20);
-
-static NOW: AtomicU64 = AtomicU64::new(1_000);
-thread_local! { static THREAD: Cell<u32> = const { Cell::new(1) }; }
-
-struct Process;
-// SAFETY: an atomic and a thread local without a destructor; the test's threads probe one after the other.
-unsafe impl probe::Platform for Process {
-    fn now() -> u64 {
-        NOW.fetch_add(1, Ordering::Relaxed)
-    }
-    fn vcpu() -> u32 {
-        0
-    }
-    fn pin() {}
-    fn unpin() {}
-    fn stack() -> Range<usize> {
-        0..0
-    }
-    fn thread() -> probe::ThreadId {
-        THREAD.get()
-    }
-}
-probe::platform!(Process);
-
-fn region() -> &'static [AtomicU64] {
-    let memory = region_memory();
-    // SAFETY: the static region, which is only accessed as atomic words.
-    unsafe { std::slice::from_raw_parts(memory.base.cast(), memory.bytes / 8) }
-}
 
 /// A span's record. An end names its beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,21 +23,16 @@ enum Told {
 
 /// Every record so far.
 fn told() -> Vec<Told> {
-    let words = region();
-    let header: [u64; HEADER_WORDS] = std::array::from_fn(|i| words[i].load(Ordering::Acquire));
-    let header = RegionHeader::from_words(&header, 1 << 20).expect("a region");
+    let header = machine::header();
     let geometry = header.geometry;
-    let first = geometry.ring_offset(0, RingKind::Events) / 8;
-    let ring_words = &words[first..first + geometry.ring().total_words()];
+    let ring_words = machine::ring(RingKind::Events);
     let mut out = vec![0; geometry.ring().sub_buffer_words()];
     let Block::Copied { start, end, .. } =
         ring::read_block(&ring_words, geometry.ring(), Source::Live, 0, &mut out)
     else {
         return Vec::new();
     };
-    let (from, to) = header.sites;
-    // SAFETY: the section of this process, which nobody writes now.
-    let section = unsafe { std::slice::from_raw_parts(from.0 as *const u8, (to.0 - from.0) as usize) };
+    let section = machine::section();
     let name = |id: u32| site::sites(section).find(|site| site.id == id).expect("a site").name.to_owned();
     Records::new(&out[..(end - start) as usize], start, header.salt())
         .map(|found| match found.record.expect("intact") {
@@ -86,16 +52,15 @@ fn ask_for(classes: u64) {
     static RENEWALS: AtomicU64 = AtomicU64::new(0);
     let renewals = RENEWALS.fetch_add(1, Ordering::Relaxed);
     let asked = ControlRequest { owner: 1, renewals, lease_ms: 60_000, classes, ..Default::default() };
-    let slot = 512 + 3 * CONTROL_WORDS;
-    let words: Vec<u64> = [2].into_iter().chain(asked.to_words()).collect();
-    words.iter().enumerate().rev().for_each(|(i, word)| region()[slot + i].store(*word, Ordering::Release));
-    NOW.fetch_add(1_000_000, Ordering::Relaxed);
+    machine::request(3, &asked);
+    machine::pass(1_000_000);
     probe::poll();
 }
 
 /// One test, because the probes of a process are one.
 #[test]
 fn spans() {
+    machine::set_thread(1);
     drop(probe::span!("early"));
     let config = probe::Config { tsc_hz: 1_000_000, classes: 0, ..probe::Config::new(region_memory()) };
     // SAFETY: the static region.
@@ -140,7 +105,7 @@ fn a_span_goes_from_thread_to_thread() {
     let before = told().len();
     let (to_worker, requests) = mpsc::channel::<probe::SpanId>();
     let worker = std::thread::spawn(move || {
-        THREAD.set(2);
+        machine::set_thread(2);
         for request in requests {
             let _whole = probe::Span::adopt(request);
             let _part = probe::span!("serve");

@@ -1,8 +1,6 @@
 //! The streamer against a host that is played: over a line that takes little at a time, and one that loses frames.
 
-use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use uniprof_probes as probe;
 use uniprof_wire::WIRE_VERSION;
@@ -11,29 +9,9 @@ use uniprof_wire::record::{Class, Record, Records};
 use uniprof_wire::stream::{Begin, Decoded, Decoder, Frame, RingName};
 use uniprof_wire::tables::ControlRequest;
 
+mod machine;
+
 probe::region!(bytes = 1 << 20);
-
-static NOW: AtomicU64 = AtomicU64::new(1_000_000);
-
-struct Process;
-// SAFETY: atomics only; one thread probes.
-unsafe impl probe::Platform for Process {
-    fn now() -> u64 {
-        NOW.fetch_add(1, Ordering::Relaxed)
-    }
-    fn vcpu() -> u32 {
-        0
-    }
-    fn pin() {}
-    fn unpin() {}
-    fn stack() -> Range<usize> {
-        0..0
-    }
-    fn thread() -> probe::ThreadId {
-        5
-    }
-}
-probe::platform!(Process);
 
 /// The probes are the whole process's: one test at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -101,17 +79,9 @@ fn emit(from: u64, to: u64) {
     }
 }
 
-fn salt() -> u32 {
-    let base = region_memory().base.cast::<u64>();
-    // SAFETY: inside the static region, which is only accessed as atomic words.
-    let word = |i: usize| unsafe { AtomicU64::from_ptr(base.add(i)) }.load(Ordering::Relaxed);
-    let words: [u64; HEADER_WORDS] = std::array::from_fn(word);
-    RegionHeader::from_words(&words, 1 << 20).unwrap().salt()
-}
-
 /// First arguments of the events in a block.
 fn numbers(start: u64, words: &[u64]) -> Vec<u64> {
-    let records = Records::new(words, start, salt());
+    let records = Records::new(words, start, machine::header().salt());
     let number = |record| match record {
         Ok(Record::Event(event)) => event.args.first().copied(),
         Ok(_) => None,
@@ -231,9 +201,9 @@ fn requests_take_effect_are_withdrawn_and_never_fill_the_page() {
         Frame::Request(ControlRequest { owner, renewals: 1, lease_ms, rate, ..ControlRequest::default() })
     };
     let rate = |streamer: &mut probe::Streamer<'_>| {
-        NOW.fetch_add(100_000, Ordering::Relaxed);
+        machine::pass(100_000);
         probe::poll();
-        NOW.fetch_add(2_000_000, Ordering::Relaxed);
+        machine::pass(2_000_000);
         let mut rate = None;
         hear(streamer, 1 << 20, |_, frame| {
             if let Frame::Region { words, .. } = frame {
@@ -254,7 +224,7 @@ fn requests_take_effect_are_withdrawn_and_never_fill_the_page() {
     // More owners than slots, one after another, none of which said goodbye.
     for owner in 100..120 {
         say(&mut streamer, 3, &request(owner, owner as u32 * 10, 60_000));
-        NOW.fetch_add(10, Ordering::Relaxed);
+        machine::pass(10);
     }
     assert_eq!(rate(&mut streamer), 1190);
     for owner in 100..120 {

@@ -9,37 +9,16 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use uniprof_probes::{self as probe, Platform as _};
-use uniprof_wire::layout::{Geometry, HEADER_WORDS, RegionHeader, RingKind};
+use uniprof_probes as probe;
+use uniprof_wire::layout::{RegionHeader, RingKind};
 use uniprof_wire::record::{CLASSES, Class, EventRecord, Record, Records, SnapshotRecord};
 use uniprof_wire::ring::{self, Block, Source};
+
+mod machine;
 
 const SECONDS: u64 = 20;
 
 probe::region!(bytes = 1 << 20);
-
-struct Process;
-// SAFETY: nothing here locks, faults or allocates; only the main thread probes, and it is never "switched out" by
-// the only thing that nests in it, signal handlers.
-unsafe impl probe::Platform for Process {
-    fn now() -> u64 {
-        static CLOCK: AtomicU64 = AtomicU64::new(1);
-        CLOCK.fetch_add(1, Ordering::Relaxed)
-    }
-    fn vcpu() -> u32 {
-        0
-    }
-    fn pin() {}
-    fn unpin() {}
-    fn stack() -> Range<usize> {
-        let low = STACK.as_ptr() as usize;
-        low..low + size_of_val(&STACK)
-    }
-    fn thread() -> probe::ThreadId {
-        9
-    }
-}
-probe::platform!(Process);
 
 /// The stack that snapshots are taken of: each word is its own number, mixed.
 static STACK: [u64; 1024] = {
@@ -51,6 +30,11 @@ static STACK: [u64; 1024] = {
     }
     words
 };
+
+fn stack_range() -> Range<usize> {
+    let low = STACK.as_ptr() as usize;
+    low..low + size_of_val(&STACK)
+}
 
 /// Events emitted by thread, interrupt, NMI: counted by the contexts themselves.
 static EMITTED: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
@@ -138,20 +122,6 @@ fn on_signal(signal: libc::c_int, handler: extern "C" fn(libc::c_int), blocked: 
     }
 }
 
-/// The region as a host sees it.
-fn region() -> (RegionHeader, &'static [AtomicU64]) {
-    let memory = region_memory();
-    // SAFETY: the static region; both sides only use atomic words.
-    let words: &[AtomicU64] = unsafe { std::slice::from_raw_parts(memory.base.cast(), memory.bytes / 8) };
-    let header: [u64; HEADER_WORDS] = std::array::from_fn(|i| words[i].load(Ordering::Acquire));
-    (RegionHeader::from_words(&header, memory.bytes as u64).expect("a region"), words)
-}
-
-fn ring_words(geometry: Geometry, words: &'static [AtomicU64], kind: RingKind) -> &'static [AtomicU64] {
-    let first = geometry.ring_offset(0, kind) / 8;
-    &words[first..first + geometry.ring().total_words()]
-}
-
 #[derive(Debug, Default)]
 struct Seen {
     accepted: u64,
@@ -196,7 +166,7 @@ fn check_snapshot(snapshot: SnapshotRecord<'_>, seen: &mut Seen) {
     let n = rip.wrapping_mul(MIX_INVERSE);
     let registers = [rip, rbp, rbx, r12, r13, r14, r15];
     assert_eq!(registers, std::array::from_fn(|i| mixed(i as u64, n)), "corrupt: {snapshot:x?}");
-    let stack = Process::stack();
+    let stack = stack_range();
     let first = (rsp as usize - stack.start) / 8;
     assert_eq!(snapshot.stack_end, stack.end as u64);
     assert!(
@@ -252,13 +222,10 @@ impl Reading {
 
 /// Reads both rings in turn until the writer has stopped and nothing is left.
 fn read_all() -> [Seen; 2] {
-    let (header, words) = region();
+    let header = machine::header();
     let mut out = vec![0; header.geometry.ring().sub_buffer_words()];
-    let mut rings = RingKind::ALL.map(|kind| Reading {
-        ring: ring_words(header.geometry, words, kind),
-        position: 0,
-        seen: Seen::default(),
-    });
+    let mut rings =
+        RingKind::ALL.map(|kind| Reading { ring: machine::ring(kind), position: 0, seen: Seen::default() });
     loop {
         let stopped = STOP.load(Ordering::Acquire);
         let [core, events] = rings.each_mut().map(|reading| reading.step(&header, &mut out));
@@ -282,6 +249,8 @@ fn no_corrupt_record_in_twenty_seconds() {
     };
     // SAFETY: the static region.
     assert_eq!(unsafe { probe::init(config) }, probe::Status::On);
+    machine::set_thread(9);
+    machine::set_stack(stack_range());
     probe::thread_start(9, "vcpu", 0..0, 0);
     on_signal(libc::SIGUSR1, interrupt, &[]);
     on_signal(libc::SIGUSR2, nmi, &[libc::SIGUSR1]);
@@ -333,9 +302,9 @@ fn value(count: &AtomicU64) -> u64 {
 
 /// The guest's counters against the contexts' own; how many it refused.
 fn account(kind: RingKind, class: Class, emitted: u64) -> u64 {
-    let (header, words) = region();
+    let header = machine::header();
     let geometry = header.geometry.ring();
-    let ring = ring_words(header.geometry, words, kind);
+    let ring = machine::ring(kind);
     let mut slots = vec![0; geometry.slots() * CLASSES];
     let counters = ring::read_counters(&ring, geometry, Source::Live, 1, &mut slots).expect("quiet");
     let committed: u64 = slots.iter().skip(class as usize).step_by(CLASSES).sum();

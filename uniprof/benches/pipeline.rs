@@ -8,12 +8,11 @@
 
 use std::error::Error;
 use std::fs::OpenOptions;
-use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use uniprof_collector::drain::{Begin, Drainer, Pace};
@@ -24,6 +23,9 @@ use uniprof_probes as probe;
 use uniprof_wire::record::{Class, Records};
 use uniprof_wire::ring::Source;
 
+#[path = "../../guest-probes/benches/machine/mod.rs"]
+mod machine;
+
 const FRAMES: usize = 16;
 const DISTINCT_STACKS: usize = 10_000;
 const DISTINCT_ADDRESSES: usize = 2_000;
@@ -31,29 +33,7 @@ const PER_SECOND: u64 = 1_000_000;
 const RING_BYTES: u32 = 64 << 20;
 const REGION_BYTES: usize = 160 << 20;
 
-static STACKS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 static DONE: AtomicBool = AtomicBool::new(false);
-
-struct Process;
-// SAFETY: one thread probes; nothing here locks, faults or allocates; the stacks outlive it.
-unsafe impl probe::Platform for Process {
-    fn now() -> u64 {
-        // SAFETY: rdtsc has no precondition.
-        unsafe { core::arch::x86_64::_rdtsc() }
-    }
-    fn vcpu() -> u32 {
-        0
-    }
-    fn pin() {}
-    fn unpin() {}
-    fn stack() -> Range<usize> {
-        STACKS[0].load(Ordering::Relaxed)..STACKS[1].load(Ordering::Relaxed)
-    }
-    fn thread() -> probe::ThreadId {
-        1
-    }
-}
-probe::platform!(Process);
 
 /// xorshift64: the same stacks in every run.
 struct Random(u64);
@@ -124,7 +104,7 @@ fn guest_region(path: &Path, tsc_hz: u64) -> Result<(), Box<dyn Error>> {
 }
 
 fn tsc() -> u64 {
-    <Process as probe::Platform>::now()
+    machine::ticks()
 }
 
 fn tsc_hz() -> u64 {
@@ -258,8 +238,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let (stacks, interrupted) = stacks(&kernel)?;
     let range = stacks.as_ptr_range();
-    STACKS[0].store(range.start as usize, Ordering::Relaxed);
-    STACKS[1].store(range.end as usize, Ordering::Relaxed);
+    // The stacks outlive what probes.
+    machine::set_stack(range.start as usize..range.end as usize);
     let hz = tsc_hz();
     guest_region(&path("region"), hz)?;
 

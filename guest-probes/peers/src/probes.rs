@@ -1,52 +1,19 @@
 //! This repository's probes.
 
 use std::hint::black_box;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use uniprof_probes as probe;
-use uniprof_probes::Platform as _;
 use uniprof_wire::layout::CONTROL_OFFSET;
 use uniprof_wire::tables::ControlRequest;
 use uniprof_wire::text::FixedText;
 
 use crate::Player;
 
+#[path = "../../benches/machine/mod.rs"]
+mod machine;
+
 probe::region!(bytes = 8 << 20);
-
-static PINS: AtomicU32 = AtomicU32::new(0);
-
-struct Process;
-// SAFETY: one thread probes; nothing here locks, faults or allocates.
-unsafe impl probe::Platform for Process {
-    #[inline(always)]
-    fn now() -> u64 {
-        // SAFETY: rdtsc has no precondition.
-        unsafe { core::arch::x86_64::_rdtsc() }
-    }
-    #[inline(always)]
-    fn vcpu() -> u32 {
-        0
-    }
-    // As a kernel does it: a counter of the CPU, without a bus lock.
-    #[inline(always)]
-    fn pin() {
-        PINS.store(PINS.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    }
-    #[inline(always)]
-    fn unpin() {
-        PINS.store(PINS.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
-    }
-    #[inline(always)]
-    fn stack() -> Range<usize> {
-        0..0
-    }
-    #[inline(always)]
-    fn thread() -> probe::ThreadId {
-        1
-    }
-}
-probe::platform!(Process);
 
 /// Switches all sites on but those called `peer.off`, as a collector does it.
 pub(crate) fn init() {
@@ -77,7 +44,7 @@ static TEXT: [&str; 2] = ["10.0.2.2", "/index.html and so"];
 
 pub(crate) const PLAYERS: [Player; 9] = [
     ("nothing (the loop)", |calls| (0..calls).for_each(|i| _ = black_box(i))),
-    ("rdtsc", |calls| (0..calls).for_each(|_| _ = black_box(Process::now()))),
+    ("rdtsc", |calls| (0..calls).for_each(|_| _ = black_box(machine::ticks()))),
     ("uniprof event, 2 integers", |calls| {
         (0..calls).for_each(|i| probe::event!("peer.event", key = black_box(i), size = black_box(9u64)));
     }),
