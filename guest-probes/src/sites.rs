@@ -75,6 +75,28 @@ pub(crate) fn section() -> (GuestVirtual, GuestVirtual) {
     (GuestVirtual(&raw const START as u64), GuestVirtual(&raw const STOP as u64))
 }
 
+/// Whole words of the section.
+pub(crate) fn section_words() -> usize {
+    let (start, stop) = section();
+    (stop.0.saturating_sub(start.0) / 8) as usize
+}
+
+/// Copies words of the section, from number `first` on, for who sends them.
+pub(crate) fn copy_section(first: usize, out: &mut [u64]) {
+    let words = section_words();
+    for (index, out) in (first..words).zip(out) {
+        // What changes in an entry are words of 32 bits, so that is how all of it is read.
+        let half = |half: usize| {
+            // SAFETY: inside the section, aligned, and written only as such atomics.
+            let word = unsafe {
+                AtomicU32::from_ptr((&raw const START).add(index * 8 + half * 4).cast_mut().cast())
+            };
+            u64::from(word.load(Ordering::Relaxed))
+        };
+        *out = half(0) | half(1) << 32;
+    }
+}
+
 /// An entry of the section, whichever text it has.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {

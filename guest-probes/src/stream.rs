@@ -23,6 +23,7 @@
 //! }
 //! ```
 
+mod pieces;
 mod slot;
 
 use uniprof_wire::WIRE_VERSION;
@@ -30,11 +31,12 @@ use uniprof_wire::layout::{Geometry, RingKind};
 use uniprof_wire::record::CLASSES;
 use uniprof_wire::ring::{self, Block, ReaderWords, Source, WriterWords};
 use uniprof_wire::stream::{
-    BLOCK_HEAD, Begin, COUNTERS_HEAD, Decoded, Decoder, Frame, HEADER_BYTES, HEADER_WORDS, Kind,
+    Account, BLOCK_HEAD, Begin, COUNTERS_HEAD, Decoded, Decoder, Frame, HEADER_BYTES, HEADER_WORDS, Kind,
     MAX_HOST_PAYLOAD, RingName, block_head, counters_head, frame_words, seal,
 };
 use uniprof_wire::tables::VcpuField;
 
+use self::pieces::{Found, Pieces};
 use self::slot::Slots;
 use crate::platform::{self, Pinned};
 use crate::region::{MAX_VCPUS, Region, Words, region};
@@ -56,7 +58,7 @@ pub trait Sink {
 /// What [`Streamer::step`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A frame, or the rest of one, was taken; there may be more.
+    /// So many bytes of a frame were taken, none where it only looked for what has changed; there may be more.
     Sent(usize),
     /// The sink has no room.
     Blocked,
@@ -69,6 +71,8 @@ pub enum Step {
 pub struct Streamer<'a> {
     region: &'static Region,
     buffer: &'a mut [u64],
+    /// What the pieces of each area were when they were sent last.
+    sums: &'a mut [u64],
     /// Bytes of the frame in the buffer, and how many of them the sink has taken.
     frame: usize,
     taken: usize,
@@ -80,6 +84,7 @@ pub struct Streamer<'a> {
     next_ring: usize,
     next_snapshot: u64,
     slots: Slots,
+    pieces: Pieces,
 }
 
 /// What has to be said beside what is new in the rings.
@@ -89,6 +94,8 @@ struct Due {
     /// Rings whose account is to be opened or closed, a bit each.
     opening: u128,
     closing: u128,
+    /// Rings whose counters somebody wants besides.
+    standing: u128,
     /// The tables once more, after the accounts.
     last_region: bool,
     pong: Option<u64>,
@@ -98,16 +105,20 @@ impl<'a> Streamer<'a> {
     /// Words that its buffer needs; 0 before `init` has succeeded.
     #[must_use]
     pub fn buffer_words() -> usize {
-        region().map_or(0, |region| frame_words(region.geometry))
+        region().map_or(0, |region| frame_words(region.geometry) + Pieces::sums(region.geometry))
     }
 
     /// One for the region that `init` has made. `None`: there is no region, or the buffer is too small for it.
     #[must_use]
     pub fn new(buffer: &'a mut [u64]) -> Option<Self> {
         let region = region()?;
-        (buffer.len() >= frame_words(region.geometry)).then(|| Self {
+        let (buffer, sums) = buffer.split_at_mut_checked(frame_words(region.geometry))?;
+        let sums = sums.get_mut(..Pieces::sums(region.geometry))?;
+        sums.fill(0);
+        Some(Self {
             region,
             buffer,
+            sums,
             frame: 0,
             taken: 0,
             decoder: Decoder::new([0; HEADER_BYTES + MAX_HOST_PAYLOAD * 8]),
@@ -117,6 +128,7 @@ impl<'a> Streamer<'a> {
             next_ring: 0,
             next_snapshot: 0,
             slots: Slots::default(),
+            pieces: Pieces::default(),
         })
     }
 
@@ -130,6 +142,7 @@ impl<'a> Streamer<'a> {
     pub fn disconnected(&mut self) {
         self.epoch = None;
         self.due = Due::default();
+        self.pieces.clear();
         (self.frame, self.taken) = (0, 0);
         self.decoder.clear();
     }
@@ -167,6 +180,13 @@ impl<'a> Streamer<'a> {
                 // A flush brings the tables, too; the rings are being sent anyway.
                 self.due.region |= self.slots.put(self.region, &request, platform::now());
             }
+            Wish::Want { region, counters, areas, all } => {
+                self.due.region |= region;
+                if counters {
+                    self.due.standing = all_rings(self.region.geometry);
+                }
+                self.pieces.want(areas, all);
+            }
             Wish::Attach(_) | Wish::Nothing => {}
         }
     }
@@ -176,6 +196,7 @@ impl<'a> Streamer<'a> {
         let is_new = self.epoch.replace(epoch) != Some(epoch);
         if is_new {
             self.due = Due::default();
+            self.pieces.clear();
         }
         self.due.region = true;
         match begin {
@@ -199,6 +220,7 @@ impl<'a> Streamer<'a> {
         if self.is_attached() {
             self.due.closing = all_rings(self.region.geometry);
             self.due.last_region = true;
+            self.pieces.want_again();
         }
     }
 
@@ -218,9 +240,12 @@ impl<'a> Streamer<'a> {
     fn send(&mut self, sink: &mut impl Sink, now: u64) -> Step {
         if self.taken == self.frame {
             self.taken = 0;
-            self.frame = self.compose(now).unwrap_or(0) * 8;
-            if self.frame == 0 {
-                return Step::Idle;
+            let composed = self.compose(now);
+            self.frame = composed.unwrap_or(0) * 8;
+            match composed {
+                None => return Step::Idle,
+                Some(0) => return Step::Sent(0),
+                Some(_) => {}
             }
         }
         let rest = &bytes_of(self.buffer)[self.taken..self.frame];
@@ -229,7 +254,7 @@ impl<'a> Streamer<'a> {
         if taken == 0 { Step::Blocked } else { Step::Sent(taken) }
     }
 
-    /// Makes the next frame, and says how many words it has.
+    /// Makes the next frame, and says how many words it has; none yet where it is 0.
     fn compose(&mut self, now: u64) -> Option<usize> {
         let epoch = self.epoch?;
         if let Some(token) = self.due.pong.take() {
@@ -241,10 +266,18 @@ impl<'a> Streamer<'a> {
             return self.tables(epoch);
         }
         if let Some(index) = take_lowest(&mut self.due.opening) {
-            return self.counters(epoch, index, false);
+            return self.counters(epoch, index, Account::Opens);
         }
         if let Some(index) = take_lowest(&mut self.due.closing) {
-            return self.counters(epoch, index, true);
+            return self.counters(epoch, index, Account::Closes);
+        }
+        if let Some(index) = take_lowest(&mut self.due.standing) {
+            return self.counters(epoch, index, Account::Stands);
+        }
+        if self.pieces.have_waited()
+            && let Some(words) = self.piece(epoch)
+        {
+            return Some(words);
         }
         let rings = self.region.geometry.vcpus() as usize * 2;
         for _ in 0..rings {
@@ -254,7 +287,19 @@ impl<'a> Streamer<'a> {
                 return Some(words);
             }
         }
+        if let Some(words) = self.piece(epoch) {
+            return Some(words);
+        }
         core::mem::take(&mut self.due.last_region).then(|| self.tables(epoch))?
+    }
+
+    /// What has changed in an area that the host wants; 0 words where there is more to look at.
+    fn piece(&mut self, epoch: u32) -> Option<usize> {
+        match self.pieces.compose(self.region, self.buffer, self.sums) {
+            Found::Piece(payload) => seal(self.buffer, Kind::Piece, epoch, payload).map(<[u64]>::len),
+            Found::Looking => Some(0),
+            Found::Nothing => None,
+        }
     }
 
     fn encode(&mut self, epoch: u32, frame: &Frame<'_>) -> Option<usize> {
@@ -270,22 +315,22 @@ impl<'a> Streamer<'a> {
         seal(self.buffer, Kind::Region, epoch, 1 + words).map(<[u64]>::len)
     }
 
-    fn counters(&mut self, epoch: u32, index: usize, last: bool) -> Option<usize> {
+    fn counters(&mut self, epoch: u32, index: usize, account: Account) -> Option<usize> {
         let (name, words) = self.at(index)?;
         let geometry = self.region.geometry.ring();
         let slots = self.buffer.get_mut(HEADER_WORDS + COUNTERS_HEAD..)?;
         let Some(counters) = ring::read_counters(&words, geometry, Source::Live, COUNTER_ATTEMPTS, slots)
         else {
-            if !last {
+            if account == Account::Opens {
                 self.cursors[index] = 0;
             }
             let from = self.cursors[index];
-            return self.encode(epoch, &Frame::Counters { ring: name, from, last, counted: None });
+            return self.encode(epoch, &Frame::Counters { ring: name, from, account, counted: None });
         };
-        if !last {
+        if account == Account::Opens {
             self.cursors[index] = counters.head;
         }
-        let head = counters_head(name, self.cursors[index], last, &counters);
+        let head = counters_head(name, self.cursors[index], account, &counters);
         self.buffer.get_mut(HEADER_WORDS..HEADER_WORDS + COUNTERS_HEAD)?.copy_from_slice(&head);
         let payload = COUNTERS_HEAD + geometry.slots() * CLASSES;
         seal(self.buffer, Kind::Counters, epoch, payload).map(<[u64]>::len)
@@ -342,6 +387,7 @@ enum Wish {
     Ping(u64),
     Finish,
     Request(uniprof_wire::tables::ControlRequest),
+    Want { region: bool, counters: bool, areas: u8, all: bool },
     Nothing,
 }
 
@@ -355,9 +401,12 @@ impl Wish {
             Frame::Ping { token } => Self::Ping(token),
             Frame::Finish => Self::Finish,
             Frame::Request(request) => Self::Request(request),
-            Frame::Region { .. } | Frame::Block { .. } | Frame::Counters { .. } | Frame::Pong { .. } => {
-                Self::Nothing
-            }
+            Frame::Want { region, counters, areas, all } => Self::Want { region, counters, areas, all },
+            Frame::Region { .. }
+            | Frame::Block { .. }
+            | Frame::Counters { .. }
+            | Frame::Pong { .. }
+            | Frame::Piece { .. } => Self::Nothing,
         }
     }
 }

@@ -6,8 +6,8 @@ use uniprof_probes as probe;
 use uniprof_wire::WIRE_VERSION;
 use uniprof_wire::layout::{HEADER_WORDS, RegionHeader, RingKind};
 use uniprof_wire::record::{Class, Record, Records};
-use uniprof_wire::stream::{Begin, Decoded, Decoder, Frame, RingName};
-use uniprof_wire::tables::ControlRequest;
+use uniprof_wire::stream::{Account, Area, Begin, Decoded, Decoder, Frame, RingName};
+use uniprof_wire::tables::{ControlRequest, HISTOGRAM_WORDS};
 
 mod machine;
 
@@ -107,7 +107,7 @@ fn what_is_new_comes_once_and_in_order_however_little_the_line_takes() {
             assert_eq!((epoch, words.len() * 8), (7, header.geometry.tables_bytes()));
             regions += 1;
         }
-        Frame::Counters { last: false, counted: Some((head, ..)), from, .. } => {
+        Frame::Counters { account: Account::Opens, counted: Some((head, ..)), from, .. } => {
             assert_eq!(head, from);
             opened += 1;
         }
@@ -245,7 +245,7 @@ fn the_account_is_closed_and_the_clock_is_told() {
     say(&mut streamer, 4, &Frame::Finish);
     let (mut closed, mut told, mut after) = (0, 0, 0);
     hear(&mut streamer, 1 << 20, |_, frame| match frame {
-        Frame::Counters { last: true, counted: Some((head, _, slots)), .. } => {
+        Frame::Counters { account: Account::Closes, counted: Some((head, _, slots)), .. } => {
             assert!(head < 1 << 20 && slots.len().is_multiple_of(16));
             closed += 1;
         }
@@ -257,4 +257,113 @@ fn the_account_is_closed_and_the_clock_is_told() {
         _ => {}
     });
     assert_eq!((closed, told, after), (2, 1, 2), "the tables come once more, last");
+}
+
+/// Somebody else on the same line wants to know where rings are; who reads them goes on where it was.
+#[test]
+fn counters_that_somebody_wants_besides_move_no_cursor() {
+    let _turn = begin();
+    let mut buffer = vec![0; probe::Streamer::buffer_words()];
+    let mut streamer = probe::Streamer::new(&mut buffer).unwrap();
+    attach(&mut streamer, 9, Begin::Now);
+    hear(&mut streamer, 1 << 20, |_, _| {});
+    emit(0, 5);
+    say(&mut streamer, 9, &Frame::Want { region: false, counters: true, areas: 0, all: false });
+    let (mut stood, mut seen) = (0, Vec::new());
+    hear(&mut streamer, 1 << 20, |_, frame| match frame {
+        Frame::Counters { account: Account::Stands, from, counted: Some((head, ..)), ring } => {
+            assert!(ring != EVENTS || from < head, "the cursor has not come to the head");
+            stood += 1;
+        }
+        Frame::Block { ring: EVENTS, start, words, .. } => {
+            seen.extend(numbers(start, &words.iter().collect::<Vec<_>>()));
+        }
+        _ => {}
+    });
+    assert_eq!((stood, seen), (2, (0..5).collect::<Vec<_>>()));
+}
+
+/// A copy of an area, as a host puts it together.
+#[derive(Default)]
+struct Copy {
+    words: Vec<u64>,
+    pieces: u32,
+    /// Rounds that were whole, and the pieces of the last.
+    rounds: Vec<u32>,
+}
+
+impl Copy {
+    fn take(&mut self, wanted: Area, frame: &Frame<'_>) {
+        let Frame::Piece { area, number, first, total, words, .. } = *frame else { return };
+        if area != wanted {
+            return;
+        }
+        assert_eq!(number, self.pieces, "one after the other");
+        self.words.resize(total as usize, 0);
+        if words.is_empty() {
+            self.rounds.push(self.pieces);
+            self.pieces = 0;
+            return;
+        }
+        self.pieces += 1;
+        self.words[first as usize..][..words.len()]
+            .iter_mut()
+            .zip(words.iter())
+            .for_each(|(to, word)| *to = word);
+    }
+}
+
+/// One site, wherever it is called from.
+fn took(value: u32) {
+    probe::histogram!("took", value);
+}
+
+fn want(streamer: &mut probe::Streamer<'_>, area: Area, all: bool) {
+    say(streamer, 9, &Frame::Want { region: false, counters: false, areas: area.bit(), all });
+}
+
+#[test]
+fn of_what_changes_slowly_only_what_has_changed_comes_again() {
+    let _turn = begin();
+    let mut buffer = vec![0; probe::Streamer::buffer_words()];
+    let mut streamer = probe::Streamer::new(&mut buffer).unwrap();
+    attach(&mut streamer, 9, Begin::Now);
+    took(5);
+    let mut copy = Copy::default();
+    let mut round = |streamer: &mut probe::Streamer<'_>, all| {
+        want(streamer, Area::Histograms, all);
+        hear(streamer, 64, |_, frame| copy.take(Area::Histograms, &frame));
+        let count: u64 = copy.words.chunks_exact(HISTOGRAM_WORDS).map(|words| words[1]).sum();
+        (count, copy.rounds.last().copied())
+    };
+    let (count, pieces) = round(&mut streamer, true);
+    assert!(count == 1 && pieces > Some(0), "{count} {pieces:?}");
+    assert_eq!(round(&mut streamer, false), (1, Some(0)), "nothing has changed");
+    took(5);
+    assert_eq!(round(&mut streamer, false), (2, Some(1)), "one piece has");
+    assert_eq!(round(&mut streamer, true), (2, pieces), "all of it, for somebody who has none");
+    // The last values go before the last tables, though nobody has asked again.
+    took(5);
+    streamer.finish();
+    let mut last = Vec::new();
+    hear(&mut streamer, 64, |_, frame| {
+        copy.take(Area::Histograms, &frame);
+        last.push(frame.kind());
+    });
+    assert_eq!(copy.words.chunks_exact(HISTOGRAM_WORDS).map(|words| words[1]).sum::<u64>(), 3);
+    assert_eq!(last.last(), Some(&uniprof_wire::stream::Kind::Region));
+
+    let mut sites = Copy::default();
+    want(&mut streamer, Area::Sites, true);
+    // Records go on coming: what is little and comes in between does not keep them waiting.
+    emit(0, 300);
+    let mut events = 0;
+    hear(&mut streamer, 64, |_, frame| {
+        sites.take(Area::Sites, &frame);
+        events += u32::from(matches!(frame, Frame::Block { .. }));
+    });
+    let bytes: Vec<u8> = sites.words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let names: Vec<String> = uniprof_wire::site::sites(&bytes).map(|site| site.name.to_owned()).collect();
+    assert!(names.contains(&"took".into()) && names.contains(&"number".into()), "{names:?}");
+    assert!(events > 0);
 }

@@ -88,13 +88,14 @@ impl Drain {
     /// Hears the host; whether it is there.
     fn hear(&mut self) -> bool {
         let is_open = self.serial.poll();
-        if self.is_open && !is_open {
-            self.streamer.disconnected();
-        }
-        self.is_open = is_open;
         let streamer = &mut self.streamer;
+        // First what it said last: that it asks for nothing any more.
         self.serial.receive(|bytes| streamer.receive(bytes));
         self.was_heard |= streamer.is_attached();
+        if self.is_open && !is_open {
+            streamer.disconnected();
+        }
+        self.is_open = is_open;
         is_open
     }
 

@@ -6,10 +6,12 @@
 //!  as a host would: `ring::read_block`        ── Block ───►     header page and tables, words of a ring,
 //!                                             ── Counters ─►    counters of a ring
 //!  clock                                      ── Pong ────►
+//!  sites, heap table, histograms              ── Piece ───►     what has changed of them
 //!                                             ◄── Attach ──     from the boot on, from now on, or where we were
 //!  the cursor of each ring                    ◄── Seek ────     "I have that ring up to here"
 //!  the slots of the control page              ◄── Request ─     what a host writes into shared memory
 //!                                             ◄── Ping ────
+//!                                             ◄── Want ────     the tables now, or a round of pieces
 //!                                             ◄── Finish ──     "count, then I go"
 //! ```
 //!
@@ -43,7 +45,8 @@ mod frame;
 pub use crc::Crc;
 pub use decoder::{Decoded, Decoder};
 pub use frame::{
-    BLOCK_HEAD, Begin, COUNTERS_HEAD, Frame, Kind, RingName, Words, block_head, counters_head, seal,
+    Account, Area, BLOCK_HEAD, Begin, COUNTERS_HEAD, Frame, Kind, PIECE_HEAD, RingName, Words, block_head,
+    counters_head, piece_head, seal,
 };
 
 /// Version of the frames; a reader takes no other.
@@ -56,6 +59,8 @@ pub const HEADER_BYTES: usize = 24;
 pub const HEADER_WORDS: usize = HEADER_BYTES / 8;
 /// Longest payload in words. The largest thing sent are the counters of a ring with 4096 sub-buffers.
 pub const MAX_PAYLOAD: usize = 1 << 17;
+/// Words of an area in one piece: little, so that records are not kept waiting.
+pub const PIECE_WORDS: usize = 504;
 /// Longest payload that a host sends: a control request.
 pub const MAX_HOST_PAYLOAD: usize = 64;
 
@@ -67,7 +72,9 @@ pub const fn frame_words(geometry: crate::layout::Geometry) -> usize {
     let region = geometry.tables_bytes() / 8 + 1;
     let block = BLOCK_HEAD + ring.sub_buffer_words() + CLASSES;
     let counters = COUNTERS_HEAD + ring.slots() * CLASSES;
+    let piece = PIECE_HEAD + PIECE_WORDS;
     let longest = if region > block { region } else { block };
+    let longest = if longest > piece { longest } else { piece };
     HEADER_WORDS + if longest > counters { longest } else { counters }
 }
 

@@ -5,8 +5,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use uniprof_wire::layout::{Geometry, RingKind};
 use uniprof_wire::stream::{
-    Begin, Decoded, Decoder, Frame, HEADER_WORDS, Kind, MAX_HOST_PAYLOAD, RingName, STREAM_MAGIC, Words,
-    frame_words, seal,
+    Account, Area, Begin, Decoded, Decoder, Frame, HEADER_WORDS, Kind, MAX_HOST_PAYLOAD, RingName,
+    STREAM_MAGIC, Words, frame_words, seal,
 };
 use uniprof_wire::tables::ControlRequest;
 use uniprof_wire::text::FixedText;
@@ -35,7 +35,7 @@ impl Owned {
                 Frame::Counters {
                     ring,
                     from: a,
-                    last: self.flag,
+                    account: [Account::Opens, Account::Closes, Account::Stands][(b % 3) as usize],
                     counted: (c % 2 == 0).then_some((b, [c; 16], slots)),
                 }
             }
@@ -47,6 +47,13 @@ impl Owned {
             5 => Frame::Seek { ring, position: a },
             6 => Frame::Ping { token: a },
             7 => Frame::Finish,
+            8 => Frame::Want { region: self.flag, counters: c % 2 == 0, areas: a as u8, all: b % 2 == 0 },
+            9 => {
+                let area = Area::ALL[(a % 3) as usize];
+                let first = b.min(u64::MAX - 100);
+                let total = first + self.words.len() as u64 + c % 2;
+                Frame::Piece { area, all: self.flag, number: c as u32, first, total, words }
+            }
             _ => Frame::Request(ControlRequest {
                 owner: a | 1,
                 renewals: b,
@@ -65,7 +72,7 @@ impl Owned {
 }
 
 fn owned() -> impl Strategy<Value = Owned> {
-    (0..9_u8, any::<u32>(), any::<u16>(), any::<[u64; 3]>(), any::<bool>(), vec(any::<u64>(), 0..80))
+    (0..11_u8, any::<u32>(), any::<u16>(), any::<[u64; 3]>(), any::<bool>(), vec(any::<u64>(), 0..80))
         .prop_map(|(kind, epoch, vcpu, numbers, flag, words)| Owned {
             kind,
             epoch,
@@ -204,6 +211,10 @@ fn every_frame_of_a_region_fits_the_stated_size() {
     assert!(block.encode(1, &mut out).is_some());
     let slots = vec![0; ring.slots() * 16];
     let counted = Some((0, [0; 16], Words::Native(&slots)));
-    assert!(Frame::Counters { ring: name, from: 0, last: true, counted }.encode(1, &mut out).is_some());
+    assert!(
+        Frame::Counters { ring: name, from: 0, account: Account::Closes, counted }
+            .encode(1, &mut out)
+            .is_some()
+    );
     assert!(Frame::Region { at: 0, words: Words::Native(&words) }.encode(1, &mut out[..100]).is_none());
 }

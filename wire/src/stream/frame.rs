@@ -18,6 +18,8 @@ pub enum Kind {
     Counters = 3,
     /// [`Frame::Pong`].
     Pong = 4,
+    /// [`Frame::Piece`].
+    Piece = 5,
     /// [`Frame::Attach`].
     Attach = 64,
     /// [`Frame::Seek`].
@@ -28,19 +30,23 @@ pub enum Kind {
     Finish = 67,
     /// [`Frame::Request`].
     Request = 68,
+    /// [`Frame::Want`].
+    Want = 69,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Region,
         Self::Block,
         Self::Counters,
         Self::Pong,
+        Self::Piece,
         Self::Attach,
         Self::Seek,
         Self::Ping,
         Self::Finish,
         Self::Request,
+        Self::Want,
     ];
 
     pub(super) fn from_number(number: u8) -> Option<Self> {
@@ -68,6 +74,28 @@ impl RingName {
     }
 }
 
+/// Memory that changes slowly, and goes over the line in pieces when it is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// The section of event sites, with which of them are on.
+    Sites = 0,
+    /// The heap table: keys and entries.
+    Heap = 1,
+    /// The histograms of all vCPUs.
+    Histograms = 2,
+}
+
+impl Area {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sites, Self::Heap, Self::Histograms];
+
+    /// Its bit in a set of areas.
+    #[must_use]
+    pub const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
 /// Where a guest shall begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
@@ -77,6 +105,35 @@ pub enum Begin {
     Now = 1,
     /// Where its cursors are. The host says [`Frame::Seek`] for each ring that it knows better.
     Resume = 2,
+}
+
+/// What counters of a ring are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// Reading begins there.
+    Opens = 0,
+    /// Reading ends there.
+    Closes = 1,
+    /// Somebody wanted them ([`Frame::Want`]); whoever else reads goes on.
+    Stands = 2,
+}
+
+impl Account {
+    const fn flags(self) -> u64 {
+        match self {
+            Self::Opens => 0,
+            Self::Closes => LAST,
+            Self::Stands => STANDS,
+        }
+    }
+
+    const fn from_flags(flags: u64) -> Self {
+        match (flags & LAST != 0, flags & STANDS != 0) {
+            (true, _) => Self::Closes,
+            (false, true) => Self::Stands,
+            (false, false) => Self::Opens,
+        }
+    }
 }
 
 /// Words as the machine has them, or as they came over the line.
@@ -172,8 +229,8 @@ pub enum Frame<'a> {
         ring: RingName,
         /// Where the guest's cursor is.
         from: u64,
-        /// Whether they close the account; else they open it.
-        last: bool,
+        /// What they are for.
+        account: Account,
         /// The head, the refused, and [`CLASSES`] words for each slot; `None`: the ring was written to all the time.
         counted: Option<(u64, [u64; CLASSES], Words<'a>)>,
     },
@@ -183,6 +240,22 @@ pub enum Frame<'a> {
         token: u64,
         /// The guest's TSC when it answered.
         tsc: u64,
+    },
+    /// Part of an area as it is now. The pieces of a round are numbered from 0; one without words ends it, and its number says how many there
+    /// were.
+    Piece {
+        /// Of which area.
+        area: Area,
+        /// Whether the round brings all that is not zero; else what has changed since the round before.
+        all: bool,
+        /// Its number in the round.
+        number: u32,
+        /// The area's word that it begins with.
+        first: u64,
+        /// Words of the whole area.
+        total: u64,
+        /// The words.
+        words: Words<'a>,
     },
     /// Begins a conversation, under the epoch in the frame's header.
     Attach {
@@ -207,11 +280,28 @@ pub enum Frame<'a> {
     Finish,
     /// One slot of the control page. Without a lease it is withdrawn.
     Request(ControlRequest),
+    /// Asks for the tables as they are now, for the counters of each ring, or for a round of pieces.
+    Want {
+        /// The tables.
+        region: bool,
+        /// The counters.
+        counters: bool,
+        /// Bits of [`Area::bit`].
+        areas: u8,
+        /// Whether all of these areas is wanted, or what has changed since the round before.
+        all: bool,
+    },
 }
 
 const SEALED: u64 = 1;
 const LAST: u64 = 1;
 const COUNTED: u64 = 2;
+const STANDS: u64 = 4;
+const ALL: u64 = 1 << 8;
+const REGION: u64 = 1 << 9;
+const COUNTERS: u64 = 1 << 10;
+/// Payload words of a piece before its words.
+pub const PIECE_HEAD: usize = 3;
 /// Payload words of a block before its words; the slot's counters come after them.
 pub const BLOCK_HEAD: usize = 3;
 /// Payload words of counters before those of the slots.
@@ -225,12 +315,23 @@ pub const fn block_head(ring: RingName, from: u64, start: u64, sealed: bool) -> 
 
 /// The first payload words of a ring's counters, for who reads those of the slots right into the frame.
 #[must_use]
-pub fn counters_head(ring: RingName, from: u64, last: bool, counters: &Counters) -> [u64; COUNTERS_HEAD] {
-    let flags = if last { LAST } else { 0 } | COUNTED;
+pub fn counters_head(
+    ring: RingName,
+    from: u64,
+    account: Account,
+    counters: &Counters,
+) -> [u64; COUNTERS_HEAD] {
+    let flags = account.flags() | COUNTED;
     let mut head = [0; COUNTERS_HEAD];
     (head[0], head[1], head[2]) = (ring.word(flags), from, counters.head);
     head[3..].copy_from_slice(&counters.refused);
     head
+}
+
+/// The first payload words of a piece, for who copies its words right into the frame.
+#[must_use]
+pub const fn piece_head(area: Area, all: bool, number: u32, first: u64, total: u64) -> [u64; PIECE_HEAD] {
+    [area as u64 | if all { ALL } else { 0 } | (number as u64) << 32, first, total]
 }
 
 /// Puts the header in front of `payload` words that lie behind it already. The whole frame's words, to be sent little-endian; `None`
@@ -258,11 +359,13 @@ impl<'a> Frame<'a> {
             Self::Block { .. } => Kind::Block,
             Self::Counters { .. } => Kind::Counters,
             Self::Pong { .. } => Kind::Pong,
+            Self::Piece { .. } => Kind::Piece,
             Self::Attach { .. } => Kind::Attach,
             Self::Seek { .. } => Kind::Seek,
             Self::Ping { .. } => Kind::Ping,
             Self::Finish => Kind::Finish,
             Self::Request(_) => Kind::Request,
+            Self::Want { .. } => Kind::Want,
         }
     }
 
@@ -279,15 +382,19 @@ impl<'a> Frame<'a> {
                 payload.put(words.iter())?;
                 payload.put(sealed.iter().flatten().copied())?;
             }
-            Self::Counters { ring, from, last, counted } => match counted {
+            Self::Counters { ring, from, account, counted } => match counted {
                 Some((head, refused, slots)) => {
                     let counters = Counters { head: *head, refused: *refused };
-                    payload.put(counters_head(*ring, *from, *last, &counters))?;
+                    payload.put(counters_head(*ring, *from, *account, &counters))?;
                     payload.put(slots.iter())?;
                 }
-                None => payload.put([ring.word(if *last { LAST } else { 0 }), *from])?,
+                None => payload.put([ring.word(account.flags()), *from])?,
             },
             Self::Pong { token, tsc } => payload.put([*token, *tsc])?,
+            Self::Piece { area, all, number, first, total, words } => {
+                payload.put(piece_head(*area, *all, *number, *first, *total))?;
+                payload.put(words.iter())?;
+            }
             Self::Attach { wire_version, begin } => {
                 payload.put([u64::from(*wire_version) | (*begin as u64) << 32])?;
             }
@@ -295,6 +402,12 @@ impl<'a> Frame<'a> {
             Self::Ping { token } => payload.put([*token])?,
             Self::Finish => {}
             Self::Request(request) => payload.put(request.to_words())?,
+            Self::Want { region, counters, areas, all } => {
+                let all = if *all { ALL } else { 0 };
+                let region = if *region { REGION } else { 0 };
+                let counters = if *counters { COUNTERS } else { 0 };
+                payload.put([u64::from(*areas) | all | region | counters])?;
+            }
         }
         let len = payload.len;
         seal(out, self.kind(), epoch, len)
@@ -332,11 +445,22 @@ impl<'a> Frame<'a> {
                 } else {
                     None
                 };
-                Self::Counters { ring, from, last: flags & LAST != 0, counted }
+                Self::Counters { ring, from, account: Account::from_flags(flags), counted }
             }
             Kind::Pong => {
                 let [token, tsc] = payload.array()?;
                 Self::Pong { token, tsc }
+            }
+            Kind::Piece => {
+                let (head, words) = payload.split_at(PIECE_HEAD)?;
+                let [what, first, total] = head.array()?;
+                let area = *Area::ALL.get((what & 0xff) as usize)?;
+                let inside = first.checked_add(words.len() as u64).is_some_and(|end| end <= total);
+                if !inside {
+                    return None;
+                }
+                let (all, number) = (what & ALL != 0, (what >> 32) as u32);
+                Self::Piece { area, all, number, first, total, words }
             }
             Kind::Attach => {
                 let [word] = payload.array()?;
@@ -362,6 +486,15 @@ impl<'a> Frame<'a> {
                 let words = core::array::from_fn(|i| if i == 0 { 2 } else { slot[i - 1] });
                 let Slot::Whole(request) = ControlRequest::from_words(&words) else { return None };
                 Self::Request(request)
+            }
+            Kind::Want => {
+                let [word] = payload.array()?;
+                Self::Want {
+                    region: word & REGION != 0,
+                    counters: word & COUNTERS != 0,
+                    areas: word as u8,
+                    all: word & ALL != 0,
+                }
             }
         })
     }
