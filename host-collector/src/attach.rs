@@ -17,10 +17,10 @@ use crate::{
     cancel::Cancel,
     clock::HostTime,
     console::Line,
-    control::{Control, ControlError},
+    control::{self, Control, ControlError},
     guests::{GuestEntry, process_start},
     memory::{FoundRegion, GuestMemory, MemoryError, NoMemory, find_region},
-    port::{Port, PortRequest},
+    port::{Holder, Port, PortRequest},
     qemu::{Guest, GuestExit, PIPE_LIMIT, Transport},
     recording::{HostFacts, SessionInfo},
     tables::Tables,
@@ -150,11 +150,13 @@ pub enum AttachError {
     },
     /// The port is silent.
     #[error(
-        "the guest does not answer on its serial port after {limit:?}: does its kernel run a uniprof_probes::Streamer? \
-         The port serves one collector at a time: another may have it.{}",
+        "the guest does not answer on its serial port after {limit:?}: {}.{}",
+        silence(.holder),
         console(.lines)
     )]
     Silent {
+        /// Another process that has the port.
+        holder: Option<Holder>,
         /// How long was waited.
         limit: Duration,
         /// The console's last lines.
@@ -176,6 +178,15 @@ fn console(lines: &[String]) -> String {
         return String::new();
     }
     format!("\nThe console's last lines:\n  {}", lines.join("\n  "))
+}
+
+fn silence(holder: &Option<Holder>) -> String {
+    match holder {
+        Some(holder) => format!("{holder} has the port, and passes nothing on; end it"),
+        None => "does its kernel run a uniprof_probes::Streamer? QEMU serves one program at a time on that socket: one that is \
+                 not uniprof may have it"
+            .into(),
+    }
 }
 
 fn ending(exit: &Option<GuestExit>) -> String {
@@ -261,7 +272,7 @@ fn wait_on_port(guest: &Observed<'_>, path: &Path, options: &WaitOptions) -> Res
             let (limit, lines) = (options.limit, guest.console());
             return Err(match guest {
                 Observed::Own(_) if lines.is_empty() => AttachError::NeverBooted { limit },
-                _ => AttachError::Silent { limit, lines },
+                _ => AttachError::Silent { holder: port.holder(), limit, lines },
             });
         }
         if !options.cancel.sleep(PAUSES.0) {
@@ -316,6 +327,23 @@ impl Attached {
         match &self.port {
             Some(port) => Ok(Asked::Port(port.request(wanted))),
             None => Control::request(entry, &self.region, wanted).map(Asked::Page),
+        }
+    }
+
+    /// Asks for what nobody renews: it ends by itself after `lease`, a minute at most. Over a port it is on its way when this returns: whoever
+    /// lets go of the port has to see it in effect first.
+    pub fn leave(
+        &self,
+        entry: &GuestEntry,
+        wanted: ControlRequest,
+        lease: Duration,
+    ) -> Result<(), ControlError> {
+        match &self.port {
+            Some(port) => {
+                port.leave(wanted, lease);
+                Ok(())
+            }
+            None => control::leave(entry, &self.region, wanted, lease),
         }
     }
 

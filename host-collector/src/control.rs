@@ -18,17 +18,18 @@ use uniprof_wire::{
 };
 
 use crate::{
+    attach::Attached,
     cancel::Cancel,
     clock::HostTime,
     guests::GuestEntry,
-    memory::{FoundRegion, GuestMemory, MemoryError},
+    memory::{FoundRegion, MemoryError},
 };
 
-pub use effect::{Effect, Looks};
+pub use effect::{Effect, Looks, vcpus_now};
 use page::ControlPage;
 
 /// How long a request lives without renewal. Guests look at the page 40 times a second.
-const LEASE: Duration = Duration::from_secs(2);
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
 /// How often it is renewed.
 const RENEW_EVERY: Duration = Duration::from_millis(250);
 /// The longest lease that a guest grants.
@@ -108,7 +109,7 @@ pub fn leave(
 }
 
 /// The request with what tells this asker from others.
-fn signed(wanted: ControlRequest, lease: Duration) -> ControlRequest {
+pub(crate) fn signed(wanted: ControlRequest, lease: Duration) -> ControlRequest {
     let asked_ns = HostTime::now().realtime_ns;
     let owner = u64::from(std::process::id()) << 32 | u64::from(asked_ns as u32 | 1);
     let lease_ms = lease.min(LONGEST_LEASE).as_millis() as u32;
@@ -135,9 +136,16 @@ impl Asker {
 }
 
 /// Who asks for what: the slots of the control page that are not empty.
-pub fn asked(memory: &dyn GuestMemory, region: &FoundRegion) -> Result<Vec<Asker>, MemoryError> {
+pub fn asked(attached: &Attached) -> Result<Vec<Asker>, MemoryError> {
     let mut bytes = [0; PAGE];
-    memory.read(GuestPhysical(region.at.0.saturating_add(CONTROL_OFFSET as u64)), &mut bytes)?;
+    if let Some(port) = &attached.port {
+        let copy = port.latest();
+        let page = copy.as_deref().and_then(|copy| copy.get(CONTROL_OFFSET..CONTROL_OFFSET + PAGE));
+        bytes.copy_from_slice(page.ok_or(MemoryError::NotShared)?);
+    } else {
+        let at = attached.region.at.0.saturating_add(CONTROL_OFFSET as u64);
+        attached.memory.read(GuestPhysical(at), &mut bytes)?;
+    }
     let words = bytes.as_chunks::<8>().0;
     let now = HostTime::now().realtime_ns;
     let slots = words.chunks_exact(CONTROL_WORDS).take(CONTROL_SLOTS).enumerate();

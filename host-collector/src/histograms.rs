@@ -49,6 +49,19 @@ impl Histograms {
         all
     }
 
+    /// Reads those of a copy of the region's part that has nothing else.
+    pub(crate) fn of_table(table: &[u64], geometry: Geometry) -> Self {
+        let count = geometry.vcpus() as usize * geometry.histograms() as usize;
+        let copies = table.as_chunks::<HISTOGRAM_WORDS>().0.iter().take(count);
+        let mut all = Self::default();
+        for words in copies.filter(|words| words[histogram_field::COUNT] > 0) {
+            if let Some((site, histogram)) = Histogram::from_words(words) {
+                all.add(site, &histogram);
+            }
+        }
+        all
+    }
+
     /// At most as many sites as there are histograms, whatever the guest says on each vCPU.
     fn add(&mut self, site: u32, histogram: &Histogram) {
         if let Some(sum) = self.0.get_mut(&site) {

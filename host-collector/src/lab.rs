@@ -132,6 +132,7 @@ const HISTOGRAMS: u32 = 2;
 pub(crate) const BASE: u64 = 0xfe00_0000;
 
 /// One ring of the played guest: words of the file.
+#[derive(Clone, Copy)]
 pub(crate) struct FileWords<'a> {
     file: &'a File,
     first: usize,

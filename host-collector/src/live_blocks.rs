@@ -51,6 +51,14 @@ impl LiveBlocks {
         Ok(Some(Self::of(before.iter().zip(&after).zip(table.as_chunks::<HEAP_WORDS>().0))))
     }
 
+    /// Reads those of the region's part that has nothing else, of which each word was copied once. `None`: there is no heap table.
+    pub(crate) fn of_table(table: &[u64], geometry: Geometry) -> Option<Self> {
+        let slots = geometry.heap_slots() as usize;
+        let keys = table.get(..slots).filter(|_| slots > 0)?;
+        let entries = table.get((geometry.heap_entries() - geometry.heap_keys()) / 8..)?;
+        Some(Self::of(keys.iter().zip(keys).zip(entries.as_chunks::<HEAP_WORDS>().0)))
+    }
+
     /// Of the key of each slot before and after its words were copied.
     fn of<'a>(slots: impl Iterator<Item = ((&'a u64, &'a u64), &'a [u64; HEAP_WORDS])>) -> Self {
         let mut all = Self::default();

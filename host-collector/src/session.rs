@@ -163,7 +163,10 @@ pub fn record_session(
 ) -> Result<Summary, SessionError> {
     let begin = if options.from_boot { Begin::Boot } else { Begin::Now };
     let source = match &attached.port {
-        Some(port) => Reading::Port(port),
+        Some(port) => {
+            port.record_areas();
+            Reading::Port(port)
+        }
         None => Reading::Memory(Box::new(Drainer::attach(attached.memory.clone(), attached.region, 0)?)),
     };
     let started = Instant::now();

@@ -3,23 +3,29 @@
 //! What is new is taken only where it follows on what there is. A block that does not makes this side ask for the missing piece again, so what a
 //! line loses, garbles or cuts in half costs nothing that the guest still has.
 
+mod known;
+
+use std::sync::Arc;
+
 use uniprof_wire::{
     WIRE_VERSION,
     address::GuestPhysical,
-    layout::{LayoutError, RegionHeader, RingKind},
+    layout::{LayoutError, RegionHeader},
     record::CLASSES,
     ring::{Counters, MAX_POSITION, RingGeometry},
     stream::{
-        Begin, Decoded, Decoder, Frame, HEADER_BYTES, HEADER_WORDS, MAX_HOST_PAYLOAD, MAX_PAYLOAD, RingName,
-        Words,
+        Account, Area, Begin, Decoded, Decoder, Frame, HEADER_BYTES, HEADER_WORDS, MAX_HOST_PAYLOAD,
+        MAX_PAYLOAD, RingName, Words,
     },
     tables::ControlRequest,
 };
 
+use self::known::{Known, Over, Ring, is_plausible, name};
+use super::areas::Piece;
 use crate::{
     clock::HostTime,
     memory::{FoundRegion, header_words},
-    recording::{Body, ClockPair, Message, RingCounters, RingId},
+    recording::{Body, ClockPair, Message},
     tables::Tables,
 };
 
@@ -32,6 +38,8 @@ const PING_EVERY: u64 = 100 * MS;
 const RENEW_EVERY: u64 = 250 * MS;
 /// A guest that says nothing for so long does not know of this conversation any more.
 const SILENCE: u64 = 1_500 * MS;
+/// How often what has changed of the histograms is asked for.
+const AREAS_EVERY: u64 = 1_000 * MS;
 /// How long a piece that was asked for again may take.
 const SEEK_EVERY: u64 = 200 * MS;
 /// Pings whose answers are waited for.
@@ -48,31 +56,26 @@ pub struct Troubles {
     pub reconnected: u64,
 }
 
-/// One ring of the guest.
-#[derive(Debug)]
-struct Ring {
-    id: RingId,
-    /// Up to where it was read. `None`: where reading begins is not known yet.
-    expected: Option<u64>,
-    /// The counters that close its account.
-    last: Option<(Counters, Vec<u64>)>,
-    over: Over,
-    sought_ns: u64,
+/// What the guest is asked for in pieces.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Heap and histograms are told, for a recording.
+    recorded: bool,
+    /// Of these what has come since the end was wanted.
+    last: u8,
+    /// Areas that somebody waits for.
+    areas: u8,
+    asked_ns: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Over {
-    No,
-    Closed,
-    /// It was written to all the time.
-    Uncounted,
-}
-
-#[derive(Debug)]
-struct Known {
-    region: FoundRegion,
-    tables: Tables,
-    rings: Vec<Ring>,
+/// The tables as they are after what has been said so far.
+#[derive(Debug, Default)]
+struct Look {
+    /// The ping that was said last for it, and the latest that was answered.
+    asked: u64,
+    answered: u64,
+    /// The latest answer that tables came after.
+    seen: u64,
 }
 
 /// What one host and one guest have said to each other.
@@ -85,6 +88,9 @@ pub(super) struct Conversation {
     known: Option<Known>,
     refused: Option<LayoutError>,
     requests: Vec<ControlRequest>,
+    has_withdrawn: bool,
+    wanted: Wanted,
+    look: Look,
     out: Vec<u8>,
     frame: Vec<u64>,
     pings: Vec<(u64, HostTime)>,
@@ -113,6 +119,10 @@ impl Conversation {
             known: None,
             refused: None,
             requests: Vec::new(),
+            has_withdrawn: false,
+            // Who reads from the boot on records.
+            wanted: Wanted { recorded: begin == Begin::Boot, ..Wanted::default() },
+            look: Look::default(),
             out: Vec::new(),
             frame: vec![0; HEADER_WORDS + MAX_HOST_PAYLOAD],
             pings: Vec::new(),
@@ -135,9 +145,61 @@ impl Conversation {
         found.or(self.refused.map(Err))
     }
 
+    /// Wants the heap and the histograms among the messages.
+    pub(super) fn record_areas(&mut self) {
+        self.wanted.recorded = true;
+        self.wanted.asked_ns = 0;
+    }
+
+    /// Wants an area as it is now.
+    pub(super) fn want(&mut self, area: Area) {
+        if let Some(known) = &mut self.known {
+            known.areas.forget(area);
+        }
+        self.wanted.areas |= area.bit();
+        self.wanted.asked_ns = 0;
+    }
+
+    /// The area that was wanted, once all of it has come.
+    pub(super) fn area(&self, area: Area) -> Option<Vec<u64>> {
+        self.known.as_ref()?.areas.get(area).map(<[u64]>::to_vec)
+    }
+
+    /// Wants the tables as they are after all that has been said so far. What to ask [`Self::seen`] with.
+    pub(super) fn look(&mut self, now: HostTime) -> u64 {
+        self.ping(now);
+        self.look.asked = self.tokens;
+        self.say(&Frame::Want { region: true, counters: false, areas: 0, all: false });
+        self.tokens
+    }
+
+    /// The tables that came after that look, or a later one.
+    pub(super) fn seen(&self, look: u64) -> Option<Arc<[u8]>> {
+        let known = self.known.as_ref().filter(|_| self.look.seen >= look);
+        known.map(|known| Arc::clone(&known.bytes))
+    }
+
     /// What has to be sent; whoever sends it takes it out from the front.
     pub(super) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
+    }
+
+    /// The line to come takes the place of one that another collector passed on: that is nothing strange.
+    pub(super) fn handed_over(&mut self) {
+        self.lines = 0;
+    }
+
+    /// vCPUs of the guest; 0 before it has told of itself.
+    pub(super) fn vcpus(&self) -> u32 {
+        self.known.as_ref().map_or(0, |known| known.region.header.geometry.vcpus())
+    }
+
+    /// Puts a cursor back for somebody else who reads along, and lacks what this side has.
+    pub(super) fn seek_for_other(&mut self, ring: RingName, position: u64) {
+        let expected = self.ring(ring).and_then(|(ring, _)| ring.expected);
+        if expected.is_some_and(|expected| position < expected) {
+            self.say(&Frame::Seek { ring, position });
+        }
     }
 
     /// A line to the guest, the first or another one.
@@ -147,6 +209,10 @@ impl Conversation {
         self.lines += 1;
         self.line_is_silent = true;
         self.epoch = self.epoch.wrapping_add(1);
+        self.wanted.asked_ns = 0;
+        if let Some(known) = &mut self.known {
+            known.areas.disconnected();
+        }
         self.attach(now);
     }
 
@@ -157,28 +223,49 @@ impl Conversation {
         self.say(&Frame::Request(request));
     }
 
+    /// Asks for something that nobody renews.
+    pub(super) fn leave(&mut self, request: ControlRequest) {
+        self.say(&Frame::Request(request));
+    }
+
     /// Asks no longer.
     pub(super) fn withdraw(&mut self, owner: u64) {
         if let Some(index) = self.requests.iter().position(|held| held.owner == owner) {
             let request = self.requests.remove(index);
             self.say(&Frame::Request(ControlRequest { lease_ms: 0, ..request }));
+            self.has_withdrawn = true;
         }
+    }
+
+    /// Whether something was withdrawn that the guest may not know of yet.
+    pub(super) fn has_withdrawn(&self) -> bool {
+        self.has_withdrawn
     }
 
     /// Wants the account of each ring closed.
     pub(super) fn finish(&mut self) {
         self.finishing = true;
-        self.asked_ns = 0;
+        self.wanted.last = 0;
+        (self.asked_ns, self.wanted.asked_ns) = (0, 0);
     }
 
     /// Whether all accounts are closed, as far as they can be, and the tables have come after that.
     pub(super) fn is_finished(&self) -> bool {
-        self.finishing && self.last_tables && self.rings_are_over()
+        let areas = self.recorded_areas() & !self.wanted.last == 0;
+        self.finishing && self.last_tables && self.rings_are_over() && areas
     }
 
     /// Whether there is nothing more to come: all is closed, or the end is wanted and the line stays broken.
     pub(super) fn is_done(&self, has_line: bool, is_broken_for_long: bool) -> bool {
         self.is_finished() || (self.finishing && !has_line && is_broken_for_long)
+    }
+
+    /// The areas that belong into a recording of this guest.
+    fn recorded_areas(&self) -> u8 {
+        let Some(known) = self.known.as_ref().filter(|_| self.wanted.recorded) else { return 0 };
+        let geometry = known.region.header.geometry;
+        let bit = |area: Area, there: bool| if there { area.bit() } else { 0 };
+        bit(Area::Heap, geometry.heap_slots() > 0) | bit(Area::Histograms, geometry.histograms() > 0)
     }
 
     fn rings_are_over(&self) -> bool {
@@ -203,17 +290,14 @@ impl Conversation {
         }
         if since(self.pinged_ns) >= PING_EVERY {
             self.pinged_ns = ns;
-            self.tokens += 1;
-            if self.pings.len() == PINGS {
-                self.pings.remove(0);
-            }
-            self.pings.push((self.tokens, now));
-            self.say(&Frame::Ping { token: self.tokens });
+            self.ping(now);
         }
+        self.ask_for_areas(ns);
         if since(self.renewed_ns) >= RENEW_EVERY {
             self.renewed_ns = ns;
             for index in 0..self.requests.len() {
                 self.requests[index].renewals += 1;
+                self.requests[index].asked_ns = now.realtime_ns;
                 let request = self.requests[index];
                 self.say(&Frame::Request(request));
             }
@@ -221,6 +305,33 @@ impl Conversation {
         if self.finishing && !self.is_finished() && since(self.asked_ns) >= ASK_EVERY {
             self.asked_ns = ns;
             self.say(&Frame::Finish);
+        }
+    }
+
+    fn ping(&mut self, now: HostTime) {
+        self.tokens += 1;
+        if self.pings.len() == PINGS {
+            self.pings.remove(0);
+        }
+        self.pings.push((self.tokens, now));
+        self.say(&Frame::Ping { token: self.tokens });
+    }
+
+    fn ask_for_areas(&mut self, ns: u64) {
+        // The heap is told at both ends, histograms all the time.
+        let mut recorded = self.recorded_areas();
+        let has_heap = self.known.as_ref().is_some_and(|known| known.areas.get(Area::Heap).is_some());
+        if has_heap && (!self.finishing || self.wanted.last & Area::Heap.bit() != 0) {
+            recorded &= !Area::Heap.bit();
+        }
+        let areas = self.wanted.areas | recorded;
+        if areas == 0 || (self.wanted.asked_ns > 0 && ns.saturating_sub(self.wanted.asked_ns) < AREAS_EVERY) {
+            return;
+        }
+        self.wanted.asked_ns = ns.max(1);
+        for area in Area::ALL.into_iter().filter(|area| areas & area.bit() != 0) {
+            let all = self.known.as_ref().is_none_or(|known| known.areas.get(area).is_none());
+            self.say(&Frame::Want { region: false, counters: false, areas: area.bit(), all });
         }
     }
 
@@ -243,9 +354,16 @@ impl Conversation {
             let request = self.requests[index];
             self.say(&Frame::Request(request));
         }
+        if self.wanted.recorded {
+            // At once: a guest that has little to do may end before it has been asked for anything else.
+            self.wanted.asked_ns = now.monotonic_ns.max(1);
+            let areas = Area::Heap.bit() | Area::Histograms.bit();
+            self.say(&Frame::Want { region: false, counters: false, areas, all: true });
+        }
     }
 
-    fn say(&mut self, frame: &Frame<'_>) {
+    /// Puts a frame among what has to be sent.
+    pub(super) fn say(&mut self, frame: &Frame<'_>) {
         // A guest that does not listen must not make this grow; what is missing is said again.
         if self.out.len() > 64 << 10 {
             return;
@@ -255,8 +373,14 @@ impl Conversation {
         }
     }
 
-    /// Takes in bytes of the line.
-    pub(super) fn hear(&mut self, mut bytes: &[u8], now: HostTime, emit: &mut impl FnMut(Message<'static>)) {
+    /// Takes in bytes of the line; each of the guest's frames is handed to `pass`, too.
+    pub(super) fn hear(
+        &mut self,
+        mut bytes: &[u8],
+        now: HostTime,
+        emit: &mut impl FnMut(Message<'static>),
+        pass: &mut impl FnMut(&Frame<'_>),
+    ) {
         // The decoder's buffer stays where it is while a frame in it is looked at.
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Vec::new()));
         while !bytes.is_empty() {
@@ -272,6 +396,7 @@ impl Conversation {
                             self.troubles.reconnected += 1;
                         }
                         self.on_frame(&frame, now, emit);
+                        pass(&frame);
                     }
                     // Said to whoever was here before.
                     Decoded::Frame { .. } => {}
@@ -287,10 +412,17 @@ impl Conversation {
             Frame::Block { ring, from, start, sealed, words } => {
                 self.on_block(*ring, (*from, *start), *sealed, *words, now, emit);
             }
-            Frame::Counters { ring, from, last, counted } => {
-                self.on_counters(*ring, *from, *last, *counted, now, emit);
+            Frame::Counters { ring, from, account, counted } => {
+                self.on_counters(*ring, *from, *account, *counted, now, emit);
+            }
+            Frame::Piece { area, all, number, first, total, words } => {
+                let (area, all, number, first, total, words) = (*area, *all, *number, *first, *total, *words);
+                self.on_piece(Piece { area, all, number, first, total, words }, now, emit);
             }
             Frame::Pong { token, tsc } => {
+                if *token <= self.look.asked {
+                    self.look.answered = self.look.answered.max(*token);
+                }
                 if let Some(index) = self.pings.iter().position(|(sent, _)| sent == token) {
                     let (_, sent) = self.pings.swap_remove(index);
                     let uncertainty_ns = now.monotonic_ns.saturating_sub(sent.monotonic_ns);
@@ -303,7 +435,20 @@ impl Conversation {
             | Frame::Seek { .. }
             | Frame::Ping { .. }
             | Frame::Finish
+            | Frame::Want { .. }
             | Frame::Request(_) => {}
+        }
+    }
+
+    fn on_piece(&mut self, piece: Piece<'_>, now: HostTime, emit: &mut impl FnMut(Message<'static>)) {
+        let Some(known) = &mut self.known else { return };
+        if !known.areas.take(piece, known.region.header.geometry) {
+            return;
+        }
+        self.wanted.areas &= !piece.area.bit();
+        if self.wanted.recorded {
+            known.tell_area(piece.area, self.session, now, emit);
+            self.wanted.last |= piece.area.bit();
         }
     }
 
@@ -327,10 +472,11 @@ impl Conversation {
         };
         let same = self.known.as_ref().map(|known| known.region.header.boot_id == header.boot_id);
         match (same, &mut self.known) {
-            (Some(true), Some(known)) => known.tables = tables,
+            (Some(true), Some(known)) => (known.tables, known.bytes) = (tables, bytes.as_slice().into()),
             (before, _) => {
                 let begin = if before.is_some() { Begin::Boot } else { self.begin };
-                self.known = Some(Known::new(FoundRegion { at, header }, tables, begin));
+                self.known = Some(Known::new(FoundRegion { at, header }, tables, &bytes, begin));
+                self.wanted.asked_ns = 0;
                 if before.is_some() {
                     // Another boot is read from its beginning.
                     (self.session, self.begin) = (self.session + 1, Begin::Boot);
@@ -339,6 +485,7 @@ impl Conversation {
                 }
             }
         }
+        self.look.seen = self.look.answered;
         self.last_tables = self.rings_are_over() || self.known.as_ref().is_some_and(Known::is_counted);
         emit(Message { at: now, session: self.session, body: Body::Region { at, bytes: bytes.into() } });
     }
@@ -384,7 +531,7 @@ impl Conversation {
         &mut self,
         name: RingName,
         from: u64,
-        last: bool,
+        account: Account,
         counted: Option<(u64, [u64; CLASSES], Words<'_>)>,
         now: HostTime,
         emit: &mut impl FnMut(Message<'static>),
@@ -398,14 +545,14 @@ impl Conversation {
         }) {
             return;
         }
-        match (last, ring.expected, counted) {
-            (false, None, None) => ring.expected = Some(0),
-            (false, None, Some((counters, slots))) => {
+        match (account, ring.expected, counted) {
+            (Account::Opens, None, None) => ring.expected = Some(0),
+            (Account::Opens, None, Some((counters, slots))) => {
                 ring.expected = Some(counters.head);
                 emit(ring.counters(&counters, slots, false, session, now));
             }
-            (false, Some(expected), _) if from > expected => self.seek_again(name, now),
-            (true, Some(expected), Some((counters, slots)))
+            (Account::Opens, Some(expected), _) if from > expected => self.seek_again(name, now),
+            (Account::Closes, Some(expected), Some((counters, slots)))
                 if counters.head >= expected && ring.over != Over::Closed =>
             {
                 (ring.last, ring.over) = (Some((counters, slots)), Over::No);
@@ -414,7 +561,9 @@ impl Conversation {
                     self.seek_again(name, now);
                 }
             }
-            (true, _, None) if ring.over == Over::No && ring.last.is_none() => ring.over = Over::Uncounted,
+            (Account::Closes, _, None) if ring.over == Over::No && ring.last.is_none() => {
+                ring.over = Over::Uncounted
+            }
             _ => {}
         }
     }
@@ -437,60 +586,6 @@ impl Conversation {
         self.troubles.asked_again += 1;
         self.say(&Frame::Seek { ring: name, position });
     }
-}
-
-impl Known {
-    fn new(region: FoundRegion, tables: Tables, begin: Begin) -> Self {
-        let expected = (begin == Begin::Boot).then_some(0);
-        let rings = (0..region.header.geometry.vcpus())
-            .flat_map(|vcpu| RingKind::ALL.map(|kind| RingId { vcpu: vcpu as u16, kind }))
-            .map(|id| Ring { id, expected, last: None, over: Over::No, sought_ns: 0 })
-            .collect();
-        Self { region, tables, rings }
-    }
-
-    /// Whether the last counters of all rings have come, or never will.
-    fn is_counted(&self) -> bool {
-        self.rings.iter().all(|ring| ring.over != Over::No || ring.last.is_some())
-    }
-}
-
-impl Ring {
-    fn counters(
-        &self,
-        counters: &Counters,
-        slots: Vec<u64>,
-        last: bool,
-        session: u32,
-        at: HostTime,
-    ) -> Message<'static> {
-        let Counters { head, refused } = *counters;
-        let body = RingCounters { ring: self.id, head, last, refused, slots: slots.into() };
-        Message { at, session, body: Body::Counters(body) }
-    }
-
-    /// Closes the account once everything up to its end has been read.
-    fn close_if_read(&mut self, session: u32, now: HostTime, emit: &mut impl FnMut(Message<'static>)) {
-        let Some(expected) = self.expected else { return };
-        if self.last.as_ref().is_some_and(|(counters, _)| expected >= counters.head)
-            && let Some((counters, slots)) = self.last.take()
-        {
-            emit(self.counters(&counters, slots, true, session, now));
-            self.over = Over::Closed;
-        }
-    }
-}
-
-const fn name(id: RingId) -> RingName {
-    RingName { vcpu: id.vcpu, kind: id.kind }
-}
-
-/// Whether a guest with such rings can have sent such a block: part of one sub-buffer, and sealed if it ends it.
-fn is_plausible(geometry: RingGeometry, start: u64, words: usize, sealed: bool) -> bool {
-    let sub_buffer = geometry.sub_buffer_words() as u64;
-    let end = start.saturating_add(words as u64);
-    let border = geometry.sub_buffer_start(start).saturating_add(sub_buffer);
-    words > 0 && end <= MAX_POSITION && end <= border && sealed == (end == border)
 }
 
 #[cfg(test)]

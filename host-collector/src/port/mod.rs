@@ -11,32 +11,53 @@
 //! The thread waits for nobody: while the channel is full it reads no more, QEMU then takes no more from the guest, and the guest overwrites its oldest
 //! records, as it does for a slow reader of its memory. A line that breaks is connected anew, for as long as somebody wants it.
 
+mod areas;
 mod conversation;
+mod holder;
+mod hub;
 
 use std::{
     collections::VecDeque,
     io::{ErrorKind, Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use uniprof_wire::{layout::LayoutError, stream::Begin, tables::ControlRequest};
+use uniprof_wire::{
+    layout::LayoutError,
+    stream::{Area, Begin, Frame},
+    tables::ControlRequest,
+};
 
-use self::conversation::Conversation;
 pub use self::conversation::Troubles;
-use crate::{cancel::Cancel, clock::HostTime, memory::FoundRegion, recording::Message, tables::Tables};
+pub use self::holder::Holder;
+use self::{conversation::Conversation, holder::Lock, hub::Hub};
+use crate::{
+    cancel::Cancel,
+    clock::HostTime,
+    control::{LEASE, signed},
+    memory::FoundRegion,
+    recording::Message,
+    tables::Tables,
+};
 
 /// Messages that may wait to be taken: some megabytes, because a recording looks at the kernel's symbols before it takes the first.
 const CHANNEL: usize = 1024;
 /// Bytes that are read at once.
 const READ: usize = 256 << 10;
-/// How long a request lives without renewal.
-const LEASE_MS: u32 = 2000;
+/// Between two looks for an answer, and after how long it is asked for again: the guest answers within a hundredth of a second.
+const SOON: Duration = Duration::from_millis(1);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// How long the last withdrawal is waited for.
+const FAREWELL: Duration = Duration::from_millis(300);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const CONNECT_EVERY: Duration = Duration::from_millis(50);
 /// How long a line that has broken may stay so while everybody only waits for the end.
@@ -54,6 +75,7 @@ pub struct Port {
 struct Shared {
     path: PathBuf,
     stop: Cancel,
+    discards: AtomicBool,
     conversation: Mutex<Conversation>,
 }
 
@@ -87,6 +109,7 @@ impl Port {
         let shared = Arc::new(Shared {
             path: path.into(),
             stop: Cancel::new(),
+            discards: AtomicBool::new(false),
             conversation: Mutex::new(Conversation::new(begin, seed)),
         });
         let (sender, messages) = bounded(CHANNEL);
@@ -114,13 +137,76 @@ impl Port {
         self.shared.conversation().finish();
     }
 
-    /// Asks the guest for what `wanted` says; owner, renewals and lease are this function's to fill in.
+    /// Asks the guest for what `wanted` says; owner, renewals, lease and time are this function's to fill in.
     #[must_use]
     pub fn request(&self, wanted: ControlRequest) -> PortRequest {
-        let owner = u64::from(std::process::id()) << 32 | u64::from(HostTime::now().realtime_ns as u32 | 1);
-        let request = ControlRequest { owner, renewals: 1, lease_ms: LEASE_MS, ..wanted };
+        let request = signed(wanted, LEASE);
         self.shared.conversation().request(request);
-        PortRequest { shared: Arc::clone(&self.shared), owner }
+        PortRequest { shared: Arc::clone(&self.shared), owner: request.owner }
+    }
+
+    /// Asks for what nobody renews, for `lease`.
+    pub fn leave(&self, wanted: ControlRequest, lease: Duration) {
+        self.shared.conversation().leave(signed(wanted, lease));
+    }
+
+    /// Nobody takes the messages: it is only asked and told.
+    pub fn discard_messages(&self) {
+        self.shared.discards.store(true, Ordering::Relaxed);
+    }
+
+    /// The heap and the histograms shall be among the messages.
+    pub fn record_areas(&self) {
+        self.shared.conversation().record_areas();
+    }
+
+    /// Header page, control page and tables, as they came last.
+    #[must_use]
+    pub fn latest(&self) -> Option<Arc<[u8]>> {
+        self.shared.conversation().seen(0)
+    }
+
+    /// The same as they are after all that was asked for so far; `None`: the guest has not answered within `limit`, or the token is set.
+    #[must_use]
+    pub fn look(&self, limit: Duration, cancel: &Cancel) -> Option<Arc<[u8]>> {
+        let until = Instant::now() + limit;
+        let first = self.shared.conversation().look(HostTime::now());
+        let mut asked = Instant::now();
+        while Instant::now() < until {
+            if let Some(seen) = self.shared.conversation().seen(first) {
+                return Some(seen);
+            }
+            if asked.elapsed() >= ASK_AGAIN {
+                asked = Instant::now();
+                self.shared.conversation().look(HostTime::now());
+            }
+            if !cancel.sleep(SOON) {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// The bytes of an area as it is now; `None` as for [`Port::look`].
+    #[must_use]
+    pub fn area(&self, area: Area, limit: Duration, cancel: &Cancel) -> Option<Vec<u8>> {
+        let until = Instant::now() + limit;
+        self.shared.conversation().want(area);
+        while Instant::now() < until {
+            if let Some(words) = self.shared.conversation().area(area) {
+                return Some(words.iter().flat_map(|word| word.to_le_bytes()).collect());
+            }
+            if !cancel.sleep(SOON) {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Another process that has the port, and passes on what is said over it, or should.
+    #[must_use]
+    pub fn holder(&self) -> Option<Holder> {
+        Lock::holder(&self.shared.path).filter(|holder| holder.pid != std::process::id())
     }
 
     /// How the line behaved so far.
@@ -146,6 +232,11 @@ struct Pump<'a> {
     /// `None`: everything has been handed over.
     to: Option<Sender<Message<'static>>>,
     line: Option<UnixStream>,
+    /// The line is that of another collector, which has the port.
+    is_passed_on: bool,
+    /// Others who want something of the guest; they leave before the lock is let go of.
+    hub: Option<Hub>,
+    lock: Option<Lock>,
     tried: Instant,
     broken: Instant,
     waiting: VecDeque<Message<'static>>,
@@ -159,6 +250,9 @@ impl<'a> Pump<'a> {
             shared,
             to: Some(to),
             line: None,
+            is_passed_on: false,
+            hub: None,
+            lock: None,
             tried: now.checked_sub(CONNECT_EVERY).unwrap_or(now),
             broken: now,
             waiting: VecDeque::new(),
@@ -167,12 +261,17 @@ impl<'a> Pump<'a> {
     }
 
     fn run(mut self) {
-        while !self.shared.stop.is_cancelled() && !self.is_over() {
+        while !self.shared.stop.is_cancelled() {
+            if self.to.is_some() && self.is_over() {
+                // The messages end here. What is asked of the guest is withdrawn when its owner lets go of it, and others go on.
+                self.to = None;
+            }
             self.connect();
             self.tick();
+            self.serve();
             self.write();
             if !self.hand_over() {
-                return;
+                self.to = None;
             }
             if !self.waiting.is_empty() {
                 std::thread::sleep(LOOK_EVERY);
@@ -180,12 +279,28 @@ impl<'a> Pump<'a> {
                 self.read();
             }
         }
-        // The messages end here; what is asked of the guest is withdrawn when its owner lets go of it.
+        self.take_leave();
+    }
+
+    /// What is withdrawn ends by itself with its lease. That is worth a moment's wait: a line that is closed may take its last bytes along.
+    fn take_leave(&mut self) {
+        let until = Instant::now() + FAREWELL;
         self.to = None;
-        while self.shared.stop.sleep(LOOK_EVERY) {
+        let look = match &mut *self.shared.conversation() {
+            conversation if conversation.has_withdrawn() => conversation.look(HostTime::now()),
+            _ => return,
+        };
+        while self.line.is_some() && Instant::now() < until {
+            self.serve();
             self.write();
+            if self.shared.conversation().seen(look).is_some() {
+                return;
+            }
+            self.waiting.clear();
+            if self.wait() {
+                self.read();
+            }
         }
-        self.write();
     }
 
     fn is_over(&self) -> bool {
@@ -194,15 +309,39 @@ impl<'a> Pump<'a> {
         finished && self.waiting.is_empty()
     }
 
+    /// Connects to the port, or to whoever has it.
     fn connect(&mut self) {
         if self.line.is_some() || self.tried.elapsed() < CONNECT_EVERY {
             return;
         }
         self.tried = Instant::now();
-        let line = UnixStream::connect(&self.shared.path);
+        let path = &self.shared.path;
+        let mut is_taken = false;
+        if self.lock.is_none() {
+            match Lock::take(path) {
+                Ok(Some(lock)) => {
+                    self.lock = Some(lock);
+                    self.hub = Hub::listen(path);
+                }
+                Ok(None) => is_taken = true,
+                // Somebody else's directory: who is first gets the port.
+                Err(_) => {}
+            }
+        }
+        let line = if is_taken { UnixStream::connect(Hub::path(path)) } else { UnixStream::connect(path) };
         if let Ok(line) = line.and_then(|line| line.set_nonblocking(true).map(|()| line)) {
-            self.line = Some(line);
-            self.shared.conversation().connected(HostTime::now());
+            let mut conversation = self.shared.conversation();
+            if self.is_passed_on {
+                conversation.handed_over();
+            }
+            conversation.connected(HostTime::now());
+            (self.line, self.is_passed_on) = (Some(line), is_taken);
+        }
+    }
+
+    fn serve(&mut self) {
+        if let Some(hub) = &mut self.hub {
+            hub.serve(&mut self.shared.conversation(), HostTime::now());
         }
     }
 
@@ -235,7 +374,9 @@ impl<'a> Pump<'a> {
             return false;
         };
         let look = Timespec { tv_sec: 0, tv_nsec: LOOK_EVERY.as_nanos() as _ };
-        poll(&mut [PollFd::new(line, PollFlags::IN)], Some(&look)).is_ok_and(|ready| ready > 0)
+        let mut lines = vec![PollFd::new(line, PollFlags::IN)];
+        lines.extend(self.hub.iter().flat_map(Hub::poll_fds));
+        poll(&mut lines, Some(&look)).is_ok_and(|ready| ready > 0) && !lines[0].revents().is_empty()
     }
 
     fn read(&mut self) {
@@ -244,7 +385,10 @@ impl<'a> Pump<'a> {
             Ok(count) if count > 0 => {
                 let waiting = &mut self.waiting;
                 let mut emit = |message| waiting.push_back(message);
-                self.shared.conversation().hear(&self.bytes[..count], HostTime::now(), &mut emit);
+                let hub = &mut self.hub;
+                let mut pass = |frame: &Frame<'_>| hub.iter_mut().for_each(|hub| hub.pass_on(frame));
+                let bytes = &self.bytes[..count];
+                self.shared.conversation().hear(bytes, HostTime::now(), &mut emit, &mut pass);
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             _ => (self.line, self.broken) = (None, Instant::now()),
@@ -253,6 +397,9 @@ impl<'a> Pump<'a> {
 
     /// Hands messages to whoever takes them; false when nobody does any more.
     fn hand_over(&mut self) -> bool {
+        if self.to.is_none() || self.shared.discards.load(Ordering::Relaxed) {
+            self.waiting.clear();
+        }
         while let Some(message) = self.waiting.pop_front() {
             let Some(to) = &self.to else { return false };
             match to.try_send(message) {

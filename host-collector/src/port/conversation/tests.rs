@@ -1,9 +1,10 @@
 use std::cell::Cell;
 
 use uniprof_wire::{
+    layout::RingKind,
     record::{EventRecord, Record},
     ring::{self, Block, Source, Writer},
-    stream::{RingName, Words},
+    stream::{Account, RingName, Words},
 };
 
 use super::*;
@@ -64,14 +65,14 @@ impl Guest {
         self.encode(&Frame::Region { at: 0, words: Words::Native(&words) })
     }
 
-    fn counters(&self, kind: RingKind, last: bool) -> Vec<u8> {
+    fn counters(&self, kind: RingKind, account: Account) -> Vec<u8> {
         let geometry = self.header.geometry.ring();
         let mut slots = vec![0; geometry.slots() * CLASSES];
         let counters = ring::read_counters(&self.ring(kind), geometry, Source::Live, 1, &mut slots).unwrap();
         let ring = RingName { vcpu: 0, kind };
         let from = self.cursors[kind as usize];
         let counted = Some((counters.head, counters.refused, Words::Native(&slots)));
-        self.encode(&Frame::Counters { ring, from, last, counted })
+        self.encode(&Frame::Counters { ring, from, account, counted })
     }
 
     /// The next frame of the events ring.
@@ -153,7 +154,7 @@ impl Host {
 
     fn hear(&mut self, bytes: &[u8]) {
         let mut messages = Vec::new();
-        self.conversation.hear(bytes, at(self.ms), &mut |message| messages.push(message));
+        self.conversation.hear(bytes, at(self.ms), &mut |message| messages.push(message), &mut |_| {});
         for message in messages {
             self.ledger.feed(&message, |_, record| {
                 if let Record::Event(event) = record {
@@ -176,7 +177,7 @@ impl Host {
             self.wait(300);
             guest.hear(&mut self.conversation);
             for kind in RingKind::ALL {
-                let counters = guest.counters(kind, true);
+                let counters = guest.counters(kind, Account::Closes);
                 self.hear(&counters);
             }
             guest.hear(&mut self.conversation);
@@ -199,7 +200,7 @@ impl Host {
         host.hear(&region);
         if begin == Begin::Now {
             for kind in RingKind::ALL {
-                let counters = guest.counters(kind, false);
+                let counters = guest.counters(kind, Account::Opens);
                 host.hear(&counters);
             }
         }
@@ -308,7 +309,7 @@ fn a_host_that_comes_back_goes_on_where_it_was() {
     host.ms += 5000;
     host.conversation.connected(at(host.ms));
     let said = guest.hear(&mut host.conversation);
-    assert_eq!(said, ["Attach", "Seek", "Seek"]);
+    assert_eq!(said, ["Attach", "Seek", "Seek", "Want"]);
     // A frame of before that was still under way.
     let late = Guest { epoch: 3, ..Guest::new(1) }.region();
     host.hear(&late);
@@ -387,7 +388,8 @@ fn a_guest_that_lies_is_not_believed() {
     }
     for (head, slots) in [(u64::MAX, 64), (10, 16), (10, 0)] {
         let counted = Some((head, [0; CLASSES], Words::Native(&words[..slots])));
-        let counters = guest.encode(&Frame::Counters { ring: RING, from: 0, last: true, counted });
+        let counters =
+            guest.encode(&Frame::Counters { ring: RING, from: 0, account: Account::Closes, counted });
         host.hear(&counters);
     }
     let other = guest.encode(&Frame::Region { at: 0, words: Words::Native(&words[..40]) });
@@ -396,4 +398,66 @@ fn a_guest_that_lies_is_not_believed() {
     guest.emit(2);
     host.close(&mut guest);
     assert_eq!(host.numbers, [0, 1]);
+}
+
+/// Pieces of the histograms: one that is lost makes the host ask for all of them, and the end waits for what was last.
+#[test]
+fn histograms_come_in_pieces_and_the_end_waits_for_the_last() {
+    let mut guest = Guest::new(1);
+    let geometry = guest.header.geometry.with_histograms(1).unwrap();
+    guest.header.geometry = geometry;
+    guest.words = vec![Cell::new(0); geometry.region_bytes() / 8];
+    guest.words.iter().zip(guest.header.to_words()).for_each(|(word, value)| word.set(value));
+    RingKind::ALL.iter().for_each(|kind| guest.writer(*kind).format());
+    let mut host = Host::attached(Begin::Boot, &mut guest);
+    let total = (geometry.histogram_bytes() / 8) as u64;
+    let piece = |guest: &Guest, all, number, first, words: &[u64]| {
+        let words = Words::Native(words);
+        guest.encode(&Frame::Piece { area: Area::Histograms, all, number, first, total, words })
+    };
+    let counts = |host: &Host| -> Vec<Option<u64>> {
+        let histograms = host.messages.iter().filter_map(|message| match &message.body {
+            Body::Histograms(words) => Some(crate::histograms::Histograms::from_words(words)),
+            _ => None,
+        });
+        histograms.map(|all| all.get(40).map(|histogram| histogram.count)).collect()
+    };
+    for bytes in [piece(&guest, true, 0, 0, &[41, 3, 9, 3]), piece(&guest, true, 1, total, &[])] {
+        host.hear(&bytes);
+    }
+    assert_eq!(counts(&host), [None, Some(3)]);
+    // One of two pieces is lost.
+    for bytes in [piece(&guest, false, 1, 0, &[41, 5, 15, 3]), piece(&guest, false, 2, total, &[])] {
+        host.hear(&bytes);
+    }
+    assert_eq!(counts(&host), [None, Some(3)]);
+    host.conversation.finish();
+    host.wait(300);
+    guest.hear(&mut host.conversation);
+    let closing = RingKind::ALL.map(|kind| guest.counters(kind, Account::Closes));
+    closing.iter().for_each(|bytes| host.hear(bytes));
+    let region = guest.region();
+    host.hear(&region);
+    assert!(!host.conversation.is_finished(), "the histograms are not whole");
+    for bytes in [piece(&guest, true, 0, 0, &[41, 5, 15, 3]), piece(&guest, true, 1, total, &[])] {
+        host.hear(&bytes);
+    }
+    assert_eq!(counts(&host), [None, Some(3), Some(5)]);
+    assert!(host.conversation.is_finished());
+}
+
+/// Tables are of after a request only if they come behind the answer to a ping that was sent behind it.
+#[test]
+fn a_look_is_answered_by_tables_that_were_made_after_it() {
+    let mut guest = Guest::new(1);
+    let mut host = Host::attached(Begin::Now, &mut guest);
+    let look = host.conversation.look(at(host.ms));
+    let region = guest.region();
+    host.hear(&region);
+    assert!(host.conversation.seen(look).is_none(), "they may have been under way");
+    let pong = guest.encode(&Frame::Pong { token: look, tsc: 9 });
+    host.hear(&pong);
+    assert!(host.conversation.seen(look).is_none());
+    host.hear(&region);
+    assert!(host.conversation.seen(look).is_some());
 }
