@@ -12,14 +12,14 @@ use crate::guests::start_words;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn state(scene: &Scene, name: &str) -> Value {
+pub(crate) fn state(scene: &Scene, name: &str) -> Value {
     let document = scene.run(&["ctl", name, "--json"]).ok().json();
     assert_matches_its_schema(&document);
     document
 }
 
 /// Waits until what is in effect is as `wanted` says.
-fn until(scene: &Scene, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(scene: &Scene, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let limit = Instant::now() + LIMIT;
     loop {
         let now = state(scene, name);
@@ -31,16 +31,16 @@ fn until(scene: &Scene, name: &str, what: &str, wanted: impl Fn(&Value) -> bool)
     }
 }
 
-fn rate(state: &Value) -> u64 {
+pub(crate) fn rate(state: &Value) -> u64 {
     state["effect"]["rate"].as_u64().expect("a rate")
 }
 
-fn has(state: &Value, class: &str) -> bool {
+pub(crate) fn has(state: &Value, class: &str) -> bool {
     state["effect"]["classes"].as_array().expect("classes").iter().any(|on| on == class)
 }
 
 /// The sites that are on.
-fn on(scene: &Scene, name: &str) -> Vec<String> {
+pub(crate) fn on(scene: &Scene, name: &str) -> Vec<String> {
     let document = scene.run(&["list", name, "--json"]).ok().json();
     assert_matches_its_schema(&document);
     assert_eq!(document["from"], "memory");

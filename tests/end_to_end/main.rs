@@ -20,6 +20,7 @@ mod metrics;
 mod off_cpu;
 mod offline;
 mod ping;
+mod port;
 mod print;
 mod ratio;
 mod recordings;

@@ -4,17 +4,26 @@
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use uniprof_collector::attach::{Observed, WaitOptions, wait_for_region};
+use uniprof_collector::cancel::Cancel;
+use uniprof_collector::guests::GuestEntry;
 use uniprof_collector::live::LiveGuest;
 use uniprof_collector::paging::{AddressSpace, PageTables};
+use uniprof_collector::port::Port;
 use uniprof_postmortem::Evidence;
 use uniprof_symbolizer::Image;
 use uniprof_wire::address::GuestVirtual;
 use uniprof_wire::site::{self, MAX_SECTION_BYTES};
+use uniprof_wire::stream::Area;
 
 use crate::profile::finder;
 
 pub(crate) use uniprof_events::Site;
+
+/// How long a guest may take to tell of its sites over its port.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All sites of a guest, by the number that records carry.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +63,26 @@ impl Sites {
     pub(crate) fn of_guest(live: &LiveGuest) -> Result<Self, String> {
         // Without registers virtual addresses are taken for physical ones, which many unikernels' are.
         Self::of_evidence(&Evidence::new(live.memory(), live.registers().unwrap_or_default(), None))
+    }
+
+    /// Those of a guest that runs and shares no memory, as it tells them over its serial port, or why it does not.
+    pub(crate) fn of_port(port: &Port, cancel: &Cancel) -> Result<Self, String> {
+        let section = port.area(Area::Sites, PATIENCE, cancel);
+        let section = section.ok_or("the guest does not tell its event sites over its serial port")?;
+        Ok(Self::of_section(&section))
+    }
+
+    /// Those of a guest of ours that runs, as they are on and off now, whichever way it can be asked.
+    pub(crate) fn of_entry(entry: &GuestEntry) -> Result<Self, String> {
+        if entry.port.is_none() {
+            return Self::of_guest(&LiveGuest::open(entry).map_err(|error| error.to_string())?);
+        }
+        let cancel = Cancel::new();
+        let wait = WaitOptions { limit: PATIENCE, hint: None, cancel: cancel.clone() };
+        let attached = wait_for_region(&Observed::Other(entry), &wait).map_err(|error| error.to_string())?;
+        let port = attached.port.ok_or("the guest has no serial port")?;
+        port.discard_messages();
+        Self::of_port(&port, &cancel)
     }
 
     /// Those that lie in a guest's memory where the region's header says, or why they can't be read, in a sentence.

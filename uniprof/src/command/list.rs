@@ -18,6 +18,7 @@ use uniprof_wire::pattern;
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::guest::Target;
 use crate::input::Input;
 use crate::sites::{Site, Sites};
 use crate::{bundled, options, output, profile};
@@ -58,7 +59,7 @@ struct Document<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum From {
-    /// The guest's memory: it says what is on.
+    /// The guest's memory, or what it says of that over its serial port: it says what is on.
     Memory,
     /// An ELF file.
     Elf,
@@ -129,8 +130,11 @@ fn read(args: &Args) -> anyhow::Result<(From, Sites)> {
             Ok((From::Memory, Sites::of_evidence(&evidence).map_err(failed)?))
         }
         Input::Guest(name) => {
-            let live = profile::find_guest(&name)?.open()?;
-            Ok((From::Memory, Sites::of_guest(&live).map_err(failed)?))
+            let sites = match profile::find_guest(&name)? {
+                Target::Ours(entry) => Sites::of_entry(&entry),
+                process @ Target::Process(_) => Sites::of_guest(&process.open()?),
+            };
+            Ok((From::Memory, sites.map_err(failed)?))
         }
         Input::File(path) if is_elf(&path) => Ok((From::Elf, Sites::of_file(&path)?)),
         input => {

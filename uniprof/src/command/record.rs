@@ -10,7 +10,6 @@
 use std::path::{Path, PathBuf};
 
 use uniprof_collector::guests::GuestEntry;
-use uniprof_collector::live::LiveGuest;
 use uniprof_collector::session::Summary;
 use uniprof_wire::record::Class;
 
@@ -98,7 +97,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     } else if let Some(target) = args.target.as_ref().or(pid.as_ref()) {
         let entry = Target::find(target)?.entry()?;
         check_transport(&entry, args.guest.transport)?;
-        check(args.sampling.events.as_ref(), || sites_of(&entry), &entry.name)?;
+        check(args.sampling.events.as_ref(), || Sites::of_entry(&entry), &entry.name)?;
         let job = job(&entry.name, args.sampling.asked(), args.sampling.call_graph(&config))?;
         let summary = job.record_running(&entry)?;
         (job, summary)
@@ -130,11 +129,6 @@ pub(crate) fn check(
         "uniprof: whether there are event sites called {patterns} is not known ({unknown}); they are asked for all the same"
     ));
     Ok(())
-}
-
-/// The event sites of a guest that runs.
-pub(crate) fn sites_of(entry: &GuestEntry) -> Result<Sites, String> {
-    Sites::of_guest(&LiveGuest::open(entry).map_err(|error| error.to_string())?)
 }
 
 /// A guest that runs has the one way that it was started with.

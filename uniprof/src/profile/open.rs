@@ -122,9 +122,7 @@ fn histograms_missing(sites: &Sites, figures: &Figures) -> Option<String> {
         ));
     }
     (room > 0 && !figures.metrics.has_looked()).then(|| {
-        format!(
-            "the guest's {room} histograms are not in the recording: they do not go over virtio-serial yet"
-        )
+        format!("the guest's {room} histograms are not in the recording: it ended before they were read")
     })
 }
 

@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 
 use uniprof_collector::attach::{Attached, Observed, WaitOptions, wait_for_region};
 use uniprof_collector::cancel::Cancel;
-use uniprof_collector::control::{self, Control, LONGEST_LEASE, Looks};
+use uniprof_collector::control::{self, LONGEST_LEASE, Looks};
 use uniprof_collector::guests::GuestEntry;
 
 use super::record;
 use crate::exit::{Exit, Failure};
 use crate::guest::Target;
+use crate::sites::Sites;
 use crate::values::Span;
 use crate::{interrupt, output};
 
@@ -90,17 +91,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let observed = Observed::Other(&entry);
     let attached =
         wait_for_region(&observed, &WaitOptions { limit: PATIENCE, hint: None, cancel: cancel.clone() })?;
-    let looks = Looks::of(attached.memory.clone(), attached.region)?;
-    if ask.is_nothing() {
-        return show::print(&Document::new(&entry, &attached, &looks.vcpus()?, None, None)?, args.json);
+    if let Some(port) = &attached.port {
+        port.discard_messages();
     }
-    record::check(ask.events.as_ref(), || record::sites_of(&entry), &entry.name)?;
+    if ask.is_nothing() {
+        let vcpus =
+            control::vcpus_now(&attached, PATIENCE, &cancel)?.ok_or_else(|| silent(&entry, &cancel))?;
+        return show::print(&Document::new(&entry, &attached, &vcpus, None, None)?, args.json);
+    }
+    record::check(ask.events.as_ref(), || sites_of(&entry, &attached, &cancel), &entry.name)?;
+    let looks = Looks::of(&attached)?;
     let held = match args.lease {
         Some(Span(lease)) => {
-            control::leave(&entry, &attached.region, ask.request(), lease)?;
+            attached.leave(&entry, ask.request(), lease)?;
             None
         }
-        None => Some(Control::request(&entry, &attached.region, ask.request())?),
+        None => Some(attached.ask(&entry, ask.request())?),
     };
     tell(args, &entry, &attached, (&looks, &ask), &cancel)?;
     // A mark or a flush is done when it is in effect.
@@ -116,23 +122,31 @@ fn tell(
     args: &Args,
     entry: &GuestEntry,
     attached: &Attached,
-    (looks, ask): (&Looks, &Ask),
+    (looks, ask): (&Looks<'_>, &Ask),
     cancel: &Cancel,
 ) -> anyhow::Result<()> {
-    let Some(effect) = looks.wait(PATIENCE, cancel)? else {
-        let why = if cancel.is_cancelled() {
-            "interrupted before the guest had seen the request".to_owned()
-        } else {
-            let (name, limit) = (&entry.name, PATIENCE.as_secs());
-            format!(
-                "guest {name} has not looked at the request within {limit} s; `uniprof ping {name}` says why"
-            )
-        };
-        return Err(Failure::error(Exit::Failed, why));
-    };
+    let effect = looks.wait(PATIENCE, cancel)?.ok_or_else(|| silent(entry, cancel))?;
     let document = Document::new(entry, attached, &effect.vcpus, Some(effect.after), Some(ask))?;
     show::print(&document, args.json)?;
     Ok(output::stdout().flush()?)
+}
+
+/// The event sites, over the port that is open where there is one.
+fn sites_of(entry: &GuestEntry, attached: &Attached, cancel: &Cancel) -> Result<Sites, String> {
+    match &attached.port {
+        Some(port) => Sites::of_port(port, cancel),
+        None => Sites::of_entry(entry),
+    }
+}
+
+fn silent(entry: &GuestEntry, cancel: &Cancel) -> anyhow::Error {
+    let why = if cancel.is_cancelled() {
+        "interrupted before the guest had seen the request".to_owned()
+    } else {
+        let (name, limit) = (&entry.name, PATIENCE.as_secs());
+        format!("guest {name} has not looked at the request within {limit} s; `uniprof ping {name}` says why")
+    };
+    Failure::error(Exit::Failed, why)
 }
 
 /// Until the time is over, Ctrl-C, or the guest's end.

@@ -74,7 +74,7 @@ impl Document {
         after: Option<Duration>,
         ask: Option<&Ask>,
     ) -> anyhow::Result<Self> {
-        let askers = control::asked(&*attached.memory, &attached.region)?;
+        let askers = control::asked(attached)?;
         Ok(Self {
             schema: "uniprof.ctl/1",
             guest: entry.name.clone(),

@@ -5,6 +5,7 @@ use uniprof_events::EventKind;
 use uniprof_postmortem::Evidence;
 
 use crate::config::Config;
+use crate::guest::Target;
 use crate::input::Input;
 use crate::options;
 use crate::profile::{self, Head};
@@ -31,7 +32,10 @@ fn in_memory(input: &Input) -> Option<Sites> {
             let dump = dump::open(path, &OpenOptions::default()).ok()?;
             Sites::of_evidence(&Evidence::of_dump(dump)).ok()
         }
-        Input::Guest(name) => Sites::of_guest(&profile::find_guest(name).ok()?.open().ok()?).ok(),
+        Input::Guest(name) => match profile::find_guest(name).ok()? {
+            Target::Ours(entry) => Sites::of_entry(&entry).ok(),
+            process @ Target::Process(_) => Sites::of_guest(&process.open().ok()?).ok(),
+        },
         _ => None,
     }
 }
