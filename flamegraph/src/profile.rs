@@ -274,6 +274,16 @@ impl ProfileBuilder {
         self.frame(Frame::thread(&name))
     }
 
+    /// The name of one of this builder's frames.
+    ///
+    /// # Panics
+    ///
+    /// Where the id comes from another builder.
+    #[must_use]
+    pub fn name(&self, frame: FrameId) -> &str {
+        self.profile.frame(frame).name
+    }
+
     /// Keeps the time of a sample whose amount was [added](Self::add) to `sample.stack`. In any order.
     pub fn keep_time(&mut self, sample: TimedSample) {
         self.profile.timeline.push(sample);

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use inferno::flamegraph::color::{BackgroundColor, BasicPalette, MultiPalette, Palette};
+use inferno::flamegraph::color::{BackgroundColor, MultiPalette, Palette, PaletteMap};
 use inferno::flamegraph::{self, Direction as Growth, Options, TextTruncateDirection};
 
 use crate::error::RenderError;
 use crate::folded::Labels;
+use crate::frame::Kind;
 use crate::measured::{Measured, Unit};
 use crate::profile::Profile;
 use crate::title::Title;
@@ -79,7 +80,10 @@ pub fn svg(
     if lines.is_empty() {
         return Err(RenderError::NoSamples);
     }
-    flamegraph::from_lines(&mut drawing(profile.measured(), title, options), lines.lines().rev(), out)?;
+    let mut tints = tints(profile, &found.paths);
+    let mut drawing = drawing(profile.measured(), title, options);
+    drawing.palette_map = tints.as_mut();
+    flamegraph::from_lines(&mut drawing, lines.lines().rev(), out)?;
     Ok(found.left_out)
 }
 
@@ -138,22 +142,50 @@ fn clipped(mut line: String, length: usize) -> String {
     line
 }
 
-/// The colours that Gregg's own tools have for it, so that one picture is not taken for another.
-const fn palette(measured: Measured) -> Palette {
-    match measured {
-        Measured::Cpu => Palette::Multi(MultiPalette::Rust),
-        Measured::OffCpu => Palette::Basic(BasicPalette::Io),
-        Measured::Wakeups => Palette::Basic(BasicPalette::Aqua),
-        Measured::Locks => Palette::Basic(BasicPalette::Purple),
-        Measured::LiveHeap | Measured::AllocatedHeap => Palette::Basic(BasicPalette::Mem),
+/// What is no code: threads, notes, the whole.
+const NEUTRAL: (u8, u8, u8) = (226, 229, 233);
+
+/// The colours of all that is drawn, where it is not on the CPU: blue, aqua, purple or green, as Gregg's tools have them, so that one picture is
+/// not taken for another. Inferno's own are too dark to read names on. `None`: inferno's for Rust.
+fn tints(profile: &Profile, paths: &[WidePath]) -> Option<PaletteMap> {
+    let (dark, light) = match profile.measured() {
+        Measured::Cpu => return None,
+        Measured::OffCpu => ((158, 186, 240), (200, 219, 252)),
+        Measured::Wakeups => ((134, 210, 216), (190, 238, 238)),
+        Measured::Locks => ((204, 168, 232), (231, 208, 248)),
+        Measured::LiveHeap | Measured::AllocatedHeap => ((146, 210, 156), (200, 236, 194)),
+    };
+    let mut labels = Labels::new(profile);
+    let mut tints = PaletteMap::default();
+    // The whole, which inferno names only afterwards.
+    tints.insert("", NEUTRAL.into());
+    for path in paths {
+        let frame = profile.frame(path.frame);
+        let tint = match frame.kind {
+            Kind::Thread | Kind::Note => NEUTRAL,
+            Kind::Function | Kind::Unknown => between(dark, light, frame.name),
+        };
+        tints.insert(labels.of(path.frame), tint.into());
     }
+    Some(tints)
+}
+
+/// A colour between two, always the same for a name.
+fn between(dark: (u8, u8, u8), light: (u8, u8, u8), name: &str) -> (u8, u8, u8) {
+    let hash = name.bytes().fold(5381_u32, |hash, byte| hash.wrapping_mul(33) ^ u32::from(byte));
+    let share = (hash >> 8) as u8;
+    let mix = |dark: u8, light: u8| {
+        let (dark, light, share) = (u32::from(dark), u32::from(light), u32::from(share));
+        ((dark * (255 - share) + light * share) / 255) as u8
+    };
+    (mix(dark.0, light.0), mix(dark.1, light.1), mix(dark.2, light.2))
 }
 
 pub(crate) fn drawing<'a>(measured: Measured, title: &Title, options: &SvgOptions) -> Options<'a> {
     let mut drawing = Options::default();
     drawing.title = clipped(title.heading(), TITLE_LENGTH);
     drawing.subtitle = Some(clipped(title.details(), SUBTITLE_LENGTH));
-    drawing.colors = palette(measured);
+    drawing.colors = Palette::Multi(MultiPalette::Rust);
     drawing.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
     drawing.deterministic = true;
     // Sorting lines as text, as inferno does otherwise, parts a caller `f` from its callee where another name, such as

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use uniprof_tests::consumers::system;
 use uniprof_tests::{Scene, assert_matches_its_schema};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -102,6 +103,129 @@ fn blocked_time_is_on_the_stack_that_waited() {
     let folded = scene.run(&["export", "r.uniprof", "--off-cpu", "--format", "folded"]).ok().stdout;
     let sum: f64 = folded.lines().filter_map(|line| line.rsplit(' ').next()).map(number).sum();
     assert_eq!(sum, report["weight"].as_f64().expect("a weight"));
+}
+
+/// The same workload, once for longer: what it lost is more, and is all that has grown. Another one waits elsewhere.
+#[test]
+fn differences_are_of_bytes_and_of_blocked_time() {
+    let scene = Scene::with_guest();
+    let file =
+        |name: &str| std::fs::rename(scene.path("r.uniprof"), scene.path(name)).expect("it is renamed");
+    for (name, seconds) in [("short.uniprof", "seconds=1"), ("long.uniprof", "seconds=4")] {
+        record(&scene, "leak", "heap", &[seconds, "uniprof.heap=16384"]);
+        file(name);
+    }
+    let words = ["diff", "short.uniprof", "long.uniprof", "--heap"];
+    let diff = scene.run(&[&words[..], &["--json"]].concat()).ok().json();
+    assert_matches_its_schema(&diff);
+    assert_eq!((&diff["view"], &diff["after"]["unit"]), (&"heap".into(), &"bytes".into()));
+    assert_eq!(verdict(&diff, "leak_forget", "total"), "grown", "{diff:#}");
+    assert!(diff["before"]["weight"].as_u64() < diff["after"]["weight"].as_u64());
+    let gate = scene.run(&[&words[..], &["--fail-if", "leak_forget>+20pp"]].concat());
+    assert!(gate.code == 5 && gate.stderr.contains("is true"), "{gate:?}");
+    let same = scene.run(&["diff", "long.uniprof", "long.uniprof", "--heap"]).ok().stdout;
+    assert!(same.contains("none of") && same.contains("of the live bytes of the larger one"), "{same}");
+    scene.run(&["flame", "long.uniprof", "--heap", "--diff", "short.uniprof"]).ok();
+    let picture = std::fs::read_to_string(scene.path("long.heap.diff.svg")).expect("the picture");
+    // Inferno writes how much the frame itself has grown.
+    assert!(
+        picture.contains("leak_forget") && picture.contains("bytes, ") && picture.contains("; +"),
+        "{picture}"
+    );
+
+    for workload in ["locks", "waits"] {
+        record(&scene, workload, "off-cpu", &["seconds=2"]);
+        file(&format!("{workload}.uniprof"));
+    }
+    let words = ["diff", "locks.uniprof", "waits.uniprof", "--off-cpu"];
+    let diff = scene.run(&[&words[..], &["--json", "--all"]].concat()).ok().json();
+    assert_matches_its_schema(&diff);
+    assert_eq!(diff["of"], "busy");
+    let event = &function(&diff, "waits_event")["total"];
+    assert!(event["change"]["estimate"].as_f64() > Some(0.05) && event["before"] == 0.0, "{event:#}");
+    // A handful of long waits is no sure thing, and is not taken for one.
+    let gate = ["--fail-if", "waits_event>+5pp", "--fail-on-estimate"];
+    assert_eq!(scene.run(&[&words[..], &gate].concat()).code, 5);
+    // By what each of the reports says.
+    let share = |input: &str| {
+        let report = scene.run(&["report", input, "--off-cpu", "--json"]).ok().json();
+        weight(&report, &["sleep_until"]) / report["weight"].as_f64().expect("a weight")
+    };
+    let (before, after) = (share("locks.uniprof"), share("waits.uniprof"));
+    let sleeps = function(&diff, "sleep_until");
+    let close = |value: &Value, wanted: f64| (value.as_f64().expect("a share") - wanted).abs() < 0.001;
+    assert!(
+        close(&sleeps["total"]["before"], before) && close(&sleeps["total"]["after"], after),
+        "{sleeps:#}"
+    );
+    for view in ["--wakeup", "--off-cpu"] {
+        scene.run(&["flame", "waits.uniprof", view, "--diff", "locks.uniprof", "-o", "w.svg"]).ok();
+    }
+    let refused = scene.run(&["diff", "locks.uniprof", "waits.uniprof", "--locks"]);
+    assert!(refused.code == 1 && refused.stderr.contains("record with -e locks"), "{refused:?}");
+}
+
+fn function<'a>(diff: &'a Value, name: &str) -> &'a Value {
+    let mut functions = diff["functions"].as_array().expect("functions").iter();
+    let is_it = |one: &&Value| one["name"].as_str().and_then(|name| name.rsplit("::").next()) == Some(name);
+    functions.find(is_it).unwrap_or_else(|| panic!("no {name}: {diff:#}"))
+}
+
+fn verdict(diff: &Value, name: &str, of: &str) -> String {
+    function(diff, name)[of]["verdict"].as_str().expect("a verdict").to_owned()
+}
+
+/// A view of a class that was not recorded says which `-e` it needs, whatever command it is of.
+#[test]
+fn a_view_without_its_records_names_what_it_needs() {
+    let scene = Scene::new();
+    let views = [
+        ("--off-cpu", "off-cpu"),
+        ("--wakeup", "off-cpu"),
+        ("--locks", "locks"),
+        ("--heap=allocated", "heap"),
+    ];
+    for (view, class) in views {
+        let lines: [&[&str]; 5] = [
+            &["flame", "sample", view],
+            &["flame", "sample", view, "-o", "page.html"],
+            &["report", "sample", view],
+            &["export", "sample", view, "--format", "pprof", "-o", "x.pb.gz"],
+            &["diff", "sample", "sample", view],
+        ];
+        for line in lines {
+            let needed = format!("record with -e {class}");
+            scene.run(line).failed_with(1).says(&[&needed]);
+        }
+    }
+    assert!(scene.files().is_empty(), "{:?}", scene.files());
+}
+
+/// Go's own reader names the types as its own profiles do, and finds the same sums at the same functions.
+#[test]
+fn pprof_has_the_sums_of_what_is_not_on_the_cpu() {
+    let scene = Scene::with_guest();
+    record(&scene, "leak", "heap,off-cpu", &["seconds=2", "uniprof.heap=16384"]);
+    for (view, kind, unit) in [
+        ("--heap", "inuse_space", "B"),
+        ("--heap=allocated", "alloc_space", "B"),
+        ("--off-cpu", "off_cpu", "ns"),
+    ] {
+        let report = scene.run(&["report", "r.uniprof", view, "--json"]).ok().json();
+        scene.run(&["export", "r.uniprof", view, "--format", "pprof", "-o", "x.pb.gz"]).ok();
+        let unit = format!("-unit={unit}");
+        let line = ["tool", "pprof", "-top", "-nodecount=1000", "-nodefraction=0", &unit, "x.pb.gz"];
+        let top = scene.run_command(&mut system(&scene, "go", &line)).ok().stdout;
+        assert!(top.contains(&format!("Type: {kind}")), "{top}");
+        let rows = top.lines().skip_while(|line| !line.contains("flat%")).skip(1);
+        let flat = |line: &str| {
+            number(line.split_whitespace().next()?.trim_end_matches(|c: char| c.is_alphabetic())).into()
+        };
+        let sum: f64 = rows.filter_map(|line| -> Option<f64> { flat(line) }).sum();
+        let whole = report["weight"].as_f64().expect("a weight");
+        assert!((sum / whole - 1.0).abs() < 0.001, "{view}: {sum} of {whole}\n{top}");
+        assert!(!top.contains("[woken by"), "{top}");
+    }
 }
 
 /// Blocked time is of parks and resumes, the other two of switches, and none of them is what the others leave.

@@ -272,6 +272,20 @@ impl Views {
     }
 }
 
+impl Views {
+    /// The option that chooses the view; `None` for samples of the CPU.
+    pub(crate) fn word(self) -> Option<&'static str> {
+        match self.chosen() {
+            View::Cpu => None,
+            View::OffCpu => Some("--off-cpu"),
+            View::Wakeups => Some("--wakeup"),
+            View::Locks => Some("--locks"),
+            View::LiveHeap => Some("--heap"),
+            View::AllocatedHeap => Some("--heap=allocated"),
+        }
+    }
+}
+
 /// Which samples count.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Filter options")]

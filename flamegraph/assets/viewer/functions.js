@@ -1,5 +1,22 @@
 // The table of functions: what was sampled in each itself, and in all that it called.
 
+/** Of each node the one that owns what was measured in it. A note and what is above it tell of the stack below: that is the last
+ * function's before the first note. */
+function ownerNodes(tree) {
+  const { profile, count, depth } = tree;
+  const owners = new Int32Array(count);
+  const told = new Uint8Array(count);
+  const path = [];
+  for (let at = 1; at < count; at++) {
+    while (path.length >= depth[at]) path.pop();
+    const below = path.length > 0 ? path[path.length - 1] : 0;
+    told[at] = told[below] || profile.fnKind(tree.fn(at)) === KIND.NOTE ? 1 : 0;
+    owners[at] = told[at] && below > 0 ? owners[below] : at;
+    path.push(at);
+  }
+  return owners;
+}
+
 /** Sums by function over a tree of callees. A function that recurs in a stack counts once in its total. */
 function sumFunctions(tree) {
   const { profile, count, depth, end } = tree;
@@ -8,9 +25,7 @@ function sumFunctions(tree) {
   const sums = { ownSamples: column(), ownTime: column(), samples: column(), time: column() };
   const open = new Int32Array(fnCount);
   const path = [];
-  // Of each function on the path: who owns what was measured in it, and whether a note is at or below it.
-  const owners = [];
-  const told = [];
+  const owners = ownerNodes(tree);
   let at = 1;
   while (at < count) {
     while (path.length >= depth[at]) open[path.pop()]--;
@@ -19,12 +34,7 @@ function sumFunctions(tree) {
       continue;
     }
     const fn = fnOfClass[tree.cls[at]];
-    // A note and what is above it tell of the stack below: what was measured there is the last function's before the first note.
-    const below = path.length - 1;
-    const isTold = profile.fnKind(fn) === KIND.NOTE || (below >= 0 && told[below]);
-    const own = isTold && below >= 0 ? owners[below] : fn;
-    owners[below + 1] = own;
-    told[below + 1] = isTold;
+    const own = fnOfClass[tree.cls[owners[at]]];
     sums.ownSamples[own] += tree.ownSamples[at];
     sums.ownTime[own] += tree.ownTime[at];
     if (open[fn] === 0) {

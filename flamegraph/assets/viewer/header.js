@@ -66,9 +66,10 @@ function groupShares() {
   const { palette } = app;
   const tree = app.trees.callees;
   const own = state.measure === "time" ? tree.ownTime : tree.ownSamples;
+  const owners = ownerNodes(tree);
   const shares = new Float64Array(palette.groups.length);
   for (let node = 1; node < tree.count; node++) {
-    if (own[node] > 0) shares[palette.group(tree, node)] += own[node];
+    if (own[node] > 0) shares[palette.group(tree, owners[node])] += own[node];
   }
   return shares;
 }

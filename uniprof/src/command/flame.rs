@@ -29,7 +29,8 @@ Examples:
   uniprof flame r.uniprof --off-cpu --thread kv-0       where it waited, and who ended that
   uniprof flame r.uniprof --locks -o locks.html         who made others wait
   uniprof flame r.uniprof --heap                        which stacks allocated what is live
-  uniprof flame after.uniprof --diff before.uniprof     red grew, blue shrank, grey is no sure difference";
+  uniprof flame after.uniprof --diff before.uniprof     red grew, blue shrank, grey is no sure difference
+  uniprof flame after.uniprof --heap --diff before.uniprof";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -65,8 +66,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let input = profile::choose(args.input.as_deref())?;
-    let times = if args.diff.is_some() { Times::Kept } else { Times::Summed };
     let view = args.views.chosen();
+    let times = if args.diff.is_some() { diff::times(view) } else { Times::Summed };
     let named = profile::read_view(&input, &args.symbols, times, view)?;
     named.tell_notes();
     let ending = if args.diff.is_some() { "diff.svg" } else { "svg" };
@@ -134,13 +135,13 @@ fn compare(
     named.require_samples()?;
     let base = diff::read(before, &args.symbols, named.view)?;
     let base_shown = args.filter.apply(&base)?;
-    let basis = if options.width == Width::Time { Basis::Busy } else { Basis::Samples };
+    let basis = match options.width {
+        Width::Time => diff::basis_of_weights([&base, named]),
+        Width::Samples => Basis::Samples,
+    };
     let how = DiffOptions { basis, ..DiffOptions::default() };
     let mut title = profile::title(named, shown);
-    title.notes.insert(
-        0,
-        format!("against {before}: red grew, blue shrank, each in itself; grey is no sure difference"),
-    );
+    title.notes.insert(0, format!("against {before}: red grew, blue shrank, grey is no sure difference"));
     let mut picture = Vec::new();
     uniprof_flamegraph::diff::svg(&base_shown, shown, &title, options, &how, &mut picture)?;
     output::file(path, |out| Ok(out.write_all(&picture)?))

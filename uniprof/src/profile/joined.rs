@@ -12,6 +12,8 @@ use super::naming::Naming;
 use super::view::View;
 use super::{Figures, Times};
 
+/// How names of the probes' own functions begin.
+const PROBES: &str = "uniprof_probes::";
 const LOST: &str = "[unknown: stack lost]";
 
 /// A piece of a joined stack, from the root on.
@@ -173,6 +175,12 @@ impl Namer<'_> {
         let mut frames = Vec::with_capacity(callers.frames.len());
         for address in callers.frames {
             frames.extend_from_slice(self.naming.frames(*address, AddressKind::Return, Found::FramePointer));
+        }
+        // The probe that looked is at the end of every stack, and no part of what it looked at.
+        let is_probe = |id: &FrameId| self.naming.builder.name(*id).starts_with(PROBES);
+        let probes = frames.iter().take_while(|id| is_probe(id)).count();
+        if probes < frames.len() {
+            frames.drain(..probes);
         }
         frames
     }

@@ -9,6 +9,8 @@ use super::{Args, Of, Side, table};
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
     schema: &'static str,
+    /// What was compared: `cpu`, or what is not on the CPU.
+    view: &'static str,
     before: Input<'a>,
     after: Input<'a>,
     /// What shares are shares of.
@@ -28,6 +30,11 @@ struct Input<'a> {
     guest: &'a str,
     build_id: Option<&'a str>,
     samples: u64,
+    /// What the samples, waits or blocks weigh, and in what.
+    weight: u64,
+    unit: &'static str,
+    /// What a share of 1 is, in what `of` says.
+    whole: u64,
     seconds: f64,
     notes: &'a [String],
 }
@@ -101,9 +108,10 @@ pub(super) fn document<'a>(
     let [before, after] = sides.each_ref().map(Input::new);
     Document {
         schema: "uniprof.diff/1",
+        view: sides[0].named.view.name(),
         before,
         after,
-        of: match args.comparing.of {
+        of: match args.comparing.of(sides[0].named.view) {
             Of::Samples => "samples",
             Of::Busy => "busy",
             Of::Elapsed => "elapsed",
@@ -149,6 +157,9 @@ impl<'a> Input<'a> {
             guest: &figures.session.guest,
             build_id: figures.session.build_id.as_deref(),
             samples: side.shown.total().samples,
+            weight: side.shown.total().weight,
+            unit: side.shown.measured().unit().name(),
+            whole: side.whole,
             seconds: figures.seconds,
             notes: &figures.notes,
         }

@@ -36,7 +36,9 @@ Examples:
   uniprof diff before.uniprof after.uniprof --fail-if 'kv::insert>+5%'     5 % more than it was
   uniprof diff before.uniprof after.uniprof --fail-if 'self:memcpy>+2pp'   2 points of all samples more
   uniprof diff before.uniprof after.uniprof --fail-if '*>+10%'             any function
-  uniprof diff before.uniprof after.uniprof --of elapsed                   under another load, with idle time";
+  uniprof diff before.uniprof after.uniprof --of elapsed                   under another load, with idle time
+  uniprof diff before.uniprof after.uniprof --off-cpu                      what is waited for longer
+  uniprof diff before.uniprof after.uniprof --heap --fail-if '*>+10pp'     what takes more of the memory";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -71,6 +73,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     comparing: Comparing,
     #[command(flatten)]
+    views: options::Views,
+    #[command(flatten)]
     filter: options::Filter,
     #[command(flatten)]
     symbols: options::Symbols,
@@ -79,9 +83,9 @@ pub(crate) struct Args {
 /// How two profiles are compared.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Comparing {
-    /// What shares are shares of
-    #[arg(long, value_name = "WHOLE", default_value = "samples")]
-    of: Of,
+    /// What shares are shares of [default: samples; busy with --off-cpu and the like; elapsed with --heap]
+    #[arg(long, value_name = "WHOLE")]
+    of: Option<Of>,
     /// A difference of fewer percentage points is none
     #[arg(long, value_name = "POINTS", default_value_t = 0.5, value_parser = points)]
     min_change: f64,
@@ -92,11 +96,12 @@ pub(crate) struct Comparing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Of {
-    /// All samples
+    /// All samples; with --off-cpu and the like all waits, or sampled blocks
     Samples,
-    /// The vCPU time that was busy
+    /// The vCPU time that was busy; with --off-cpu and the like all blocked time, or all bytes
     Busy,
-    /// The vCPU time that there was, idle or not
+    /// The vCPU time that there was, idle or not; with --off-cpu and the like the recording's length once for each thread, with --heap the bytes of
+    /// the larger one
     Elapsed,
 }
 
@@ -112,7 +117,7 @@ fn confidence(text: &str) -> Result<f64, String> {
 
 impl Default for Comparing {
     fn default() -> Self {
-        Self { of: Of::Samples, min_change: 0.5, confidence: 95.0 }
+        Self { of: None, min_change: 0.5, confidence: 95.0 }
     }
 }
 
@@ -123,12 +128,17 @@ impl Comparing {
         named: [&Named; 2],
         filter: &options::Filter,
     ) -> anyhow::Result<DiffOptions> {
-        let basis = match self.of {
+        let view = named[0].view;
+        let basis = match self.of(view) {
             Of::Samples => Basis::Samples,
             Of::Busy if named.iter().all(|named| named.profile.total().weight > 0) => Basis::Busy,
             Of::Busy => return Err(unknown("how much vCPU time its samples stand for")),
+            Of::Elapsed if view.is_heap() => of_the_larger(named),
             Of::Elapsed => {
-                let up = named.map(|named| named.figures.vcpu_time(|vcpu| filter.takes_vcpu(vcpu)));
+                let up = named.map(|named| match view {
+                    View::Cpu => named.figures.vcpu_time(|vcpu| filter.takes_vcpu(vcpu)),
+                    _ => threads_time(named),
+                });
                 let [Some(before), Some(after)] = up else {
                     return Err(unknown("for how long its vCPUs were up"));
                 };
@@ -139,14 +149,50 @@ impl Comparing {
         Ok(DiffOptions { basis, confidence, min_change })
     }
 
-    /// What shares are shares of, for people.
-    fn whole(&self) -> &'static str {
-        match self.of {
-            Of::Samples => "of all samples",
-            Of::Busy => "of busy vCPU time",
-            Of::Elapsed => "of all vCPU time, idle or not",
+    /// What shares are shares of: of what is not on the CPU, the number says little, and of what lives it is the bytes that matter.
+    fn of(&self, view: View) -> Of {
+        self.of.unwrap_or(match view {
+            View::Cpu => Of::Samples,
+            View::LiveHeap => Of::Elapsed,
+            _ => Of::Busy,
+        })
+    }
+
+    /// The same for people.
+    fn whole(&self, view: View) -> String {
+        let measured = view.measured();
+        match (self.of(view), view) {
+            (Of::Samples, _) => format!("of all {}", measured.counted().1),
+            (Of::Busy, View::Cpu) => "of busy vCPU time".into(),
+            (Of::Elapsed, View::Cpu) => "of all vCPU time, idle or not".into(),
+            (Of::Busy, _) => format!("of all {}", measured.weight()),
+            (Of::Elapsed, view) if view.is_heap() => {
+                format!("of the {} of the larger one", measured.weight())
+            }
+            (Of::Elapsed, _) => "of the recordings' length, once for each thread".into(),
         }
     }
+}
+
+/// Both as shares of one and the same: what takes more has grown, whatever the rest did.
+fn of_the_larger(named: [&Named; 2]) -> Basis {
+    let [before, after] = named.map(|named| named.profile.total().weight);
+    Basis::Elapsed([before.max(after); 2])
+}
+
+/// How a picture of a difference is made whose widths are weights.
+pub(crate) fn basis_of_weights(named: [&Named; 2]) -> Basis {
+    if named[1].view == View::LiveHeap { of_the_larger(named) } else { Basis::Busy }
+}
+
+/// The recording's length once for each thread that waited, in nanoseconds.
+fn threads_time(named: &Named) -> Option<u64> {
+    let window = named.figures.window?;
+    let mut threads: Vec<u32> = named.profile.owners().iter().map(|(owner, _)| owner.thread).collect();
+    threads.sort_unstable();
+    threads.dedup();
+    let ticks = window.end.saturating_sub(window.begin).saturating_mul(threads.len() as u64);
+    named.figures.nanoseconds(ticks).filter(|time| *time > 0)
 }
 
 fn unknown(what: &str) -> anyhow::Error {
@@ -159,21 +205,24 @@ struct Side<'a> {
     word: &'a str,
     named: &'a Named,
     shown: &'a Profile,
+    /// What a share of 1 is, in samples or in what they weigh.
+    whole: u64,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let words = [args.before.as_str(), args.after.as_str()];
-    let before = read(words[0], &args.symbols, View::Cpu)?;
-    let after = read(words[1], &args.symbols, View::Cpu)?;
+    let view = args.views.chosen();
+    let before = read(words[0], &args.symbols, view)?;
+    let after = read(words[1], &args.symbols, view)?;
     let shown = [args.filter.apply(&before)?, args.filter.apply(&after)?];
     let options = args.comparing.options([&before, &after], &args.filter)?;
     let comparison = compare(&shown[0], &shown[1], &options);
     require_functions(&args.fail_if, &comparison)?;
     let findings = rule::apply(&args.fail_if, &comparison.functions, &options);
-    let sides = [
-        Side { word: words[0], named: &before, shown: &shown[0] },
-        Side { word: words[1], named: &after, shown: &shown[1] },
-    ];
+    let wholes = wholes(options.basis, &shown);
+    let side =
+        |index: usize, named| Side { word: words[index], named, shown: &shown[index], whole: wholes[index] };
+    let sides = [side(0, &before), side(1, &after)];
     if args.json {
         output::json(&document::document(&sides, &comparison, &findings, args))?;
     } else {
@@ -184,9 +233,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     judge(&findings, args)
 }
 
+fn wholes(basis: Basis, shown: &[impl std::ops::Deref<Target = Profile>; 2]) -> [u64; 2] {
+    let totals = shown.each_ref().map(|profile| profile.total());
+    match basis {
+        Basis::Samples => totals.map(|total| total.samples),
+        Basis::Busy => totals.map(|total| total.weight),
+        Basis::Elapsed(available) => available,
+    }
+}
+
+/// Whether times tell how sure a difference is. Blocks of the heap are sampled independently of each other: when they were allocated says nothing of
+/// how sure their sum is.
+pub(crate) fn times(view: View) -> Times {
+    if view.is_heap() { Times::Summed } else { Times::Kept }
+}
+
 /// Reads one of the inputs, which must have samples: of nothing, nothing can be said.
 pub(crate) fn read(word: &str, symbols: &options::Symbols, view: View) -> anyhow::Result<Named> {
-    let named = profile::read_view(&profile::choose(Some(word))?, symbols, Times::Kept, view)?;
+    let named = profile::read_view(&profile::choose(Some(word))?, symbols, times(view), view)?;
     for note in &named.figures.notes {
         output::say(format_args!("uniprof: {word}: {note}"));
     }
