@@ -7,13 +7,12 @@ use uniprof_collector::accounting::Tally;
 use uniprof_collector::ledger::Ledger;
 use uniprof_collector::recording::SessionInfo;
 use uniprof_events::waits::Window;
+use uniprof_flamegraph::Unit;
+use uniprof_postmortem::heap::{self, HeapError};
 use uniprof_wire::record::{CLASSES, Class};
 use uniprof_wire::tables::{ThreadEntry, VcpuStats};
 
-use uniprof_postmortem::heap::HeapError;
-
 use super::View;
-
 use super::metrics::Metrics;
 
 /// The figures of a recording.
@@ -244,6 +243,17 @@ impl Figures {
         if account.emitted() == 0 && !was_on && !is_watched {
             return format!("no {word} records: record with -e {}", class.name());
         }
+        if is_watched {
+            let (totals, sampled) = heap::counters(&self.last_vcpus);
+            let bytes = |bytes| Unit::Bytes.short(bytes);
+            return format!(
+                "none of the blocks that live is a sample, of which there is one every {} on average; by the guest's own count {} live in {} \
+                 blocks",
+                bytes(sampled.interval),
+                bytes(totals.live_bytes),
+                totals.live_blocks
+            );
+        }
         let nothing = match view {
             View::Locks => "no thread had to wait for a lock",
             View::LiveHeap | View::AllocatedHeap => "no sampled block of the heap",
@@ -275,5 +285,24 @@ impl Figures {
                 self.seconds
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heap_without_a_sample_says_why() {
+        let mut figures = Figures::default();
+        assert_eq!(figures.why_nothing(View::LiveHeap), "no heap records: record with -e heap");
+        figures.has_heap_table = true;
+        figures.last_vcpus = vec![VcpuStats::default()];
+        assert!(figures.why_nothing(View::LiveHeap).contains("do not watch its heap"));
+        let heap = &mut figures.last_vcpus[0].heap;
+        (heap.interval, heap.allocated_bytes, heap.allocated_blocks) = (524_288, 3_000, 20);
+        let why = figures.why_nothing(View::LiveHeap);
+        assert!(why.contains("one every 524 kB") && why.contains("3.00 kB live in 20 blocks"), "{why}");
+        assert_eq!(figures.why_nothing(View::AllocatedHeap), "no heap records: record with -e heap");
     }
 }
