@@ -22,8 +22,8 @@ use crate::view::{self, Look};
 
 /// Ten drawings a second are enough for eyes, and little for a machine.
 const BETWEEN_DRAWINGS: Duration = Duration::from_millis(100);
-/// What a key does is seen sooner than that.
-const AFTER_A_KEY: Duration = Duration::from_millis(15);
+/// What a key does is seen sooner than that: one waits for it.
+const AFTER_A_KEY: Duration = Duration::from_millis(40);
 /// How often the thread that waits for keys looks whether it is still wanted.
 const KEY_WAIT: Duration = Duration::from_millis(50);
 
@@ -223,7 +223,8 @@ impl Worker {
 struct Keys {
     events: Receiver<std::io::Result<Event>>,
     wanted: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    /// Nothing comes from it; it is closed when the thread has ended.
+    ended: Receiver<()>,
 }
 
 impl Keys {
@@ -231,7 +232,9 @@ impl Keys {
         let (sender, events) = unbounded();
         let wanted = Arc::new(AtomicBool::new(true));
         let still = Arc::clone(&wanted);
+        let (alive, ended) = bounded::<()>(0);
         let read = move || {
+            let _alive = alive;
             while still.load(Ordering::Acquire) {
                 let event = match event::poll(KEY_WAIT) {
                     Ok(false) => continue,
@@ -244,18 +247,17 @@ impl Keys {
                 }
             }
         };
-        let thread = Some(spawn("read keys", read)?);
-        Ok(Self { events, wanted, thread })
+        spawn("read keys", read)?;
+        Ok(Self { events, wanted, ended })
     }
 }
 
 impl Drop for Keys {
-    /// What is typed afterwards is for whoever comes next.
+    /// What is typed afterwards is for whoever comes next. Of a terminal that was closed crossterm reads for ever: that thread ends with
+    /// the process.
     fn drop(&mut self) {
         self.wanted.store(false, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let _ = self.ended.recv_timeout(KEY_WAIT * 20);
     }
 }
 

@@ -24,7 +24,6 @@ impl Label {
 /// Labels by frame.
 pub(crate) struct Labels {
     pub(crate) labels: Vec<Label>,
-    /// The first node's hash depends on the label's content, not on its place.
     of_frame: FxHashMap<Option<FrameId>, u32>,
     index: FxHashMap<(String, Kind, bool), u32>,
 }

@@ -397,6 +397,10 @@ fn lines_of_a_function_are_asked_for_and_shown() {
     assert!(drive.shows("mov rax") && !drive.shows("while let"));
     drive.key(KeyCode::Esc);
     assert_eq!(drive.state.pane, Pane::Functions);
+    assert_eq!(drive.asked.last(), Some(&Request::Listing(None)), "nobody looks any more");
+    drive.keys("9");
+    assert_eq!(drive.asked.last(), Some(&Request::Listing(Some("kv::store::Map<K, V>::get".into()))));
+    assert!(drive.shows("mov rax"), "what came before is shown meanwhile");
 }
 
 #[test]

@@ -49,8 +49,12 @@ pub(super) fn go(state: &mut State, pane: Pane) -> Vec<Effect> {
         return Vec::new();
     }
     let mut effects = Vec::new();
-    if pane == Pane::Source && state.function.is_none() {
-        effects = show_lines(state, state.selected_function());
+    if pane == Pane::Source {
+        let function = state.function.clone().or_else(|| state.selected_function());
+        effects = show_lines(state, function);
+    } else if state.pane == Pane::Source && state.function.is_some() {
+        // Nobody looks at its lines any more.
+        effects.push(Effect::Ask(Request::Listing(None)));
     }
     state.pane = pane;
     state.refresh();

@@ -64,7 +64,7 @@ fn header(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
 }
 
 fn tabs(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
-    let wide = area.width >= 100;
+    let wide = area.width >= 104;
     let mut x = area.x;
     for (at, pane) in Pane::ALL.into_iter().enumerate() {
         let start = x;
@@ -102,7 +102,8 @@ fn banner(state: &State) -> Option<(String, &'static str, bool)> {
         Fate::VmmGone(None) => ("The guest's VMM is gone; its last state is shown".into(), true),
         Fate::VmmGone(Some(how)) => (format!("The guest's VMM is gone: {how}"), true),
         Fate::EndOfRecording(how) => {
-            let at_end = state.picture().is_some_and(|picture| picture.time.at >= picture.time.range.1);
+            // The two come from different clocks.
+            let at_end = state.picture().is_some_and(|picture| picture.time.at + 0.1 >= picture.time.range.1);
             return at_end.then(|| (format!("The recording's end: {how}"), "", false));
         }
     };
