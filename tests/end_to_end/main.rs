@@ -1,5 +1,6 @@
 //! The binary as a user runs it, and real guests in QEMU.
 
+mod attach;
 mod bad_input;
 mod by_hand;
 mod capture;

@@ -16,17 +16,28 @@ pub fn uniprof() -> &'static Path {
 }
 
 fn build() -> PathBuf {
+    executable(&["--release", "--package", "uniprof", "--bin", "uniprof"], "uniprof")
+}
+
+/// An example of a package, built here.
+#[must_use]
+pub fn example(package: &str, name: &str) -> PathBuf {
+    executable(&["--package", package, "--example", name], name)
+}
+
+fn executable(args: &[&str], name: &str) -> PathBuf {
     let output = Command::new(env!("CARGO"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member of the workspace"))
-        .args(["build", "--release", "--package", "uniprof", "--bin", "uniprof", "--message-format", "json"])
+        .args(["build", "--message-format", "json"])
+        .args(args)
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo starts");
-    assert!(output.status.success(), "uniprof does not build");
+    assert!(output.status.success(), "{name} does not build");
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "uniprof")
+        .filter(|message| message["target"]["name"] == name)
         .find_map(|message| Some(message["executable"].as_str()?.into()))
         .expect("cargo names the executable")
 }

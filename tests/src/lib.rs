@@ -19,11 +19,13 @@ pub mod records;
 mod scene;
 mod schema;
 mod stopped;
+mod terminal;
 
-pub use binary::uniprof;
+pub use binary::{example, uniprof};
 pub use browser::Browser;
 pub use profile_document::{Counts, ProfileDocument};
 pub use program::{Ended, Running};
 pub use scene::Scene;
 pub use schema::assert_matches_its_schema;
 pub use stopped::{Qmp, Stopped};
+pub use terminal::Terminal;

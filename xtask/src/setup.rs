@@ -24,6 +24,8 @@ pub(crate) const TESTS: &[Program] = &[
     ("llvm-dwp", "llvm"),
     ("xz", "xz-utils"),
     ("/usr/lib/debug/.build-id", "libc6-dbg"),
+    // A terminal whose screen can be read.
+    ("tmux", "tmux"),
     // Says what stacks are like; programs of two compilers are asked about.
     ("gdb", "gdb"),
     ("clang", "clang"),

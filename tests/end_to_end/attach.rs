@@ -1,0 +1,213 @@
+//! `uniprof attach` in a real terminal: keys go in, the screen is read.
+
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use uniprof_tests::{Scene, Terminal, uniprof};
+
+use crate::guests::{start_line, start_words};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn attach(target: &str) -> String {
+    format!("{} attach {target}", uniprof().display())
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.cast_signed()).expect("a pid"), signal).expect("a signal can be sent");
+}
+
+/// The screen's rows between the tabs and the status.
+fn body(screen: &str) -> Vec<&str> {
+    screen.lines().skip(2).take(19).collect()
+}
+
+#[test]
+fn a_guest_is_seen_changed_paused_and_outlived() {
+    let scene = Scene::with_guest();
+    let guest = start_line(&scene, "web", &["--vcpus", "2", "--", "workload=kv"]);
+    let terminal = Terminal::open(&scene, (80, 24), &[]);
+    let before = terminal.state();
+    terminal.run(&attach("web"));
+    let first = terminal.until("samples of both vCPUs", |screen| {
+        screen.contains(" LIVE ") && screen.contains("Functions ─") && !screen.contains("CPU          0.0%")
+    });
+    assert!(first.starts_with(" uniprof web  pid ") && first.contains("irq"), "{first}");
+
+    // Sorted by another column; the rows are another way round.
+    terminal.text("2");
+    terminal.shows("self▼");
+    terminal.text("o");
+    let by_total = terminal.shows("total▼");
+    assert!(body(&by_total)[2].contains('%'), "{by_total}");
+
+    // What matches, and its share.
+    terminal.text("/kv::");
+    terminal.shows("/kv:: ");
+    terminal.keys(&["Enter"]);
+    terminal.until("a share of what matches", |screen| {
+        body(screen)[0].contains("matched ") && !screen.contains("matched 0.0%")
+    });
+
+    // Into the function.
+    terminal.keys(&["Enter"]);
+    terminal.until("the function", |screen| screen.contains(" h hottest"));
+    terminal.keys(&["Escape"]);
+    terminal.shows("total▼");
+
+    // Folded and unfolded.
+    terminal.text("3");
+    terminal.shows("▼ kv-");
+    terminal.keys(&["g", "Left"]);
+    terminal.until("a folded thread", |screen| body(screen)[2].contains("▶ kv-"));
+    terminal.keys(&["Right"]);
+    terminal.until("an unfolded thread", |screen| body(screen)[2].contains("▼ kv-"));
+
+    // Paused: nothing moves. The figures of a running guest do.
+    terminal.text(" ");
+    terminal.until("a moment that stands", |screen| {
+        sleep(Duration::from_secs(1));
+        screen.contains(" PAUSED ") && body(screen) == body(&terminal.screen())
+    });
+    terminal.text("[");
+    terminal.text(" ");
+    terminal.shows(" LIVE ");
+
+    // Changed: a class and the rate, as the guest then says.
+    terminal.text("e");
+    terminal.shows("What is recorded");
+    terminal.text("off-cpu");
+    terminal.shows("[ ] off-cpu");
+    terminal.keys(&["Enter"]);
+    terminal.shows("[x] off-cpu");
+    terminal.keys(&["Escape"]);
+    terminal.text("r");
+    terminal.shows("samples per second and vCPU");
+    terminal.text("499");
+    terminal.keys(&["Enter"]);
+    terminal.shows(" 499 Hz ");
+
+    // Other sizes, too small ones too.
+    terminal.resize(140, 40);
+    terminal.shows(" 1 Overview   2 Functions ");
+    terminal.resize(50, 10);
+    terminal.shows("This terminal has 50x10 cells");
+    terminal.resize(80, 24);
+    terminal.shows("1Overview 2Functions");
+
+    // It dies; what was seen stays.
+    signal(scene.qemus()[0], Signal::KILL);
+    let dead =
+        terminal.until("a verdict", |screen| screen.contains("VMM is gone") && screen.contains(" ENDED "));
+    assert!(dead.contains("▼ kv-"), "{dead}");
+    terminal.text("q");
+    terminal.until_prompt();
+    assert_eq!(terminal.state(), before);
+    guest.wait(LIMIT);
+}
+
+#[test]
+fn a_signal_gives_the_terminal_back() {
+    let scene = Scene::with_guest();
+    let guest = start_words(&scene, "web", &["workload=kv"]);
+    let terminal = Terminal::open(&scene, (80, 24), &[]);
+    let before = terminal.state();
+    for which in [Signal::TERM, Signal::HUP, Signal::INT] {
+        terminal.run(&attach("web"));
+        terminal.shows(" LIVE ");
+        signal(terminal.child(), which);
+        terminal.until_prompt();
+        assert_eq!(terminal.state(), before, "{which:?}");
+    }
+    // Ctrl-Z, as any program; then Ctrl-C.
+    terminal.run(&attach("web"));
+    terminal.shows(" LIVE ");
+    terminal.keys(&["C-z"]);
+    terminal.until_prompt();
+    assert_eq!(terminal.state(), before);
+    terminal.run("fg");
+    terminal.shows(" LIVE ");
+    terminal.keys(&["C-c"]);
+    terminal.until_prompt();
+    assert_eq!(terminal.state(), before);
+    scene.run(&["stop", "web"]).ok();
+    guest.wait(LIMIT).ok();
+}
+
+#[test]
+fn a_recording_is_replayed_with_a_bar_of_time() {
+    let scene = Scene::new();
+    let terminal = Terminal::open(&scene, (80, 24), &[]);
+    terminal.run(&attach("sample"));
+    terminal.shows(" REPLAY ");
+    terminal.until("the end", |screen| screen.contains("The recording's end"));
+    terminal.keys(&["{", "{", "{"]);
+    terminal.until("an earlier moment", |screen| !screen.contains("The recording's end"));
+    terminal.text("2");
+    terminal.shows("self▼");
+    terminal.text("L");
+    terminal.shows("The recording's end");
+    // What can't be is said with its reason.
+    terminal.text("+");
+    terminal.shows("it is a recording");
+    terminal.text("q");
+    terminal.until_prompt();
+}
+
+#[test]
+fn who_closes_the_terminal_ends_it() {
+    let scene = Scene::new();
+    let terminal = Terminal::open(&scene, (80, 24), &[]);
+    terminal.run(&attach("sample"));
+    terminal.shows(" REPLAY ");
+    let process = PathBuf::from(format!("/proc/{}", terminal.child()));
+    terminal.close();
+    let limit = Instant::now() + LIMIT;
+    while process.exists() {
+        assert!(Instant::now() < limit, "it goes on without a terminal");
+        sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn without_colours_and_unicode_there_is_none() {
+    let scene = Scene::new();
+    let terminal = Terminal::open(&scene, (80, 24), &[("NO_COLOR", "1"), ("LC_ALL", "C")]);
+    terminal.run(&attach("sample"));
+    terminal.shows(" REPLAY ");
+    terminal.text("4");
+    terminal.until("frames", |screen| screen.contains("|all") && screen.matches('|').count() > 5);
+    let screen = terminal.coloured_screen();
+    assert!(screen.is_ascii(), "{screen}");
+    for sequence in screen.split('\x1b').skip(1) {
+        let numbers = sequence.split('m').next().unwrap_or_default().trim_start_matches('[');
+        let is_colour = |number: &str| {
+            number.parse().is_ok_and(|number: u32| (30..=38).contains(&number) || (40..=48).contains(&number))
+        };
+        assert!(!numbers.split([';', ':']).any(is_colour), "{sequence:?} is a colour");
+    }
+    terminal.text("q");
+    terminal.until_prompt();
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_do() {
+    let scene = Scene::new();
+    scene.run(&["attach", "sample"]).failed_with(2).says(&["no terminal", "--once"]);
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_and_can_be_read() {
+    let scene = Scene::new();
+    let terminal = Terminal::open(&scene, (80, 24), &[]);
+    let before = terminal.state();
+    let example = uniprof_tests::example("uniprof-tui", "made_up");
+    terminal.run(&format!("{} panic", example.display()));
+    terminal.shows(" LIVE ");
+    let screen = terminal.until("the end", |screen| screen.contains("ended: Quit"));
+    assert!(screen.contains("whoever watches has panicked"), "{screen}");
+    terminal.until_prompt();
+    assert_eq!(terminal.state(), before);
+}
