@@ -3,6 +3,8 @@
 //! No dependency, so that the first command on a fresh checkout starts to do something within a second.
 
 mod consumers;
+mod screen;
+mod session;
 mod setup;
 mod step;
 mod tasks;
@@ -18,6 +20,7 @@ Tasks:
   test [--yes]                 format check, clippy, unit tests, doctests, end-to-end tests in QEMU
   demo [--yes] [-- ARGS]       build uniprof and run `uniprof demo ARGS`: a flame graph in ./uniprof-demo
   sample [--yes]               record uniprof/assets/sample.uniprof anew, the recording that `uniprof … sample` reads
+  screen [--yes]               a session of `uniprof attach` in tmux, drawn as docs/attach.svg
 
 Options:
   --yes    install what is missing (QEMU, by apt) without asking; for CI
@@ -51,6 +54,7 @@ fn run(request: &Request) -> Result<(), String> {
         "test" => tasks::test(request.yes),
         "demo" => tasks::demo(request.yes, &request.rest),
         "sample" => tasks::sample(request.yes),
+        "screen" => session::draw(request.yes),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

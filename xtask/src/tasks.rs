@@ -52,7 +52,7 @@ pub(crate) fn sample(yes: bool) -> Result<(), String> {
     run("record the sample", Command::new(binary).args(args).arg(&file).args(workload))
 }
 
-fn build_uniprof() -> Result<PathBuf, String> {
+pub(crate) fn build_uniprof() -> Result<PathBuf, String> {
     run("build uniprof", &mut cargo(root(), &["build", "--release", "--package", "uniprof", "--locked"]))?;
     Ok(target_dir().join("release/uniprof"))
 }
