@@ -8,7 +8,7 @@ use crate::console::{last_details, last_words};
 use crate::exit::{Exit, exit};
 use crate::percpu::PerCpu;
 use crate::probes::{self, CrashReason};
-use crate::{arch, sched};
+use crate::{arch, drain, sched};
 
 const NOBODY: u32 = u32::MAX;
 
@@ -49,8 +49,10 @@ pub(crate) fn crash(reason: CrashReason, name: fmt::Arguments<'_>, registers: &a
     leave()
 }
 
-/// The end, which a hypervisor that listens hears of first: it may stop the machine there, for others to look at.
+/// The end. What is left goes out over the port, if that is how somebody records; then a hypervisor that listens hears of it, and may stop the
+/// machine there, for others to look at.
 fn leave() -> ! {
+    drain::flush_after_crash();
     arch::announce_panic();
     exit(Exit::Crashed)
 }

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
+use core::mem::ManuallyDrop;
 
 use lock_api::Mutex;
 
@@ -99,13 +100,9 @@ impl Drain {
         is_open
     }
 
-    /// Closes the account and waits until the host has all of it. Work that was soon done is over before its host has connected: who
-    /// has never been there is waited for, too.
+    /// Closes the account and waits until the host has all of it. Polled: nothing of the kernel but this need still work.
     fn finish(&mut self) {
         let end = arch::now().saturating_add(time::ticks(LAST_NS));
-        while !self.was_heard && arch::now() < end {
-            self.hear();
-        }
         self.streamer.finish();
         while self.hear() && self.streamer.is_attached() && arch::now() < end {
             if self.streamer.step(&mut self.serial) == Step::Idle && self.serial.is_flushed() {
@@ -113,13 +110,31 @@ impl Drain {
             }
         }
     }
+
+    /// Work that was soon done is over before its host has connected: who has never been there is waited for.
+    fn wait_for_host(&mut self) {
+        let end = arch::now().saturating_add(time::ticks(LAST_NS));
+        while !self.was_heard && arch::now() < end {
+            self.hear();
+        }
+    }
 }
 
-/// Sends what is left, before the machine ends. Of a crash only if it did not happen in here.
+/// Sends what is left, before the machine ends.
 pub(crate) fn flush() {
-    if let Some(mut drain) = DRAIN.try_lock()
-        && let Some(drain) = drain.as_mut()
-    {
+    let Some(mut drain) = take() else { return };
+    drain.wait_for_host();
+    drain.finish();
+}
+
+/// The same after a crash, for a host that is there: the crash's own record, and what led to it. Not if the crash happened in here.
+pub(crate) fn flush_after_crash() {
+    if let Some(mut drain) = take() {
         drain.finish();
     }
+}
+
+/// The port, for the last time. It is never given back: what it has lent to the device stays where it is.
+fn take() -> Option<ManuallyDrop<Box<Drain>>> {
+    DRAIN.try_lock()?.take().map(ManuallyDrop::new)
 }

@@ -7,6 +7,8 @@ use crate::{arch, probes, sched, time};
 
 /// How long a thread runs before others of its vCPU get their turn.
 const SLICE_NS: u64 = 10_000_000;
+/// How soon is looked again whether an urgent thread has made way.
+const URGENT_NS: u64 = 500_000;
 /// How often an idle vCPU looks around, so that an observer's wishes are heard.
 const IDLE_NS: u64 = 25_000_000;
 
@@ -43,7 +45,10 @@ fn sample_and_slice(cpu: &PerCpu, now: u64, interrupted: &probes::Registers) {
         let next = cpu.next_sample.get().saturating_add(probes::next_tick());
         cpu.next_sample.set(if next > now { next } else { now.saturating_add(probes::next_tick()) });
     }
-    if now >= cpu.slice_end.get() {
+    if now >= cpu.slice_end.get() && sched::is_urgent() {
+        // It is not its slice that ends, but that of the thread behind it.
+        cpu.slice_end.set(now.saturating_add(time::ticks(URGENT_NS)));
+    } else if now >= cpu.slice_end.get() {
         cpu.slice_end.set(now.saturating_add(time::ticks(SLICE_NS)));
         if !cpu.run_queue.lock().is_empty() {
             cpu.ask_for_switch();
@@ -68,6 +73,11 @@ fn set(cpu: &PerCpu, at: u64, now: u64) {
 pub(crate) fn start_slice(cpu: &PerCpu) {
     let now = arch::now();
     cpu.slice_end.set(now.saturating_add(time::ticks(SLICE_NS)));
+    wake_no_later_than(cpu, next_due(cpu));
+}
+
+/// The slice goes on for another thread; interrupts off.
+pub(crate) fn keep_slice(cpu: &PerCpu) {
     wake_no_later_than(cpu, next_due(cpu));
 }
 

@@ -90,7 +90,13 @@ pub(super) fn switch_away(reason: SwitchReason) {
     probes::switch(from.id, to.id, reason);
     cpu.set_current(next, to.id);
     cpu.left.set(previous);
-    tick::start_slice(cpu);
+    // An urgent thread comes and goes within the slice of whoever makes way for it: one that comes more often than slices end would keep
+    // them from ending, and others from their turn.
+    if from.urgent || to.urgent {
+        tick::keep_slice(cpu)
+    } else {
+        tick::start_slice(cpu)
+    }
     // SAFETY: interrupts are off; `to` was left by a switch on this vCPU or has never run; both pointers are this vCPU's.
     unsafe { arch::switch_context(from.stack_pointer.get(), *to.stack_pointer.get()) };
     finish_switch();
@@ -162,6 +168,11 @@ pub(crate) fn preempt() {
     }
     drop(queue);
     switch_away(SwitchReason::Preempted);
+}
+
+/// Whether the running thread goes before others.
+pub(crate) fn is_urgent() -> bool {
+    current().is_some_and(|thread| thread.urgent)
 }
 
 /// Whether no other thread of this vCPU could run.
