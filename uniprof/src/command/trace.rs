@@ -13,6 +13,7 @@ mod calls;
 mod document;
 mod find;
 mod follow;
+mod growing;
 mod line;
 mod stream;
 mod summary;
@@ -44,6 +45,7 @@ Examples:
   uniprof trace kv.core                         all that the rings of a dump still hold
   uniprof trace web --follow                    a running guest that `uniprof ls` lists, until Ctrl-C or its end
   uniprof trace web --follow -e +calls,locks    and has it record calls and locks meanwhile
+  uniprof trace r.uniprof --follow              a recording that `uniprof record` is writing, from its begin to its end
   uniprof trace r.uniprof --filter \"http.* and duration > 1ms\"
   uniprof trace r.uniprof --filter \"kind == call and arg.result < 0 and time in 1.5s..2s\"
   uniprof trace r.uniprof --summary             how often each name came; latencies of spans and calls
@@ -70,7 +72,7 @@ pub(crate) struct Args {
     /// Only the last N
     #[arg(long, value_name = "N", conflicts_with_all = ["follow", "summary", "stats"])]
     last: Option<NonZeroUsize>,
-    /// Print what a running guest tells as it comes
+    /// Print what a running guest, or a recording that is being written, tells as it comes
     #[arg(long, short = 'f')]
     follow: bool,
     /// With --follow, what the guest is asked to record meanwhile, as `record -e` takes it: +off-cpu, http.*
@@ -95,8 +97,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let given = Input::choose(args.input.as_deref())?;
     let mut view = View::new(args);
     let report = if args.follow {
-        let Input::Guest(name) = &given else { return Err(not_running(&given)) };
-        follow::follow(name, args, filter.as_ref(), &mut view)?
+        match &given {
+            Input::Guest(name) => follow::follow(name, args, filter.as_ref(), &mut view)?,
+            Input::File(path) => growing::follow(path, args, filter.as_ref(), &mut view)?,
+            _ => return Err(not_running(&given)),
+        }
     } else {
         read(&given, args, filter.as_ref(), &mut view)?
     };
@@ -107,13 +112,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn not_running(input: &Input) -> anyhow::Error {
     let what = match input {
-        Input::File(path) => format!("{} is a recording, which does not grow any more", path.display()),
+        Input::File(path) => {
+            format!("{} is a finished recording, which does not grow any more", path.display())
+        }
         Input::Core(path) => format!("{} is a dump of a guest that stood still", path.display()),
         _ => "this is no running guest".into(),
     };
     Failure::error(
         Exit::Usage,
-        format!("{what}: --follow is for a guest that `uniprof ls` lists; without it all events are printed"),
+        format!(
+            "{what}: --follow is for a guest that `uniprof ls` lists, a QEMU by pid:N, or a recording that is being written; without it \
+             all events are printed"
+        ),
     )
 }
 

@@ -10,6 +10,7 @@
 pub(crate) mod figures;
 pub(crate) mod finder;
 mod folded;
+pub(crate) mod growing;
 pub(crate) mod images;
 mod joined;
 mod lives;

@@ -9,6 +9,7 @@ use uniprof_postmortem::flight;
 use uniprof_wire::site::SiteKind;
 
 use super::finder::{GuestImage, Places};
+use super::growing::Growing;
 use super::images::Images;
 use super::load::Times;
 use super::{Aside, Figures, Named, View, folded, load, naming, not_running, recover};
@@ -24,6 +25,7 @@ pub(crate) enum Source {
     File(Reader<File>),
     Memory(Reader<&'static [u8]>),
     Recovered(Reader<Cursor<Arc<[u8]>>>),
+    Growing(Reader<Growing>),
 }
 
 impl Source {
@@ -49,6 +51,7 @@ impl Source {
             Self::File(reader) => reader.next(),
             Self::Memory(reader) => reader.next(),
             Self::Recovered(reader) => reader.next(),
+            Self::Growing(reader) => reader.next(),
         }
     }
 
@@ -58,6 +61,7 @@ impl Source {
             Self::File(reader) => reader.damage(),
             Self::Memory(reader) => reader.damage(),
             Self::Recovered(reader) => reader.damage(),
+            Self::Growing(reader) => reader.damage(),
         }
     }
 }

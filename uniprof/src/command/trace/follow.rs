@@ -4,16 +4,20 @@
 //! order of the guest's clock: an event so comes one round late, some milliseconds.
 
 use std::cell::RefCell;
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uniprof_collector::attach::{Attached, Observed, WaitOptions, wait_for_region};
-use uniprof_collector::control::Control;
+use crossbeam_channel::RecvTimeoutError;
+use uniprof_collector::attach::{Asked, Attached, Observed, WaitOptions, wait_for_region};
+use uniprof_collector::cancel::Cancel;
+use uniprof_collector::clock::HostTime;
 use uniprof_collector::drain::{Begin, Drainer, Pace};
 use uniprof_collector::guests::GuestEntry;
 use uniprof_collector::ledger::Ledger;
 use uniprof_collector::memory::{GuestMemory, MemoryError, find_region};
+use uniprof_collector::port::Port;
 use uniprof_collector::recording::{Body, Message};
 use uniprof_events::{Event, Filter, Guest};
 use uniprof_wire::record::{Class, Record};
@@ -24,8 +28,6 @@ use uniprof_wire::text::FixedText;
 use super::stream::Stream;
 use super::{Args, Report, View, find, require_names};
 use crate::command::record;
-use crate::exit::{Exit, Failure};
-use crate::guest::Target;
 use crate::input::Input;
 use crate::profile::walk::Visitor as _;
 use crate::profile::{self, Figures, Head};
@@ -34,6 +36,9 @@ use crate::{interrupt, options, output};
 
 /// How often the tables are read: names of new threads.
 const TABLES_EVERY: Duration = Duration::from_millis(500);
+/// Between two looks at a guest whose port is silent, and how long it may take to close the account over it.
+const STEP: Duration = Duration::from_millis(20);
+const PORT_LIMIT: Duration = Duration::from_secs(3);
 /// How often losses are told.
 const LOSS_EVERY: Duration = Duration::from_millis(500);
 
@@ -45,7 +50,7 @@ pub(super) fn follow(
     view: &mut View,
 ) -> anyhow::Result<Report> {
     let cancel = interrupt::token()?;
-    let Target::Ours(entry) = profile::find_guest(name)? else { return Err(not_ours(name)) };
+    let entry = profile::find_guest(name)?.entry()?;
     let observed = Observed::Other(&entry);
     let wait = WaitOptions { limit: options::BOOT_LIMIT.0, hint: None, cancel: cancel.clone() };
     let attached = wait_for_region(&observed, &wait)?;
@@ -57,12 +62,35 @@ pub(super) fn follow(
     let began = Instant::now();
     let view = RefCell::new(view);
     let mut tell = |event: &Event, guest: &Guest| view.borrow_mut().tell(event, guest);
-    let mut reader = Reader {
-        drainer: Drainer::attach(Arc::clone(&attached.memory), attached.region, 0)?,
-        ledger: Ledger::new(),
-        stream: Stream::new(&sites, filter, &mut tell),
-        restarts: 0,
+    let mut stream = Stream::new(&sites, filter, &mut tell);
+    let mut ledger = Ledger::new();
+    let mut flush = || view.borrow_mut().flush();
+    let is_dead = match &attached.port {
+        Some(port) => over_port(port, &observed, &cancel, (&mut ledger, &mut stream), &mut flush)?,
+        None => {
+            let drainer = Drainer::attach(Arc::clone(&attached.memory), attached.region, 0)?;
+            let mut reader = Reader { drainer, ledger: &mut ledger, stream: &mut stream, restarts: 0 };
+            in_memory(&mut reader, &attached.memory, &observed, &cancel, &mut flush)?
+        }
     };
+    let mut figures = Figures::of(&ledger, began.elapsed(), false);
+    figures.session = head.session;
+    figures.is_settled = ledger.unsettled().next().is_none();
+    if is_dead {
+        figures.notes.push(format!("guest {name} has ended"));
+    }
+    let outcome = stream.finish()?;
+    Ok(Report { figures, outcome, has_sites: !sites.is_empty() })
+}
+
+/// Reads the rings in the guest's memory until it ends or somebody has seen enough; whether it has ended.
+fn in_memory(
+    reader: &mut Reader<'_, '_>,
+    memory: &Arc<dyn GuestMemory>,
+    observed: &Observed<'_>,
+    cancel: &Cancel,
+    flush: &mut impl FnMut() -> io::Result<()>,
+) -> anyhow::Result<bool> {
     reader.begin(Begin::Now)?;
     let (mut pace, mut tables, mut losses) = (Pace::default(), Instant::now(), Losses::new());
     let is_dead = loop {
@@ -71,47 +99,76 @@ pub(super) fn follow(
         let before = reader.stream.latest();
         let round = reader.round();
         if round.rebooted {
-            reader.attach_again(&attached.memory)?;
+            reader.attach_again(memory)?;
         } else if tables.elapsed() >= TABLES_EVERY {
             tables = Instant::now();
             reader.tables()?;
         }
         reader.stream.release(before);
-        view.borrow_mut().flush()?;
-        losses.tell(&reader.ledger, reader.stream.guest(), reader.stream.latest());
+        flush()?;
+        losses.tell(reader.ledger, reader.stream.guest(), reader.stream.latest());
         if is_dead || cancel.is_cancelled() || reader.stream.has_failed() {
             break is_dead;
         }
         thread::sleep(pace.after(&round));
     };
     reader.finish(if is_dead { Source::Dead } else { Source::Live })?;
-    let mut figures = Figures::of(&reader.ledger, began.elapsed(), false);
-    figures.session = head.session;
-    figures.is_settled = reader.ledger.unsettled().next().is_none();
-    if is_dead {
-        figures.notes.push(format!("guest {name} has ended"));
-    }
-    let outcome = reader.stream.finish()?;
-    Ok(Report { figures, outcome, has_sites: !sites.is_empty() })
+    Ok(is_dead)
 }
 
-fn not_ours(name: &str) -> anyhow::Error {
-    Failure::error(
-        Exit::Failed,
-        format!(
-            "uniprof did not start {name}, so its rings can't be followed; without --follow, what they hold now is printed"
-        ),
-    )
+/// The same over a serial port. When all rings have been read up to a moment is not known there, so events wait for others as they do in a
+/// recording.
+fn over_port(
+    port: &Port,
+    observed: &Observed<'_>,
+    cancel: &Cancel,
+    (ledger, stream): (&mut Ledger, &mut Stream<'_>),
+    flush: &mut impl FnMut() -> io::Result<()>,
+) -> anyhow::Result<bool> {
+    let (mut losses, mut flushed) = (Losses::new(), Instant::now());
+    let mut session = 0;
+    let mut over: Option<(bool, Instant)> = None;
+    loop {
+        let is_dead = observed.is_dead();
+        match port.messages().recv_timeout(STEP) {
+            Ok(message) => {
+                if message.session != session {
+                    session = message.session;
+                    stream.release(u64::MAX);
+                    stream.restart();
+                    output::say(format_args!("uniprof: the guest was restarted"));
+                }
+                stream.at(message.at);
+                feed(ledger, stream, &message);
+            }
+            Err(RecvTimeoutError::Timeout) => stream.at(HostTime::now()),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if flushed.elapsed() >= STEP {
+            flushed = Instant::now();
+            flush()?;
+        }
+        losses.tell(ledger, stream.guest(), stream.latest());
+        if over.is_none() && (is_dead || cancel.is_cancelled() || stream.has_failed()) {
+            port.finish();
+            over = Some((is_dead, Instant::now() + PORT_LIMIT));
+        }
+        if over.is_some_and(|(_, limit)| Instant::now() >= limit) {
+            break;
+        }
+    }
+    flush()?;
+    Ok(over.is_some_and(|(is_dead, _)| is_dead))
 }
 
 /// Asks the guest to record what was named, for as long as what is returned lives.
-fn ask(entry: &GuestEntry, attached: &Attached, events: &Selection) -> Option<Control> {
+fn ask(entry: &GuestEntry, attached: &Attached, events: &Selection) -> Option<Asked> {
     let wanted = ControlRequest {
         classes: events.classes,
         patterns: FixedText::new(events.patterns.as_bytes()),
         ..ControlRequest::default()
     };
-    match Control::request(entry, &attached.region, wanted) {
+    match attached.ask(entry, wanted) {
         Ok(request) => Some(request),
         Err(error) => {
             output::say(format_args!("uniprof: {error}; it goes on recording what it did"));
@@ -121,10 +178,10 @@ fn ask(entry: &GuestEntry, attached: &Attached, events: &Selection) -> Option<Co
 }
 
 /// The rings, the account of them, and where their records go.
-struct Reader<'a> {
+struct Reader<'a, 's> {
     drainer: Drainer,
-    ledger: Ledger,
-    stream: Stream<'a>,
+    ledger: &'a mut Ledger,
+    stream: &'a mut Stream<'s>,
     restarts: u32,
 }
 
@@ -136,7 +193,7 @@ fn feed(ledger: &mut Ledger, stream: &mut Stream<'_>, message: &Message<'_>) {
     }
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn begin(&mut self, begin: Begin) -> Result<(), MemoryError> {
         let Self { drainer, ledger, stream, .. } = self;
         drainer.begin(begin, &mut |message| feed(ledger, stream, &message))
