@@ -147,3 +147,51 @@ fn who_keeps_the_port_from_others_is_named() {
     holder.wait(LIMIT).ok();
     end(&scene, guest, "web");
 }
+
+/// Waits until `running` has printed more than `lines` lines.
+fn wait_for_lines(running: &Running, lines: usize) {
+    let until = Instant::now() + LIMIT;
+    while running.so_far().lines().count() <= lines {
+        assert!(Instant::now() < until, "no events come: {}", running.so_far());
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// Events of a guest that records nothing by itself, because whoever follows asks for them; over its port, and besides through a recording that
+/// somebody else is writing.
+#[test]
+fn events_are_followed_over_a_port_and_through_a_recording_that_grows() {
+    let scene = Scene::with_guest();
+    let guest = start(&scene, "web", "kv");
+    let followed = scene.start(&["trace", "web", "--follow", "-e", "kv.miss", "--json"]);
+    wait_for_lines(&followed, 10);
+    let recorder = scene.start(&["record", "web", "-F", "99", "-e", "kv.batch", "-o", "r.uniprof"]);
+    until(&scene, "web", "the recorder", |state| rate(state) == 99);
+    let limit = Instant::now() + LIMIT;
+    while scene.run(&["trace", "r.uniprof", "--last", "1"]).code != 0 {
+        assert!(Instant::now() < limit, "the recording does not begin");
+        sleep(Duration::from_millis(100));
+    }
+    let grown = scene.start(&["trace", "r.uniprof", "--follow", "--filter", "kv.batch"]);
+    wait_for_lines(&grown, 10);
+    scene.run(&["trace", "r.uniprof", "--follow", "-e", "kv.*"]).failed_with(2).says(&["uniprof ctl"]);
+    followed.signal(Signal::INT);
+    let names: Vec<String> = followed
+        .wait(LIMIT)
+        .ok()
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["name"].to_string())
+        .filter(|name| name.contains("kv."))
+        .collect();
+    assert!(names.iter().any(|name| name.contains("kv.miss")), "{names:?}");
+    recorder.signal(Signal::INT);
+    recorder.wait(LIMIT).ok();
+    // Its end is the recording's.
+    let told = grown.wait(LIMIT).ok();
+    assert!(told.stdout.contains("kv.batch ended after "), "{}", told.stdout);
+    let whole = scene.run(&["trace", "r.uniprof", "--filter", "kv.batch"]).ok().stdout;
+    assert_eq!(told.stdout.lines().count(), whole.lines().count(), "nothing is missing: {}", told.stderr);
+    scene.run(&["trace", "r.uniprof", "--follow"]).failed_with(2).says(&["does not grow any more"]);
+    end(&scene, guest, "web");
+}

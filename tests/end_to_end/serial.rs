@@ -116,6 +116,35 @@ fn histograms_and_the_heap_are_the_same_over_both_transports() {
     assert_eq!(answers[0], answers[1]);
 }
 
+/// What led to a crash, and what was said of it, goes out before the machine ends: from the drain's own share of time, on a vCPU that others keep
+/// busy, and after that by polling.
+#[test]
+fn a_guest_that_panics_sends_its_last_events_and_why() {
+    const WHY: &str = "ledger out of balance: account 17";
+    let scene = Scene::with_guest();
+    let line = ["record", "-o", "c.uniprof", "--", "bundled", "workload=crash-panic"];
+    let said = scene.run(&[&line[..1], &SERIAL, &line[1..]].concat()).ok().stderr;
+    assert!(said.contains("panicked") && said.contains(WHY), "{said}");
+    let report = report(&scene, "c.uniprof");
+    assert_whole(&report);
+    let trace = scene.run(&["trace", "c.uniprof", "--json", "--last", "200"]).ok().stdout;
+    let events: Vec<Value> = trace.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let is_why = |event: &Value| event["text"].as_str().is_some_and(|text| text.contains(WHY));
+    let said = events.iter().rposition(is_why).expect("the panic's own line of the log");
+    assert!(
+        events[said..].iter().all(|event| event["kind"] == "log"),
+        "nothing goes on behind it: {events:?}"
+    );
+    // Twenty-five requests go well, and one does not.
+    let requests = scene.run(&["trace", "c.uniprof", "--json", "--filter", "http.request"]).ok().stdout;
+    assert_eq!(requests.lines().filter(|line| line.contains("span_begin")).count(), 26);
+    assert_eq!(requests.lines().filter(|line| line.contains("span_end")).count(), 25);
+    let tables = uniprof_tests::records::read_records(&scene.path("c.uniprof"), |_, _| {});
+    let crashes = &tables.tables().expect("the tables").crashes;
+    let record = crashes.iter().find_map(|slot| slot.entry()).expect("the crash's own record");
+    assert!(String::from_utf8_lossy(record.message.bytes()).contains(WHY), "{record:?}");
+}
+
 #[test]
 fn a_flood_of_events_on_the_only_vcpu_is_counted_to_the_record() {
     let scene = Scene::with_guest();

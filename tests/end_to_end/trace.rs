@@ -202,6 +202,25 @@ fn a_running_guest_is_followed_until_it_ends_or_somebody_has_seen_enough() {
     assert!(all.iter().all(|event| event["name"].as_str().unwrap().starts_with("kv.")));
     assert!(late || times(&all).is_sorted(), "{}", seen.stderr);
 
+    // What it does not record by itself it is asked for meanwhile; also without its registry, as the QEMU that it is.
+    let pid = scene.qemus()[0];
+    for target in ["web".to_owned(), format!("pid:{pid}")] {
+        let asked = scene.start(&[
+            "trace",
+            &target,
+            "-f",
+            "-e",
+            "+off-cpu",
+            "--json",
+            "--filter",
+            "class == off-cpu",
+        ]);
+        wait_for_lines(&asked, 3);
+        asked.signal(Signal::INT);
+        let asked = documents(&asked.wait(LIMIT).ok().stdout);
+        assert!(!asked.is_empty() && asked.iter().all(|event| event["class"] != "events"), "{asked:?}");
+    }
+
     // One that has begun before the guest ends sees its end.
     let summed = scene.start(&["trace", "web", "--follow", "--summary", "--json"]);
     let told = scene.start(&["trace", "web", "-f", "--filter", "kind == span"]);
@@ -248,6 +267,11 @@ fn names_come_from_memory_where_no_elf_file_has_them() {
             "{all:?}"
         );
     }
+    let listed = scene.run(&["list", "web.core", "kv.*", "--json"]).ok().json();
+    assert_matches_its_schema(&listed);
+    assert_eq!(listed["from"], "memory");
+    let miss = listed["sites"].as_array().unwrap().iter().find(|site| site["name"] == "kv.miss").unwrap();
+    assert_eq!((&miss["enabled"], &miss["args"][1]["name"]), (&true.into(), &"bytes".into()), "{miss}");
     scene.run(&["stop", "web"]).ok();
     guest.wait(LIMIT).ok();
 }
