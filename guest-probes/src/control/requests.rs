@@ -11,6 +11,9 @@ use crate::region::Region;
 /// Longest lease that a guest grants.
 const MAX_LEASE_MS: u64 = 60_000;
 
+/// Word of a slot with its owner; 0: nobody's.
+const OWNER_WORD: usize = 1;
+
 /// What one slot showed, and when that was new.
 #[derive(Clone, Copy)]
 struct Seen {
@@ -58,6 +61,7 @@ impl Requests {
     pub(super) fn read(&mut self, region: &Region, now: u64) {
         for slot in 0..CONTROL_SLOTS {
             match read_slot(region, slot) {
+                Slot::Empty if self.live[slot].owner == 0 => continue,
                 Slot::Empty => self.live[slot] = ControlRequest::NOTHING,
                 Slot::Whole(request) => {
                     self.live[slot] = request;
@@ -110,6 +114,10 @@ impl Requests {
 
 fn read_slot(region: &Region, slot: usize) -> Slot<ControlRequest> {
     let page = region.words.at_byte(CONTROL_OFFSET + slot * CONTROL_WORDS * 8);
+    // Most are, at 40 looks a second: the rest of an empty slot says nothing.
+    if page.load(OWNER_WORD) == 0 {
+        return Slot::Empty;
+    }
     let words = core::array::from_fn(|i| page.load(i));
     let found = ControlRequest::from_words(&words);
     fence(Ordering::Acquire);
