@@ -1,5 +1,7 @@
 //! What sampling costs, in instructions: under `-icount` the same work counts the same, to the instruction.
 
+use std::path::Path;
+
 use uniprof_tests::{Scene, kernels};
 
 /// What a number of requests cost at a sampling rate.
@@ -73,4 +75,31 @@ fn probes_that_are_off_cost_half_a_percent_and_all_of_them_a_tenth() {
     more("as it starts, 99 Hz and the light classes", &[]);
     let on = more("all classes, 99 Hz", &["uniprof.classes=all"]);
     assert!(on > off && on <= 0.10, "{on}");
+}
+
+/// The machine code of the probes in the reference kernel, which calls all of them and has the streamer. The aim is 16 KiB, and this is twice
+/// as much: docs/performance.md says what it is made of. What is inlined into the kernel's own functions is not counted.
+#[test]
+fn the_probes_take_less_than_forty_kib_of_text() {
+    let scene = Scene::with_guest();
+    scene.run(&["kernel", "-o", "kernel.elf"]).ok();
+    let listed = scene.run_command(&mut scene.program(Path::new("nm"), &["-S", "kernel.elf"])).ok().stdout;
+    let bytes_of = |part: fn(&str) -> bool| -> u64 {
+        let size = |line: &str| {
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            let [_, size, kind, name] = words[..] else { return None };
+            ("tTwW".contains(kind) && part(name)).then(|| u64::from_str_radix(size, 16).expect("a size"))
+        };
+        listed.lines().filter_map(size).sum()
+    };
+    let (all, streamer) = (bytes_of(is_probes), bytes_of(|name| is_probes(name) && name.contains("6stream")));
+    println!("{all} bytes, of that {streamer} of the streamer");
+    // Were it much less, then the names were no longer found.
+    assert!((20 << 10..40 << 10).contains(&all), "{all} bytes of probes");
+    assert!(all - streamer < 27 << 10, "{all} bytes of probes, {streamer} of the streamer");
+}
+
+/// By the mangled name.
+fn is_probes(name: &str) -> bool {
+    name.contains("uniprof_probes") || name.contains("uniprof_wire")
 }

@@ -273,8 +273,9 @@ impl<W: WriterWords> Payload<W> {
         }
     }
 
-    /// Stores payload words from `index` on, those that fit: one check for all of them.
-    #[inline(always)]
+    /// Stores payload words from `index` on, those that fit: one check for all of them. Not inlined: whole records are put together from
+    /// many runs of words, and a call costs less than the bytes of a loop for each.
+    #[inline(never)]
     pub fn put_all(&self, index: usize, values: &[u64]) {
         let room = self.len.saturating_sub(index);
         let first = self.first + index;
