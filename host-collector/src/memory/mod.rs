@@ -57,7 +57,8 @@ pub enum MemoryError {
     },
     /// It is nobody's but the guest's.
     #[error(
-        "this guest shares no memory with the host (it was started with --transport virtio-serial): it can be recorded, not looked into"
+        "this guest shares no memory with the host (it was started with --transport virtio-serial), so it can't be looked into: `uniprof record` it \
+         and look at the recording; `ctl`, `list` and `trace --follow` ask it over its port"
     )]
     NotShared,
     /// Nothing but its process had it.
