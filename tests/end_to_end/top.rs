@@ -136,3 +136,27 @@ fn a_guest_is_seen_over_its_serial_port() {
     assert!(functions(&seen).keys().any(|name| name.ends_with("ratio::mix")), "{seen:#}");
     end(&scene, guest, "port");
 }
+
+/// A dump: what it was at, in one moment, with the threads' stacks from memory.
+#[test]
+fn a_core_shows_its_last_moment() {
+    let scene = Scene::with_guest();
+    let line = ["run", "--on-crash", "dump=cores", "bundled", "--", "workload=crash-null"];
+    scene.run(&line);
+    let cores: Vec<String> = std::fs::read_dir(scene.path("cores"))
+        .expect("a folder of cores")
+        .flatten()
+        .map(|entry| entry.path().display().to_string())
+        .filter(|path| path.ends_with(".core"))
+        .collect();
+    let [core] = &cores[..] else { panic!("{cores:?}") };
+    let seen = top(&scene, core);
+    assert_eq!((&seen["kind"], &seen["fate"]), (&"core".into(), &"crashed".into()), "{seen:#}");
+    assert!(seen["overview"]["received"].as_u64() > Some(0), "{seen:#}");
+    let ps = scene.run(&["ps", core, "--json"]).ok().json();
+    for (ours, theirs) in seen["threads"].as_array().unwrap().iter().zip(ps["threads"].as_array().unwrap()) {
+        for key in ["id", "name", "state", "waits_for", "held_by", "function"] {
+            assert_eq!(ours[key], theirs[key], "{key} of {ours}");
+        }
+    }
+}

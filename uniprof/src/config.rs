@@ -18,7 +18,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 
 use crate::exit::{Exit, Failure};
-use crate::values::{Accel, CallGraph, Hertz, Machine, Placement, Size, Span};
+use crate::values::{Accel, CallGraph, Hertz, Machine, PathMap, Placement, Size, Span};
 
 /// What the file says; `None` where it says nothing.
 #[derive(Debug, Default, PartialEq)]
@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) accel: Option<Accel>,
     /// Directories to look for symbols in.
     pub(crate) symbols: Vec<PathBuf>,
+    /// Where sources lie.
+    pub(crate) path_map: Vec<PathMap>,
     /// How large the symbol tables that are kept may be together.
     pub(crate) cache: Option<Size>,
 }
@@ -73,6 +75,11 @@ impl Config {
                 self.symbols = folders.ok_or("write each directory as a text, in quotes")?;
                 return Ok(());
             }
+            toml::Value::Array(list) if key == "path-map" => {
+                let map = |one: &toml::Value| one.as_str().ok_or("write each as \"FROM=TO\"")?.parse();
+                self.path_map = list.iter().map(map).collect::<Result<_, String>>()?;
+                return Ok(());
+            }
             other => return Err(format!("a {} is no value for it", other.type_str())),
         };
         match key {
@@ -86,6 +93,7 @@ impl Config {
             "ring" => self.ring = Some(parsed(&text)?),
             "accel" => self.accel = Some(chosen(&text)?),
             "symbols" => self.symbols = text.split(':').map(PathBuf::from).collect(),
+            "path-map" => self.path_map = vec![parsed(&text)?],
             "cache" => self.cache = Some(parsed(&text)?),
             _ => return Err(format!("no such key; there are {KEYS}")),
         }
@@ -93,8 +101,7 @@ impl Config {
     }
 }
 
-const KEYS: &str =
-    "frequency, duration, call-graph, vcpus, memory, machine, placement, ring, accel, symbols, cache";
+const KEYS: &str = "frequency, duration, call-graph, vcpus, memory, machine, placement, ring, accel, symbols, path-map, cache";
 
 fn parsed<T: FromStr<Err = String>>(text: &str) -> Result<T, String> {
     text.parse()
@@ -136,6 +143,9 @@ mod tests {
         assert_eq!(config.machine, Some(Machine::Microvm));
         assert_eq!(config.call_graph, Some(CallGraph::Dwarf(8192)));
         assert_eq!(config.accel, None);
+        let config = Config::parse("path-map = [\"/build=/src\"]").unwrap();
+        assert_eq!((config.path_map[0].from.as_path(), config.path_map.len()), (Path::new("/build"), 1));
+        assert!(Config::parse("path-map = \"/build\"").unwrap_err().contains("FROM=TO"));
         for text in ["symbols = \"/a:/b\"", "symbols = [\"/a\", \"/b\"]"] {
             assert_eq!(Config::parse(text).unwrap().symbols, [PathBuf::from("/a"), "/b".into()]);
         }

@@ -176,6 +176,26 @@ impl FromStr for Image {
     }
 }
 
+/// `FROM=TO`: sources that were at FROM when the image was built lie at TO here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PathMap {
+    pub(crate) from: PathBuf,
+    pub(crate) to: PathBuf,
+}
+
+impl FromStr for PathMap {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((from, to)) if !from.is_empty() && !to.is_empty() => {
+                Ok(Self { from: from.into(), to: to.into() })
+            }
+            _ => Err(format!("`{text}` is not FROM=TO, such as /build/kernel=/home/me/kernel")),
+        }
+    }
+}
+
 /// Registers of a vCPU: `rip=0x101234,rsp=0x7ff0,cr3=0x1000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Registers(pub(crate) CpuState);

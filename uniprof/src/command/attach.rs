@@ -17,7 +17,7 @@
 //! 3   kv-1  running  1     4.397 s   96.3 %  0.000 s                       memcpy
 //! ```
 
-mod once;
+pub(crate) mod once;
 
 use std::io::IsTerminal as _;
 use std::thread;
@@ -27,11 +27,12 @@ use uniprof_collector::cancel::Cancel;
 use uniprof_collector::guests::Registry;
 use uniprof_tui::{Outcome, TuiError};
 
+use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
 use crate::monitor::{Engine, Options};
 use crate::selection::Selection;
-use crate::values::Hertz;
+use crate::values::{Hertz, PathMap};
 use crate::{interrupt, options};
 
 const EXAMPLES: &str = "\
@@ -57,6 +58,9 @@ pub(crate) struct Args {
     /// What a guest is asked to record meanwhile, as `record -e` takes it: +off-cpu, http.*
     #[arg(short, long = "events", value_name = "WHAT", allow_hyphen_values = true)]
     events: Option<Selection>,
+    /// Sources that were at FROM when the kernel was built lie at TO here; repeatable
+    #[arg(long, value_name = "FROM=TO")]
+    path_map: Vec<PathMap>,
     /// Draw with ASCII only
     #[arg(long)]
     ascii: bool,
@@ -84,6 +88,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         rate: args.frequency.map(|hertz| hertz.0),
         events: args.events.clone(),
         symbols: args.symbols.clone(),
+        path_map: if args.path_map.is_empty() { Config::load()?.path_map } else { args.path_map.clone() },
         cancel: cancel.clone(),
     };
     let engine = Engine::open(&input, &options)?;

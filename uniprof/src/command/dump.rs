@@ -99,12 +99,42 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
+/// A core that was taken.
+pub(crate) struct Taken {
+    pub(crate) path: PathBuf,
+    bytes: u64,
+    memory_bytes: u64,
+    /// What is not in it, in sentences.
+    pub(crate) lacks: Vec<String>,
+    /// What it cost the guest.
+    pub(crate) cost: String,
+}
+
 /// A guest whose memory is read where it lies.
 fn of_guest(live: &LiveGuest, args: &Args, cancel: &Cancel) -> anyhow::Result<()> {
-    let path = args.output.clone().map_or_else(|| free_path(live), Ok)?;
+    let mut progress = Bytes::new("written");
+    let taken = take(live, args.output.clone(), cancel, |done, all| progress.draw(done, all));
+    progress.clear();
+    let taken = taken?;
+    for lack in &taken.lacks {
+        output::say(format_args!("uniprof: {lack}"));
+    }
+    tell(&taken.path, taken.bytes, Some(taken.memory_bytes), &taken.cost);
+    Ok(())
+}
+
+/// Takes a core of a guest, into a file that nobody chose where none is named.
+pub(crate) fn take(
+    live: &LiveGuest,
+    path: Option<PathBuf>,
+    cancel: &Cancel,
+    progress: impl FnMut(u64, u64),
+) -> anyhow::Result<Taken> {
+    let path = path.map_or_else(|| free_path(live), Ok)?;
     let paused = live.pause()?;
+    let mut missing = Vec::new();
     let cpus = live.registers().unwrap_or_else(|error| {
-        output::say(format_args!("uniprof: not in it: {error}"));
+        missing.push(format!("not in it: {error}"));
         Vec::new()
     });
     let memory = live.memory();
@@ -113,24 +143,17 @@ fn of_guest(live: &LiveGuest, args: &Args, cancel: &Cancel) -> anyhow::Result<()
     if live.is_found_by_size_only() && facts.region_at.is_none() {
         facts.lacks.push(BY_SIZE.into());
     }
-    let mut progress = Bytes::new("written");
-    let written = dump::write(&path, &*memory, &cpus, &facts, cancel, |done, all| progress.draw(done, all));
+    let written = dump::write(&path, &*memory, &cpus, &facts, cancel, progress);
     let pause = paused.resume();
-    progress.clear();
     let written = written?;
-    for lack in &facts.lacks {
-        output::say(format_args!("uniprof: {lack}"));
-    }
-    for remark in &written.remarks {
-        output::say(format_args!("uniprof: not in it: {remark}"));
-    }
+    missing.append(&mut facts.lacks);
+    missing.extend(written.remarks.iter().map(|remark| format!("not in it: {remark}")));
     let cost = if live.can_be_controlled() {
         stood_still(live.name(), pause?)
     } else {
         format!("{} was not paused for it", live.name())
     };
-    tell(&path, written.bytes, Some(written.memory_bytes), &cost);
-    Ok(())
+    Ok(Taken { path, bytes: written.bytes, memory_bytes: written.memory_bytes, lacks: missing, cost })
 }
 
 /// A QEMU that something else has started.

@@ -7,6 +7,8 @@ use super::span::QUARTERS;
 
 /// A record's time that is so much later than anything that the guest's signs of life say is a lie, in seconds.
 const MOST_AHEAD: u64 = 2;
+/// No guest runs for longer, and sums of such numbers do not overflow.
+const MOST_QUARTERS: u64 = 1 << 60;
 
 /// What is known of the guest's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +53,9 @@ impl Clock {
     /// The quarter of a second since boot that a time is in.
     pub(super) fn quarter(&self, tsc: u64) -> u64 {
         let ticks = u128::from(tsc.saturating_sub(self.boot_tsc)) * u128::from(QUARTERS);
-        ticks.checked_div(self.tsc_hz.into()).map_or(0, |quarter| u64::try_from(quarter).unwrap_or(u64::MAX))
+        ticks
+            .checked_div(self.tsc_hz.into())
+            .map_or(0, |quarter| u64::try_from(quarter).unwrap_or(u64::MAX).min(MOST_QUARTERS))
     }
 
     /// Seconds since boot.

@@ -13,12 +13,21 @@ mod cost;
 mod engine;
 mod events;
 mod history;
+mod inside;
+mod keep;
+mod listing;
 mod model;
+mod open;
 mod picture;
 mod pulse;
+mod requests;
+mod save;
 mod slots;
 mod source;
 mod span;
 mod stacks;
+#[cfg(test)]
+mod tests;
+mod waits;
 
 pub(crate) use engine::{Engine, Options};

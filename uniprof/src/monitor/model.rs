@@ -2,6 +2,7 @@
 //! fixed amount of memory.
 
 use uniprof_collector::ledger::Ledger;
+use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_collector::recording::{Body, Message, SessionInfo};
 use uniprof_collector::tables::Tables;
 use uniprof_events::Guest;
@@ -11,7 +12,9 @@ use uniprof_wire::tables::{CrashRecord, Slot};
 use super::clock::Clock;
 use super::events::Events;
 use super::history::History;
+use super::keep::Keep;
 use super::stacks::StackSums;
+use super::waits::Kept;
 use crate::profile::images::Images;
 use crate::profile::load::Puzzle;
 use crate::sites::Sites;
@@ -26,6 +29,8 @@ pub(super) struct Model {
     pub(super) images: Images,
     pub(super) events: Events,
     pub(super) seen: Seen,
+    /// What came last, of a guest that runs.
+    pub(super) keep: Option<Keep>,
 }
 
 /// What is kept of one boot of the guest.
@@ -37,6 +42,7 @@ pub(super) struct Seen {
     /// Its clock again, and names of threads, those that have ended among them.
     pub(super) guest: Guest,
     pub(super) crash: Option<CrashRecord>,
+    pub(super) waits: Kept,
     puzzle: Puzzle,
 }
 
@@ -46,15 +52,18 @@ impl Model {
         let clock = Clock { tsc_hz: session.tsc_hz, ..Clock::default() };
         let sites = Sites::of(images.symbolizers().map(|(_, symbolizer)| &**symbolizer.image()));
         let events = Events::new(sites);
-        Self { session, ledger: Ledger::new(), images, events, seen: Seen { clock, ..Seen::default() } }
+        let seen = Seen { clock, ..Seen::default() };
+        Self { session, ledger: Ledger::new(), images, events, seen, keep: None }
     }
 
     /// Takes a message in.
     pub(super) fn feed(&mut self, message: &Message<'_>) {
-        let Self { ledger, images, events, seen, .. } = self;
+        let Self { ledger, images, events, seen, keep, .. } = self;
+        keep.iter_mut().for_each(|keep| keep.take(message));
         let restarts = ledger.restarts();
         match &message.body {
             Body::Clock(pair) => seen.clock.take_pair(pair),
+            Body::Heap(words) => seen.waits.blocks = Some(LiveBlocks::from_words(words)),
             Body::Region { .. } => {
                 ledger.feed(message, |_, _| {});
                 // The clock may have begun anew: what was, has no place any more.
@@ -71,6 +80,12 @@ impl Model {
                 seen.record(ring.vcpu.into(), &record, images, events);
             }),
         }
+    }
+
+    /// Takes a record in that a ring held.
+    #[cfg(test)]
+    pub(super) fn record(&mut self, vcpu: u32, record: &Record<'_>) {
+        self.seen.record(vcpu, record, &mut self.images, &mut self.events);
     }
 
     /// Everything is to come again from the beginning.
@@ -100,6 +115,7 @@ impl Seen {
         if let Record::Thread(thread) = record {
             self.name(thread.thread, thread.name.bytes());
         }
+        self.waits.record(vcpu, record);
         events.record(quarter, vcpu, record, &self.guest);
     }
 

@@ -33,6 +33,11 @@ impl Reach {
         self.span == Span::All
     }
 
+    /// How long it is.
+    pub(super) fn span(&self) -> Span {
+        self.span
+    }
+
     /// Its last quarter.
     pub(super) fn last(&self) -> u64 {
         self.last

@@ -18,7 +18,7 @@ pub(crate) mod load;
 mod mark;
 pub(crate) mod metrics;
 pub(crate) mod naming;
-mod not_running;
+pub(crate) mod not_running;
 mod open;
 mod recover;
 mod timeline;

@@ -3,7 +3,7 @@
 use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_collector::recording::SessionInfo;
 use uniprof_events::waits::{Block, Blocks, Locks, OffCpu, Stacks, States, Unpaired, Wait, Window};
-use uniprof_flamegraph::{ProfileBuilder, Unit};
+use uniprof_flamegraph::{Profile, ProfileBuilder, Unit};
 use uniprof_postmortem::heap;
 use uniprof_wire::record::Record;
 use uniprof_wire::tables::Histogram;
@@ -111,9 +111,16 @@ pub(super) fn read(
     Ok(Named { profile, figures, view, aside, sites: Sites::default() })
 }
 
+/// The profile of records.
+pub(crate) fn profile(records: Records, figures: &Figures, images: &mut Images) -> Profile {
+    let view = records.view;
+    let (joined, stacks, _) = records.finish(figures);
+    joined.name(view, &stacks, figures, Naming::new(images, ProfileBuilder::of(view.measured())))
+}
+
 /// The records that a view is made of.
 #[derive(Default)]
-struct Records {
+pub(crate) struct Records {
     view: View,
     stacks: Stacks,
     off_cpu: OffCpu,
@@ -149,6 +156,21 @@ impl Visitor for Records {
 }
 
 impl Records {
+    /// None yet, for a view.
+    pub(crate) fn of(view: View) -> Self {
+        Self { view, ..Self::default() }
+    }
+
+    /// Takes a record in.
+    pub(crate) fn take(&mut self, vcpu: u32, record: &Record<'_>) {
+        Visitor::record(self, vcpu, record);
+    }
+
+    /// Takes in the blocks that lived at some moment.
+    pub(crate) fn look(&mut self, table: &LiveBlocks) {
+        Visitor::live_blocks(self, table);
+    }
+
     fn finish(self, figures: &Figures) -> (Joined, Stacks, Aside) {
         let Self { view, stacks, off_cpu, mut waits, states, locks, blocks, torn } = self;
         let window = figures.window.unwrap_or(Window { begin: 0, end: 0 });

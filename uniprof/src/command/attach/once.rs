@@ -106,7 +106,12 @@ impl<'a> Thread<'a> {
 
 /// Prints a picture.
 pub(super) fn print(picture: &Picture, json: bool) -> anyhow::Result<()> {
-    if json { output::json(&document(picture)) } else { text(picture) }
+    if json {
+        return output::json(&document(picture));
+    }
+    let mut out = output::stdout();
+    text(&mut out, picture)?;
+    Ok(out.flush()?)
 }
 
 fn document(picture: &Picture) -> Document<'_> {
@@ -184,8 +189,8 @@ fn fate(fate: &Fate) -> (&'static str, Option<&str>) {
     }
 }
 
-fn text(picture: &Picture) -> anyhow::Result<()> {
-    let mut out = output::stdout();
+/// Writes a picture for people.
+pub(crate) fn text(out: &mut dyn std::io::Write, picture: &Picture) -> anyhow::Result<()> {
     let (subject, overview) = (&*picture.subject, &picture.overview);
     let (fate, more) = fate(&picture.fate);
     let more = more.map(|text| format!(": {}", output::printable(text))).unwrap_or_default();
@@ -215,12 +220,11 @@ fn text(picture: &Picture) -> anyhow::Result<()> {
     for note in picture.notes.iter() {
         writeln!(out, "{}", output::printable(note))?;
     }
-    functions(&mut out, picture)?;
-    threads(&mut out, picture)?;
-    Ok(out.flush()?)
+    functions(out, picture)?;
+    threads(out, picture)
 }
 
-fn functions(out: &mut impl std::io::Write, picture: &Picture) -> anyhow::Result<()> {
+fn functions(mut out: &mut dyn std::io::Write, picture: &Picture) -> anyhow::Result<()> {
     writeln!(out)?;
     let profile = match &picture.cpu {
         Ok(profile) => profile,
@@ -233,14 +237,14 @@ fn functions(out: &mut impl std::io::Write, picture: &Picture) -> anyhow::Result
     rows.extend(functions.iter().take(TOP).map(|function| {
         [percent(function.own.samples), percent(function.total.samples), function.name.clone()]
     }));
-    output::table(out, &rows)?;
+    output::table(&mut out, &rows)?;
     if functions.len() > TOP {
         writeln!(out, "… and {} more (--json has all)", functions.len() - TOP)?;
     }
     Ok(())
 }
 
-fn threads(out: &mut impl std::io::Write, picture: &Picture) -> anyhow::Result<()> {
+fn threads(mut out: &mut dyn std::io::Write, picture: &Picture) -> anyhow::Result<()> {
     writeln!(out)?;
     let rows = match &picture.threads {
         Ok(rows) => rows,
@@ -262,5 +266,5 @@ fn threads(out: &mut impl std::io::Write, picture: &Picture) -> anyhow::Result<(
             row.function.clone().unwrap_or_default(),
         ]);
     }
-    Ok(output::table(out, &lines)?)
+    Ok(output::table(&mut out, &lines)?)
 }

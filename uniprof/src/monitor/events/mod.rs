@@ -10,7 +10,7 @@ use uniprof_wire::record::Record;
 use uniprof_wire::site::SiteKind;
 
 use self::durations::Durations;
-use self::tail::Tail;
+pub(super) use self::tail::Tail;
 use super::slots::Slots;
 use super::span::{KEPT_QUARTERS, QUARTERS, Reach};
 use crate::command::trace::told;

@@ -10,12 +10,19 @@ const MOST_WORDS: usize = 1 << 20;
 const MOST_RECORDS: usize = 1 << 17;
 
 /// The last records.
-#[derive(Debug, Default)]
-pub(super) struct Tail {
+#[derive(Debug)]
+pub(in crate::monitor) struct Tail {
     heads: VecDeque<Head>,
     words: VecDeque<u64>,
     /// The record that is being put together.
     scratch: Vec<u64>,
+    most_words: usize,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self::with_room(MOST_WORDS)
+    }
 }
 
 /// Where a record lies, and what it is.
@@ -28,25 +35,35 @@ struct Head {
 }
 
 /// A record that is kept.
-pub(super) struct Kept<'a> {
-    pub(super) number: u64,
-    pub(super) vcpu: u32,
-    pub(super) record: Record<'a>,
+pub(in crate::monitor) struct Kept<'a> {
+    pub(in crate::monitor) number: u64,
+    pub(in crate::monitor) vcpu: u32,
+    pub(in crate::monitor) record: Record<'a>,
 }
 
 impl Tail {
+    /// With room for so many words.
+    pub(in crate::monitor) fn with_room(most_words: usize) -> Self {
+        Self { heads: VecDeque::new(), words: VecDeque::new(), scratch: Vec::new(), most_words }
+    }
+
+    /// Whether nothing is kept.
+    pub(in crate::monitor) fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
     /// Keeps a record, under a number that is larger than all before.
-    pub(super) fn push(&mut self, number: u64, vcpu: u32, record: &Record<'_>) {
+    pub(in crate::monitor) fn push(&mut self, number: u64, vcpu: u32, record: &Record<'_>) {
         let scratch = &mut self.scratch;
         scratch.clear();
         record.encode(|at, words| {
             scratch.resize(at, 0);
             scratch.extend_from_slice(words);
         });
-        if scratch.len() > MOST_WORDS {
+        if scratch.len() > self.most_words {
             return;
         }
-        while self.heads.len() >= MOST_RECORDS || self.words.len() + scratch.len() > MOST_WORDS {
+        while self.heads.len() >= MOST_RECORDS || self.words.len() + scratch.len() > self.most_words {
             let Some(head) = self.heads.pop_front() else { break };
             self.words.drain(..head.words as usize);
         }
@@ -54,8 +71,21 @@ impl Tail {
         self.heads.push_back(Head { kind: record.kind(), vcpu, words: scratch.len() as u32, number });
     }
 
+    /// Hands out all records from the oldest to the newest.
+    pub(in crate::monitor) fn oldest_first(&self, mut each: impl FnMut(Kept<'_>)) {
+        let (mut start, mut words) = (0, Vec::new());
+        for head in &self.heads {
+            let end = start + head.words as usize;
+            words.clear();
+            words.extend(self.words.range(start..end));
+            start = end;
+            let Ok(record) = Record::decode(head.kind, &words) else { continue };
+            each(Kept { number: head.number, vcpu: head.vcpu, record });
+        }
+    }
+
     /// Hands out records from the newest to the oldest, until `each` wants no more.
-    pub(super) fn newest_first(&self, mut each: impl FnMut(Kept<'_>) -> bool) {
+    pub(in crate::monitor) fn newest_first(&self, mut each: impl FnMut(Kept<'_>) -> bool) {
         let mut end = self.words.len();
         let mut words = Vec::new();
         for head in self.heads.iter().rev() {

@@ -1,15 +1,19 @@
 //! Pictures of the model: what a terminal, or a script, gets to see.
 
 mod cpu;
+mod memory;
 mod overview;
 mod threads;
+mod waits;
 
 use std::sync::Arc;
 
 use uniprof_tui::picture::{Events, Fate, Known, Picture, Shown, Span, Subject, Switch, Time};
 
+use super::inside;
 use super::model::Model;
 use super::span::{QUARTERS, Reach};
+use crate::profile::View;
 
 /// What is to be seen.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +23,7 @@ pub(super) struct Wanted {
 }
 
 /// What is known besides the model.
-pub(super) struct Around {
+pub(super) struct Around<'a> {
     pub(super) subject: Arc<Subject>,
     pub(super) fate: Fate,
     /// Whether time goes on, and how fast.
@@ -30,6 +34,8 @@ pub(super) struct Around {
     pub(super) collector: Option<(f64, u64)>,
     pub(super) switches: Arc<[Switch]>,
     pub(super) notes: Vec<String>,
+    /// What its memory tells, where that can be seen: of now.
+    pub(super) inside: Option<&'a inside::Seen>,
 }
 
 /// The moment that a picture is of.
@@ -38,8 +44,18 @@ struct Moment {
     reach: Reach,
 }
 
+/// The span that is wanted.
+pub(super) fn reach(model: &Model, wanted: Wanted) -> Reach {
+    let clock = &model.seen.clock;
+    let quarter = match wanted.shown {
+        Shown::Now => clock.quarter(clock.now),
+        Shown::At(at) => clock.quarter(clock.tsc(at).min(clock.now)),
+    };
+    Reach::new(wanted.span, quarter)
+}
+
 /// A picture of what the model knows.
-pub(super) fn picture(model: &mut Model, wanted: Wanted, around: Around, number: u64) -> Picture {
+pub(super) fn picture(model: &mut Model, wanted: Wanted, around: Around<'_>, number: u64) -> Picture {
     let clock = model.seen.clock;
     let now = clock.quarter(clock.now);
     let (first, last) = model.seen.history.range().unwrap_or((now / QUARTERS, now / QUARTERS));
@@ -54,10 +70,12 @@ pub(super) fn picture(model: &mut Model, wanted: Wanted, around: Around, number:
     let moment = Moment { quarter, reach: Reach::new(wanted.span, quarter) };
     let (profile, samples) = cpu::profile(model, &moment.reach);
     let overview = overview::overview(model, &moment, samples, around.collector);
-    let threads = threads::threads(model, &moment);
+    let inside = around.inside.filter(|_| is_now);
+    let threads = threads::threads(model, &moment, inside);
+    let until = if is_now { u64::MAX } else { clock.tsc(at) };
+    let window = waits::window(model, &moment, until);
     let cpu = if samples > 0 { Ok(Arc::new(profile)) } else { Err(why_no_samples(model)) };
     let rate = rate(model);
-    let not_yet = || "nothing is known of this".to_owned();
     Picture {
         number,
         time: Time {
@@ -72,13 +90,13 @@ pub(super) fn picture(model: &mut Model, wanted: Wanted, around: Around, number:
         fate: around.fate,
         overview,
         cpu,
-        off_cpu: Err(not_yet()),
-        locks: Err(not_yet()),
-        heap: Err(not_yet()),
+        off_cpu: waits::profile(model, View::OffCpu, window),
+        locks: waits::profile(model, View::Locks, window),
+        heap: waits::profile(model, View::LiveHeap, window),
         threads,
-        events: events(model, &moment, if is_now { u64::MAX } else { clock.tsc(at) }),
-        lock_rows: Err(not_yet()),
-        memory: Err(not_yet()),
+        events: events(model, &moment, until),
+        lock_rows: waits::locks(model, window),
+        memory: memory::memory(model, &moment, inside.map_or(&[], |inside| &inside.sites)),
         switches: around.switches,
         rate,
         notes: around.notes.into(),

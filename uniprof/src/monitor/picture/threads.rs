@@ -8,12 +8,17 @@ use uniprof_wire::tables::{ThreadEntry, ThreadState, WaitKind};
 use super::Moment;
 use crate::command::core::ps::state_name;
 use crate::command::core::shares::Shares;
+use crate::monitor::inside;
 use crate::monitor::model::Model;
 use crate::monitor::span::QUARTERS;
 use crate::profile::naming;
 
 /// The threads at a moment, by id.
-pub(super) fn threads(model: &mut Model, moment: &Moment) -> Known<Arc<[ThreadRow]>> {
+pub(super) fn threads(
+    model: &mut Model,
+    moment: &Moment,
+    inside: Option<&inside::Seen>,
+) -> Known<Arc<[ThreadRow]>> {
     let Model { images, seen, .. } = model;
     let second = moment.quarter / QUARTERS;
     let Some(now) = seen.history.at(second) else {
@@ -34,7 +39,18 @@ pub(super) fn threads(model: &mut Model, moment: &Moment) -> Known<Arc<[ThreadRo
             let sampled =
                 sampled.filter(|_| entry.state == ThreadState::Running || entry.state == ThreadState::Ready);
             let stack = sampled.map(|stack| naming::functions(images, &stack)).unwrap_or_default();
-            let (waits_for, held_by) = waits(&entry).unzip();
+            let is_off = !matches!(entry.state, ThreadState::Running);
+            // Where its stack is at rest, memory tells more than the last sample.
+            let doing = inside
+                .and_then(|inside| inside.threads.get(&entry.id))
+                .filter(|_| is_off || stack.is_empty());
+            let (waits_for, held_by) =
+                doing.and_then(|doing| doing.waits_for.clone()).or_else(|| waits(&entry)).unzip();
+            let function = doing.and_then(|doing| doing.function.clone()).or_else(|| stack.first().cloned());
+            let stack = match doing {
+                Some(doing) if !doing.stack.is_empty() => Arc::clone(&doing.stack),
+                _ => stack.into(),
+            };
             ThreadRow {
                 id: entry.id,
                 name: String::from_utf8_lossy(entry.name.bytes()).into_owned(),
@@ -45,8 +61,8 @@ pub(super) fn threads(model: &mut Model, moment: &Moment) -> Known<Arc<[ThreadRo
                 since_seconds: seconds(in_state),
                 waits_for,
                 held_by: held_by.flatten(),
-                function: stack.first().cloned(),
-                stack: stack.into(),
+                function,
+                stack,
             }
         })
         .collect();

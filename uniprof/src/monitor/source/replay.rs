@@ -103,7 +103,9 @@ impl Replay {
         if !self.is_fast {
             self.target = (self.target + passed.as_nanos() as f64 * self.speed).min(self.range.last as f64);
         }
-        while !self.ended && (self.position as f64) < self.target {
+        // At the end the file is read up to where it says so.
+        let to_the_end = self.target >= self.range.last as f64;
+        while !self.ended && (to_the_end || (self.position as f64) < self.target) {
             match self.source.next()? {
                 Some(Item::Message(message)) => {
                     // Those that were written out of order do not turn the time back.
@@ -132,6 +134,10 @@ impl Range {
         let mut signs: Option<[(u64, u64); 2]> = None;
         while let Some(item) = source.next()? {
             let Item::Message(message) = item else { continue };
+            // Console lines are older than the first look at the rings, which is when records begin to come.
+            if matches!(message.body, Body::Console { .. }) {
+                continue;
+            }
             let at = message.at.monotonic_ns;
             if range.first == 0 {
                 (range.first, range.last) = (at, at);

@@ -1,0 +1,206 @@
+//! What a guest's memory tells besides its rings: what every thread that does not run waits for and where, the heap by stack, code. Looked at
+//! in a thread of its own, because that takes longer than a picture may.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use uniprof_postmortem::disassembly::{self, Listing};
+use uniprof_postmortem::stacks::{self, Owner};
+use uniprof_postmortem::verdict::Verdict;
+use uniprof_postmortem::{Region, Subject, heap, locks, verdict};
+use uniprof_tui::picture::{Fate, HeapSite};
+use uniprof_wire::address::GuestVirtual;
+
+/// How often is looked, and how many times as long as a look took is waited at least.
+const EVERY: Duration = Duration::from_secs(1);
+const TIMES: u32 = 30;
+/// Stacks of the heap that are told apart.
+const MOST_SITES: usize = 200;
+/// Instructions before and after one: more than a function has.
+const ALL: (usize, usize) = (4096, 4096);
+
+/// What was seen in memory at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// By thread.
+    pub(super) threads: BTreeMap<u32, Doing>,
+    pub(super) sites: Vec<HeapSite>,
+    /// What killed it, or what it is at, in a sentence.
+    pub(super) fate: Option<Fate>,
+    pub(super) remarks: Vec<String>,
+}
+
+/// What a thread is at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Doing {
+    pub(super) waits_for: Option<(String, Option<u32>)>,
+    pub(super) function: Option<String>,
+    pub(super) stack: Arc<[String]>,
+}
+
+/// The code of a function.
+pub(super) struct Code {
+    pub(super) function: String,
+    pub(super) listing: Result<Listing, String>,
+}
+
+enum Ask {
+    Code { function: String, at: Option<u64> },
+}
+
+enum Told {
+    Seen(Seen),
+    Code(Code),
+}
+
+/// Somebody who looks inside.
+pub(super) struct Inside {
+    asks: Sender<Ask>,
+    told: Receiver<Told>,
+    pub(super) seen: Seen,
+    codes: Vec<Code>,
+}
+
+impl Inside {
+    /// Begins to look; `open` may take long.
+    pub(super) fn start(
+        open: impl FnOnce() -> anyhow::Result<Subject> + Send + 'static,
+        goes_on: bool,
+    ) -> std::io::Result<Self> {
+        let (asks, asked) = unbounded();
+        let (tell, told) = unbounded();
+        let run = move || {
+            // Why it can't be opened is told by whoever needs it more.
+            if let Ok(subject) = open() {
+                look(subject, goes_on, &asked, &tell);
+            }
+        };
+        std::thread::Builder::new().name("inside".into()).spawn(run)?;
+        Ok(Self { asks, told, seen: Seen::default(), codes: Vec::new() })
+    }
+
+    /// Takes in what was seen.
+    pub(super) fn update(&mut self) {
+        for told in self.told.try_iter() {
+            match told {
+                Told::Seen(seen) => self.seen = seen,
+                Told::Code(code) => self.codes.push(code),
+            }
+        }
+    }
+
+    /// Waits for the first look.
+    pub(super) fn wait(&mut self, limit: Duration) {
+        if let Ok(Told::Seen(seen)) = self.told.recv_timeout(limit) {
+            self.seen = seen;
+        }
+    }
+
+    /// Wants the code of a function; `at`: an address in it.
+    pub(super) fn ask(&self, function: String, at: Option<u64>) -> bool {
+        self.asks.send(Ask::Code { function, at }).is_ok()
+    }
+
+    /// Code that was wanted.
+    pub(super) fn take_code(&mut self) -> Option<Code> {
+        self.codes.pop()
+    }
+}
+
+fn look(mut subject: Subject, goes_on: bool, asked: &Receiver<Ask>, tell: &Sender<Told>) {
+    let mut due = Instant::now();
+    loop {
+        if Instant::now() >= due {
+            let began = Instant::now();
+            if goes_on {
+                refresh(&mut subject);
+            }
+            if tell.send(Told::Seen(see(&mut subject, goes_on))).is_err() {
+                return;
+            }
+            due = if goes_on {
+                Instant::now() + EVERY.max(began.elapsed() * TIMES)
+            } else {
+                // Once is enough.
+                Instant::now() + Duration::from_secs(1 << 30)
+            };
+        }
+        match asked.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Ok(Ask::Code { function, at }) => {
+                let code = code(&mut subject, function, at);
+                if tell.send(Told::Code(code)).is_err() {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// The tables as they are now.
+fn refresh(subject: &mut Subject) {
+    let at = subject.region.as_ref().ok().map(|region| region.found.at);
+    if let Ok(region) = Region::find(&*subject.memory, at) {
+        subject.region = Ok(region);
+    }
+}
+
+fn see(subject: &mut Subject, goes_on: bool) -> Seen {
+    if subject.region.is_err() && subject.cpus.is_empty() {
+        return Seen::default();
+    }
+    let stacks = stacks::of(subject);
+    let locks = locks::of(subject, &stacks);
+    let threads = stacks.iter().filter_map(|stack| {
+        let Owner::Thread(id) = stack.owner else { return None };
+        let wait = locks.waits.iter().find(|wait| wait.thread == id);
+        let frame = verdict::doing(&stack.frames);
+        let doing = Doing {
+            waits_for: wait.map(|wait| (wait.what(), wait.holder)),
+            function: frame.and_then(|frame| frame.function.as_deref()).map(str::to_owned),
+            stack: stack.frames.iter().map(|frame| frame.name().to_owned()).collect(),
+        };
+        Some((id, doing))
+    });
+    let threads = threads.collect();
+    let fate = (!goes_on).then(|| fate(verdict::of(subject, &stacks, &locks).verdict));
+    let how = heap::Options { most_sites: MOST_SITES, leaks: false, ..heap::Options::default() };
+    let heap = heap::census(subject, &how);
+    let sites = heap.map(|heap| heap.sites.iter().map(site).collect()).unwrap_or_default();
+    Seen { threads, sites, fate, remarks: subject.remarks.clone() }
+}
+
+/// What became of a guest that is dead.
+fn fate(verdict: Verdict) -> Fate {
+    use verdict::Kind;
+    match verdict.kind {
+        Kind::Deadlock | Kind::Spin | Kind::LostTimer | Kind::LostWakeup | Kind::Hang => {
+            Fate::Wedged(verdict.reason)
+        }
+        Kind::Exit | Kind::CleanHalt => Fate::Exited(None),
+        Kind::Healthy | Kind::Unknown => Fate::Paused,
+        _ => Fate::Crashed(verdict.reason),
+    }
+}
+
+fn site(site: &heap::Site) -> HeapSite {
+    HeapSite {
+        function: site.function.clone(),
+        blocks: site.sampled_blocks,
+        bytes: site.estimated_bytes,
+        growth_rate: 0.0,
+        stack: site.frames.iter().map(|frame| frame.name().to_owned()).collect(),
+    }
+}
+
+fn code(subject: &mut Subject, function: String, at: Option<u64>) -> Code {
+    let around = at.map(|at| disassembly::around(subject, GuestVirtual(at), None, ALL));
+    let listing = match around {
+        Some(Ok(listing)) => Ok(listing),
+        _ => disassembly::function(subject, &function).map_err(|error| error.to_string()),
+    };
+    Code { function, listing }
+}

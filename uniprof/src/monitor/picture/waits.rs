@@ -1,0 +1,172 @@
+//! Profiles of what is not on the CPU, and the locks that are waited for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uniprof_events::waits::{Locks, Stacks, Window};
+use uniprof_flamegraph::Profile;
+use uniprof_symbolizer::AddressKind;
+use uniprof_tui::picture::{Known, LockRow, Span};
+use uniprof_wire::address::GuestVirtual;
+use uniprof_wire::record::Class;
+use uniprof_wire::tables::{ThreadState, WaitKind};
+
+use super::Moment;
+use crate::monitor::events::Tail;
+use crate::monitor::model::Model;
+use crate::profile::images::Images;
+use crate::profile::not_running::{self, Records};
+use crate::profile::{Figures, View};
+
+/// Locks that are shown.
+const MOST_LOCKS: usize = 200;
+
+/// From when to when records count. Those that are kept limit it, too.
+pub(super) fn window(model: &Model, moment: &Moment, until: u64) -> Window {
+    let clock = &model.seen.clock;
+    let end = until.min(clock.now);
+    let seconds = match moment.reach.span() {
+        Span::All => return Window { begin: clock.boot_tsc, end },
+        Span::Last(seconds) => seconds,
+        // Ten half-lives are a thousandth.
+        Span::Decay(half) => half * 10.0,
+    };
+    let ticks = (seconds.clamp(0.0, 1e6) * clock.tsc_hz as f64) as u64;
+    Window { begin: end.saturating_sub(ticks), end }
+}
+
+/// The profile of a view within a window; why there is none.
+pub(super) fn profile(model: &mut Model, view: View, window: Window) -> Known<Arc<Profile>> {
+    let figures = figures(model, window);
+    let Model { images, seen, .. } = model;
+    let tail = match view {
+        View::Locks => &seen.waits.locks,
+        View::LiveHeap | View::AllocatedHeap => &seen.waits.heap,
+        _ => &seen.waits.off_cpu,
+    };
+    let blocks = seen.waits.blocks.as_ref().filter(|_| view == View::LiveHeap);
+    if tail.is_empty() && blocks.is_none_or(|blocks| blocks.entries.is_empty()) {
+        return Err(figures.why_nothing(view).replace("record with -e", "switch on with e:"));
+    }
+    let mut records = Records::of(view);
+    if let Some(blocks) = blocks {
+        records.look(blocks);
+    }
+    each_within(tail, window, view == View::LiveHeap, |vcpu, record| records.take(vcpu, record));
+    let profile = not_running::profile(records, &figures, images);
+    if profile.total().samples == 0 {
+        return Err(figures.why_nothing(view).replace("record with -e", "switch on with e:"));
+    }
+    Ok(Arc::new(profile))
+}
+
+/// Records up to the window's end; those before its begin only where they have to be known: blocks that live were allocated once.
+fn each_within(
+    tail: &Tail,
+    window: Window,
+    from_the_first: bool,
+    mut each: impl FnMut(u32, &uniprof_wire::record::Record<'_>),
+) {
+    tail.oldest_first(|kept| {
+        let tsc = kept.record.tsc();
+        if tsc <= window.end && (from_the_first || tsc >= window.begin) {
+            each(kept.vcpu, &kept.record);
+        }
+    });
+}
+
+fn figures(model: &Model, window: Window) -> Figures {
+    let mut figures = Figures { session: model.session.clone(), window: Some(window), ..Figures::default() };
+    figures.take(&model.ledger, false);
+    (figures.boot_tsc, figures.tsc_hz) = (model.seen.clock.boot_tsc, model.seen.clock.tsc_hz);
+    figures.threads.clone_from(&model.seen.guest.threads);
+    figures.seconds = model.seen.clock.span(window.end.saturating_sub(window.begin));
+    if let Some(tables) = model.ledger.tables() {
+        figures.last_threads = tables.threads.iter().filter_map(|slot| slot.entry()).collect();
+        figures.last_vcpus.clone_from(&tables.vcpus);
+    }
+    figures
+}
+
+/// The locks that somebody waits for, or has waited for within a window, those with the longest waits first.
+pub(super) fn locks(model: &mut Model, window: Window) -> Known<Arc<[LockRow]>> {
+    let Model { images, seen, ledger, .. } = model;
+    let mut rows: BTreeMap<GuestVirtual, LockRow> = BTreeMap::new();
+    let (mut joined, mut stacks) = (Locks::default(), Stacks::default());
+    each_within(&seen.waits.locks, window, false, |vcpu, record| joined.record(vcpu, record, &mut stacks));
+    let ns = |ticks| seen.clock.nanoseconds(ticks);
+    let mut longest_held: BTreeMap<GuestVirtual, (u64, Option<String>)> = BTreeMap::new();
+    let mut last = None;
+    for blame in joined.finish(window.begin) {
+        let lock = blame.wait.lock;
+        let row = rows.entry(lock).or_insert_with(|| row(images, lock));
+        let waited = ns(blame.wait.taken.saturating_sub(blame.wait.begin));
+        // A wait comes in parts, one after the other.
+        if last != Some(blame.wait) {
+            last = Some(blame.wait);
+            row.waits += 1;
+            row.waited_ns = row.waited_ns.saturating_add(waited);
+            row.longest_ns = row.longest_ns.max(waited);
+        }
+        let held = longest_held.entry(lock).or_default();
+        if !blame.is_released && blame.ticks() > held.0 {
+            let stack = blame.holder.stack.map(|stack| stacks.get(stack));
+            let name = stack.and_then(|callers| function(images, callers.frames));
+            *held = (blame.ticks(), name);
+        }
+    }
+    for (lock, (_, name)) in longest_held {
+        rows.entry(lock).and_modify(|row| row.held_in = name);
+    }
+    let entries = ledger.tables().into_iter().flat_map(|tables| tables.threads.iter());
+    for entry in entries.filter_map(|slot| slot.entry()) {
+        if entry.wait == WaitKind::Lock && entry.state_now() == ThreadState::Blocked {
+            let row = rows.entry(entry.waits_for).or_insert_with(|| row(images, entry.waits_for));
+            row.waiters.push(entry.id);
+            row.holder = row.holder.or((entry.waits_on != 0).then_some(entry.waits_on));
+        }
+    }
+    let on = ledger
+        .tables()
+        .is_some_and(|tables| tables.vcpus.iter().any(|vcpu| vcpu.classes & Class::Lock.bit() != 0));
+    if rows.is_empty() && !on {
+        return Err(
+            "no thread waits for a lock now, and waits are not recorded: switch on locks with e".into()
+        );
+    }
+    let mut rows: Vec<LockRow> = rows.into_values().collect();
+    rows.sort_by_key(|row| std::cmp::Reverse((row.waiters.len(), row.waited_ns)));
+    rows.truncate(MOST_LOCKS);
+    Ok(rows.into())
+}
+
+fn row(images: &Images, lock: GuestVirtual) -> LockRow {
+    let name = images.symbolizers().find_map(|(_, symbolizer)| {
+        let (name, offset) = symbolizer.image().owner_of(symbolizer.bias().to_link(lock))?;
+        Some(if offset == 0 { name } else { format!("{name}+{offset:#x}") })
+    });
+    LockRow {
+        name: name.unwrap_or_else(|| lock.to_string()),
+        holder: None,
+        waiters: Vec::new(),
+        waits: 0,
+        waited_ns: 0,
+        longest_ns: 0,
+        held_in: None,
+    }
+}
+
+/// The innermost function that is neither the kernel's own for locks nor for waiting.
+fn function(images: &mut Images, frames: &[u64]) -> Option<String> {
+    let mut names = Vec::new();
+    for address in frames {
+        if let Some((_, resolution)) = images.resolve(GuestVirtual(*address), AddressKind::Return) {
+            names.extend(resolution.frames().iter().map(|frame| frame.function.to_string()));
+        }
+    }
+    let is_own = |name: &String| {
+        let lower = name.to_lowercase();
+        ["lock", "mutex", "guard", "core::", "alloc::", "drop"].iter().any(|part| lower.contains(part))
+    };
+    names.iter().find(|name| !is_own(name)).or(names.first()).cloned()
+}

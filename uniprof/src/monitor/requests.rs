@@ -1,0 +1,213 @@
+//! What a person wants, and what comes of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uniprof_collector::cancel::Cancel;
+use uniprof_collector::clock::HostTime;
+use uniprof_tui::picture::{Shown, Span};
+use uniprof_tui::{Answer, Request, SaveAs};
+use uniprof_wire::record::Class;
+
+use super::engine::{Engine, Listed, Source};
+use super::inside::Code;
+use super::span::Reach;
+use super::{listing, picture, save, source};
+use crate::attachment;
+use crate::command::attach::once;
+use crate::command::dump;
+use crate::guest::Target;
+use crate::output;
+
+impl Engine {
+    pub(super) fn request(&mut self, request: Request) -> Option<Answer> {
+        match request {
+            Request::Span(span) => self.wanted.span = span,
+            Request::Show(shown) => match self.show(shown) {
+                Ok(()) => {}
+                Err(error) => return Some(said(false, format!("{error:#}"))),
+            },
+            Request::Speed(speed) => {
+                if let Source::Replay(replay) = &mut self.source {
+                    replay.set_speed(speed);
+                    // Who goes on at the end begins anew.
+                    if speed > 0.0 && replay.is_at_end() {
+                        let begin = replay.range().0;
+                        return self
+                            .show(Shown::At(begin))
+                            .err()
+                            .map(|error| said(false, format!("{error:#}")));
+                    }
+                }
+            }
+            Request::Filter(text) => self.model.events.set_filter(&text, &self.model.seen.guest),
+            Request::Rate(rate) => return Some(self.ask(|wanted| Ok(source::Wanted { rate, ..wanted }))),
+            Request::Record { what, on } => return Some(self.record(&what, on)),
+            Request::Listing(function) => {
+                self.listed = function.map(|function| Listed { function, code: None, told: None });
+                if let Some(Listed { function, .. }) = &self.listed {
+                    let function = function.clone();
+                    let reach = self.reach();
+                    let at = listing::hottest(&listing::hits(&mut self.model, &reach, &function));
+                    if !self.inside.as_ref().is_some_and(|inside| inside.ask(function, at)) {
+                        return Some(said(
+                            false,
+                            "neither memory nor an image of the guest can be read".into(),
+                        ));
+                    }
+                }
+            }
+            Request::Save(kind, path) => return Some(self.save(kind, path)),
+            Request::Core => return Some(self.core()),
+            Request::Quit => {}
+        }
+        None
+    }
+
+    /// The span that is seen.
+    fn reach(&self) -> Reach {
+        picture::reach(&self.model, self.wanted)
+    }
+
+    /// The listing that is wanted, if it is another than was told last.
+    pub(super) fn listing(&mut self) -> Option<Answer> {
+        let inside = self.inside.as_mut()?;
+        inside.update();
+        let codes: Vec<Code> = std::iter::from_fn(|| inside.take_code()).collect();
+        let listed = self.listed.as_mut()?;
+        listed.code = codes.into_iter().find(|code| code.function == listed.function).or(listed.code.take());
+        let reach = picture::reach(&self.model, self.wanted);
+        let hits = listing::hits(&mut self.model, &reach, &listed.function);
+        let listing = listing::listing(&mut self.model.images, listed.code.as_ref()?, &hits, &self.path_map);
+        if listed.told.as_ref() == Some(&listing) {
+            return None;
+        }
+        listed.told = Some(listing.clone());
+        Some(Answer::Listing(Arc::new(listing)))
+    }
+
+    /// Writes what is seen to a file.
+    fn save(&mut self, kind: SaveAs, path: Option<PathBuf>) -> Answer {
+        let path = path.unwrap_or_else(|| save::free_name(&self.subject.name, kind));
+        let written = match kind {
+            SaveAs::Recording => self.save_recording(&path),
+            SaveAs::Svg | SaveAs::Html => save::drawing(&self.picture(), kind, &path).map(|()| String::new()),
+            SaveAs::Text => {
+                let picture = self.picture();
+                output::file(&path, |out| once::text(out, &picture)).map(|()| String::new())
+            }
+        };
+        match written {
+            Ok(more) => said(true, format!("wrote {}{more}", path.display())),
+            Err(error) => said(false, format!("{error:#}")),
+        }
+    }
+
+    fn save_recording(&mut self, path: &Path) -> anyhow::Result<String> {
+        let Some(keep) = &self.model.keep else {
+            anyhow::bail!("this is a file already: what it holds can be copied");
+        };
+        let seconds = match self.wanted.span {
+            Span::Last(seconds) => seconds,
+            _ => f64::INFINITY,
+        };
+        let now = HostTime::now().monotonic_ns;
+        let from = now.saturating_sub((seconds * 1e9) as u64);
+        let symbolizer = self.model.images.symbolizers().next();
+        let symbols = symbolizer.map(|(_, one)| attachment::pack(one.image(), &self.model.session.kernel));
+        let mut session = self.model.session.clone();
+        session.tool = concat!("uniprof ", env!("CARGO_PKG_VERSION")).into();
+        let bytes = keep.write(path, &session, from, &symbols.unwrap_or_default())?;
+        Ok(format!(": {:.1} MB, what came last", bytes as f64 / 1e6))
+    }
+
+    /// Takes a core, aside: that may take seconds.
+    fn core(&mut self) -> Answer {
+        if let Err(why) = &self.subject.can.core {
+            return said(false, why.clone());
+        }
+        let Some(pid) = self.subject.pid else { return said(false, "there is no process to read".into()) };
+        let tell = self.aside.0.clone();
+        let take = move || {
+            let taken = Target::find(&pid.to_string()).and_then(|target| {
+                let live = target.open()?;
+                dump::take(&live, None, &Cancel::new(), |_, _| {})
+            });
+            let answer = match taken {
+                Ok(taken) => {
+                    let lacks: String = taken.lacks.iter().map(|lack| format!("; {lack}")).collect();
+                    said(true, format!("wrote {}: {}{lacks}", taken.path.display(), taken.cost))
+                }
+                Err(error) => said(false, format!("{error:#}")),
+            };
+            // Nobody may be there any more to hear it.
+            let _ = tell.send(answer);
+        };
+        match std::thread::Builder::new().name("core".into()).spawn(take) {
+            Ok(_) => said(true, "a core is being taken".into()),
+            Err(error) => said(false, format!("no core: {error}")),
+        }
+    }
+
+    /// Asks the guest for something else than before.
+    fn ask(&mut self, change: impl FnOnce(source::Wanted) -> Result<source::Wanted, String>) -> Answer {
+        if let Err(why) = &self.subject.can.control {
+            return said(false, why.clone());
+        }
+        let Source::Live(live) = &mut self.source else {
+            return said(false, "the guest has ended: nothing can be asked of it".into());
+        };
+        match change(live.wanted().clone()).and_then(|wanted| live.ask(wanted)) {
+            Ok(()) => {
+                self.sites.iter_mut().for_each(source::SiteStates::forget);
+                let wanted = live.wanted();
+                let events = [wanted.events.class_words(), wanted.events.patterns.clone()];
+                let events: Vec<String> =
+                    events.into_iter().filter(|words| !words.is_empty() && words != "none").collect();
+                let events =
+                    if events.is_empty() { String::new() } else { format!(" and {}", events.join(",")) };
+                said(true, format!("asked for {} Hz{events}", wanted.rate))
+            }
+            Err(why) => said(false, why),
+        }
+    }
+
+    /// Has a class or sites recorded, or no longer.
+    fn record(&mut self, what: &str, on: bool) -> Answer {
+        let sites = self.model.events.sites.clone();
+        let answer = self.ask(|wanted| {
+            let events = wanted.events.with(what, on)?;
+            if on && !sites.is_empty() {
+                events.check(&sites, "the guest")?;
+            }
+            Ok(source::Wanted { events, ..wanted })
+        });
+        let is_light =
+            Class::ALL.into_iter().any(|class| class.name() == what && Class::LIGHT & class.bit() != 0);
+        match answer {
+            Answer::Said { done: true, .. } if !on && is_light => {
+                said(true, format!("{what} is not asked for any more; a guest records it anyway"))
+            }
+            answer => answer,
+        }
+    }
+
+    fn show(&mut self, shown: Shown) -> anyhow::Result<()> {
+        let Source::Replay(replay) = &mut self.source else {
+            self.wanted.shown = shown;
+            return Ok(());
+        };
+        let at = match shown {
+            Shown::Now => None,
+            Shown::At(at) => Some(at),
+        };
+        if replay.seek(at)? {
+            self.model.restart();
+        }
+        Ok(())
+    }
+}
+
+fn said(done: bool, text: String) -> Answer {
+    Answer::Said { done, text }
+}

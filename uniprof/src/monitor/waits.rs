@@ -1,0 +1,41 @@
+//! Records of waits, locks and the heap, as many as there is room for: profiles of what is not on the CPU are made of them when they are to be
+//! seen, by the same code as those of a recording.
+
+use uniprof_collector::live_blocks::LiveBlocks;
+use uniprof_wire::record::{Class, Record};
+
+use super::events::Tail;
+
+/// Words for each: 2 MiB.
+const MOST_WORDS: usize = 1 << 18;
+
+/// The last records of each kind.
+pub(super) struct Kept {
+    pub(super) off_cpu: Tail,
+    pub(super) locks: Tail,
+    pub(super) heap: Tail,
+    /// Blocks that lived when reading began, and when.
+    pub(super) blocks: Option<LiveBlocks>,
+    number: u64,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        let room = || Tail::with_room(MOST_WORDS);
+        Self { off_cpu: room(), locks: room(), heap: room(), blocks: None, number: 0 }
+    }
+}
+
+impl Kept {
+    /// Keeps a record, if it is of one of these.
+    pub(super) fn record(&mut self, vcpu: u32, record: &Record<'_>) {
+        self.number += 1;
+        let tail = match record.kind().class() {
+            Class::OffCpu | Class::Switch => &mut self.off_cpu,
+            Class::Lock => &mut self.locks,
+            Class::Heap => &mut self.heap,
+            _ => return,
+        };
+        tail.push(self.number, vcpu, record);
+    }
+}
