@@ -77,13 +77,13 @@ fn waits(entry: &ThreadEntry) -> Option<(String, Option<u32>)> {
     }
     let owner = (entry.waits_on != 0).then_some(entry.waits_on);
     let what = match entry.wait {
-        WaitKind::None => return None,
+        // Its state says that it sleeps.
+        WaitKind::None | WaitKind::Sleep => return None,
         WaitKind::Lock => format!("a lock at {}", entry.waits_for),
         WaitKind::Join => match owner {
             Some(id) => format!("the end of thread {id}"),
             None => "the end of a thread".into(),
         },
-        WaitKind::Sleep => "a time".into(),
         WaitKind::Event if entry.waits_for.0 != 0 => format!("an event at {}", entry.waits_for),
         WaitKind::Event => "an event".into(),
         WaitKind::Other => "something else".into(),

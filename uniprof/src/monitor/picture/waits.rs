@@ -166,7 +166,9 @@ fn function(images: &mut Images, frames: &[u64]) -> Option<String> {
     }
     let is_own = |name: &String| {
         let lower = name.to_lowercase();
-        ["lock", "mutex", "guard", "contention", "core::", "alloc::", "drop"].iter().any(|part| lower.contains(part))
+        ["lock", "mutex", "guard", "contention", "core::", "alloc::", "drop"]
+            .iter()
+            .any(|part| lower.contains(part))
     };
     names.iter().find(|name| !is_own(name)).or(names.first()).cloned()
 }
