@@ -20,6 +20,7 @@ const SCREENS: &[(&[&str], &str)] = &[
     (&["4"], "matched"),
     (&["Escape", "5"], "stack of"),
     (&["6", "v"], "last events"),
+    (&["2", "o", "o", "o", "Home", "Enter", "h"], "instructions "),
 ];
 
 /// Draws `docs/attach.svg` anew.

@@ -129,6 +129,16 @@ impl State {
         self.with_list(id, |list, state| list.select_at(place, |row| state.key(id, row)));
     }
 
+    /// As [`Self::select_at`], with rows before and after it on the screen.
+    pub(crate) fn jump_to(&mut self, id: ListId, place: usize) {
+        self.select_at(id, place);
+        let list = self.list_mut(id);
+        let shown = list.offset..list.offset + list.page;
+        if !shown.contains(&place) {
+            list.offset = place.saturating_sub(list.page / 2);
+        }
+    }
+
     pub(crate) fn select_key(&mut self, id: ListId, key: Key) {
         self.with_list(id, |list, state| list.select(key, |row| state.key(id, row)));
     }

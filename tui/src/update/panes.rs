@@ -261,6 +261,6 @@ fn hottest(state: &mut State) {
     let rank = here.and_then(|here| ranked.iter().position(|line| *line == here));
     let next = rank.map_or(0, |rank| (rank + 1) % ranked.len());
     if let Some(line) = ranked.get(next) {
-        state.select_at(id, *line);
+        state.jump_to(id, *line);
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn next(state: &mut State, forward: bool) {
             let matches = |place: usize| state.search.matches(&state.row_text(list, order[place] as usize));
             let found = around(order.len(), from, forward).find(|place| matches(*place));
             if let Some(place) = found {
-                state.select_at(list, place);
+                state.jump_to(list, place);
             }
             found.is_some()
         }

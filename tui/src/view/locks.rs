@@ -23,7 +23,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
     let body = Rect { height: area.height - below, ..area };
     let wide = area.width >= 100;
     let columns = [
-        words(if wide { 0 } else { 18 }),
+        paths(if wide { 0 } else { 18 }),
         words(if wide { 20 } else { 13 }),
         figure(7),
         figure(6),

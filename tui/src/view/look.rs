@@ -94,7 +94,8 @@ impl Look {
             Role::Key => in_colour(32).add_modifier(Modifier::BOLD),
             Role::Match if coloured => style.bg(Color::Indexed(162)).fg(Color::Indexed(231)),
             Role::Match => style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
-            Role::Selected => style.add_modifier(Modifier::REVERSED),
+            // In one colour: a reversed line in several is a patchwork.
+            Role::Selected => style.fg(Color::Reset).bg(Color::Reset).add_modifier(Modifier::REVERSED),
         }
     }
 
