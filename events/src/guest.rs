@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 /// A guest's clock, and the names of its threads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Guest {
+    /// Which of its boots: its clock begins anew with each.
+    pub boot: u32,
     /// Its clock when it booted.
     pub boot_tsc: u64,
     /// Ticks of its clock in a second; 0 unknown.

@@ -12,6 +12,7 @@
 //! - [`Reorder`] brings the events of several rings into the order of the guest's clock, in bounded memory.
 //! - [`Filter`] is an expression such as `name ~ 'http.*' and arg.bytes > 4096`; a mistake in it is an error that points at it.
 //! - [`Summary`] counts by name and has the latencies of spans and calls, [`Calls`] is a table like that of `strace -c`.
+//! - [`Apart`] bounds how far the clocks of two vCPUs differ.
 //! - [`waits`] joins records of waiting, waking, locks and the heap to intervals.
 //!
 //! **Not here:** where records come from (`uniprof-collector`), stacks and their names (`uniprof-symbolizer`), how a line looks on a
@@ -44,6 +45,7 @@
 
 #![forbid(unsafe_code)]
 
+mod apart;
 mod calls;
 mod decode;
 mod event;
@@ -57,6 +59,7 @@ mod summary;
 mod value;
 pub mod waits;
 
+pub use apart::{Apart, Lead};
 pub use calls::{CallRow, Calls};
 pub use event::{Event, Field};
 pub use filter::{Filter, FilterError};

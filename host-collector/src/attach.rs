@@ -18,11 +18,12 @@ use crate::{
     clock::HostTime,
     console::Line,
     control::{self, Control, ControlError},
+    drain::Drainer,
     guests::{GuestEntry, process_start},
     memory::{FoundRegion, GuestMemory, MemoryError, NoMemory, find_region},
     port::{Holder, Port, PortRequest},
     qemu::{Guest, GuestExit, PIPE_LIMIT, Transport},
-    recording::{HostFacts, SessionInfo},
+    recording::{ClockPair, HostFacts, SessionInfo},
     tables::Tables,
 };
 
@@ -30,6 +31,8 @@ use crate::{
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 /// Console lines that an error message shows.
 const SHOWN_LINES: usize = 12;
+/// A guest that runs gives a sign of life within 25 ms.
+const FIRST_PAIR_LIMIT: Duration = Duration::from_millis(30);
 
 /// A guest that can be observed: our own, or one that another process has started.
 pub enum Observed<'a> {
@@ -204,6 +207,8 @@ pub struct Attached {
     pub tables: Tables,
     /// The serial port that it came over, where no memory is shared.
     pub port: Option<Arc<Port>>,
+    /// What its clock was when it was found: whoever records may still have to read its image first.
+    pub first_pair: Option<(HostTime, ClockPair)>,
 }
 
 /// Waits until the guest shows a region. A guest that ends meanwhile may have left one: that counts.
@@ -219,7 +224,11 @@ pub fn wait_for_region(guest: &Observed<'_>, options: &WaitOptions) -> Result<At
         let dead = guest.is_dead();
         let began = Instant::now();
         let search = match look(&memory, options.hint)? {
-            Ok(attached) => return Ok(attached),
+            Ok(attached) => {
+                let drainer = Drainer::attach(Arc::clone(&memory), attached.region, 0);
+                let first_pair = drainer.ok().and_then(|mut drainer| drainer.first_pair(FIRST_PAIR_LIMIT));
+                return Ok(Attached { first_pair, ..attached });
+            }
             Err(search) => search,
         };
         let unreadable = search.refused.iter().find(|(_, why)| matches!(why, LayoutError::Version { .. }));
@@ -257,6 +266,7 @@ fn wait_on_port(guest: &Observed<'_>, path: &Path, options: &WaitOptions) -> Res
                     region,
                     tables,
                     port: Some(Arc::new(port)),
+                    first_pair: None,
                 });
             }
             // The word of a guest of another version; what else is wrong may be right the next time.
@@ -293,7 +303,9 @@ fn look(
     memory.read(region.at, &mut bytes)?;
     // A guest that has just begun to set up anew is looked at again.
     Ok(match Tables::parse(&bytes) {
-        Ok(tables) => Ok(Attached { memory: Arc::clone(memory), region, tables, port: None }),
+        Ok(tables) => {
+            Ok(Attached { memory: Arc::clone(memory), region, tables, port: None, first_pair: None })
+        }
         Err(why) => {
             Err(crate::memory::Search { refused: vec![(region.at, why)], scanned: bytes.len() as u64 })
         }
@@ -377,6 +389,7 @@ impl Attached {
             qemu_version: entry.qemu_version.clone(),
             host: HostFacts::probe(),
             started_ns: HostTime::now().realtime_ns,
+            guest_started_ns: entry.started_ns,
             ..SessionInfo::default()
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     histograms::Histograms,
     live_blocks::LiveBlocks,
     memory::{FoundRegion, GuestMemory, MemoryError, Window},
-    recording::{Body, Message, RingCounters, RingId},
+    recording::{Body, ClockPair, Message, RingCounters, RingId},
 };
 
 mod watch;
@@ -36,6 +36,8 @@ const BOOT_ID_WORD: usize = 2;
 const COUNTER_ATTEMPTS: usize = 1 << 14;
 /// Times that one ring may overrun us in a round.
 const MAX_OVERRUNS: u64 = 4;
+/// How long the first sign of life is looked for at a time.
+const FIRST_LOOKS: Duration = Duration::from_millis(2);
 /// Shortest and longest pause between two rounds.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
 
@@ -209,6 +211,22 @@ impl Drainer {
         }
         self.look_at_clock(emit);
         round
+    }
+
+    /// Looks at nothing but the clock until the guest gives a sign of life, `limit` long at most.
+    pub fn first_pair(&mut self, limit: Duration) -> Option<(HostTime, ClockPair)> {
+        let until = Instant::now() + limit;
+        let mut pair = None;
+        let mut take = |message: Message<'_>| {
+            if let Body::Clock(first) = message.body {
+                pair = Some((message.at, first));
+            }
+        };
+        self.look_at_clock(&mut take);
+        while self.clock.wants_look(HostTime::now()).is_some() && Instant::now() < until {
+            self.pause(FIRST_LOOKS, &mut take);
+        }
+        pair
     }
 
     /// Spends the time until the next round. Where a clock pair is due it is spent looking for one: how well the guest's clock is known

@@ -327,6 +327,9 @@ fn read_rings(
     let mut pace = Pace::default();
     let mut snapshot = Instant::now();
     drainer.begin(begin, &mut emit)?;
+    if let Some((at, pair)) = attached.first_pair {
+        emit(Message { at, session: drainer.session(), body: Body::Clock(pair) });
+    }
     loop {
         let stop = shared.stop.load(Ordering::Acquire);
         if stop != GO {

@@ -242,6 +242,7 @@ mod tests {
             region: FoundRegion { at: GuestPhysical(0x1000), header },
             tables,
             port: None,
+            first_pair: None,
         }
     }
 

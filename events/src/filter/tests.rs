@@ -13,7 +13,7 @@ use crate::sites::{Sites, tests::entry};
 
 fn guest() -> Guest {
     let threads = [(3, "kv-0".to_owned()), (4, "main".to_owned())].into();
-    Guest { boot_tsc: 1_000, tsc_hz: 1_000_000, threads }
+    Guest { boot_tsc: 1_000, tsc_hz: 1_000_000, threads, ..Guest::default() }
 }
 
 /// A call at 1.5 s, on the thread kv-0 of vCPU 1: `fs.read(fd=7, path="/etc/motd") = -5` after 2 ms.

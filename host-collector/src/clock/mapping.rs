@@ -231,45 +231,62 @@ impl ClockMap {
         self.knots.iter().map(|knot| knot.sight.tsc)
     }
 
-    /// Makes knots of sights: each is as sharp as its neighbours and the rate allow.
+    /// Makes knots of sights: each is as sharp as the others and the rate allow.
     fn tie(&mut self, mut sights: Vec<Sight>) {
-        let mut jumps = vec![false; sights.len()];
+        let jumps = self.contradictions(&mut sights);
+        // Nothing is earlier than what came before it and the ticks since, nothing later than what comes after it less the ticks until then.
         for index in 1..sights.len() {
             let (before, now) = (sights[index - 1], sights[index]);
-            let earliest = before.low + self.fewest(now.tsc - before.tsc);
-            if now.high + SLACK_NS >= earliest {
-                continue;
+            if !jumps[index - 1] {
+                sights[index].low = now.low.max(before.low + self.fewest(now.tsc - before.tsc));
             }
-            // Either a vCPU lost its CPU between reading the clock and saying so, and the sign was seen too late, or the clock jumped.
-            let earlier =
-                index.checked_sub(2).filter(|earlier| !jumps[*earlier]).map(|earlier| sights[earlier]);
-            let reach = |tsc: u64| earlier.map(|earlier| earlier.low + self.fewest(tsc - earlier.tsc));
-            match reach(now.tsc).filter(|earliest| now.high + SLACK_NS >= *earliest) {
-                Some(_) => {
-                    sights[index - 1].low = reach(before.tsc).unwrap_or(before.low);
-                    self.dropped += 1;
-                }
-                None => {
-                    jumps[index - 1] = true;
-                    self.jumps += 1;
-                }
+        }
+        for index in (1..sights.len()).rev() {
+            let (now, after) = (sights[index - 1], sights[index]);
+            if !jumps[index - 1] {
+                sights[index - 1].high = now.high.min(after.high - self.fewest(after.tsc - now.tsc));
             }
         }
         let mut reached = i64::MIN;
-        for (index, sight) in sights.iter().enumerate() {
-            let (mut low, mut high) = (sight.low, sight.high);
-            if index > 0 && !jumps[index - 1] {
-                let before = sights[index - 1];
-                low = low.max(before.low + self.fewest(sight.tsc - before.tsc));
-            }
-            if let Some(next) = sights.get(index + 1).filter(|_| !jumps[index]) {
-                high = high.min(next.high - self.fewest(next.tsc - sight.tsc));
-            }
-            let (low, high) = (low.min(high), low.max(high));
+        for (sight, jumps) in sights.iter().zip(jumps) {
+            let (low, high) = (sight.low.min(sight.high), sight.low.max(sight.high));
             reached = reached.max(low + (high - low) / 2);
-            let sight = Sight { tsc: sight.tsc, low, high };
-            self.knots.push(Knot { sight, middle: reached, jumps: jumps[index] });
+            self.knots.push(Knot { sight: Sight { tsc: sight.tsc, low, high }, middle: reached, jumps });
         }
+    }
+
+    /// Finds what can't be: a sight that is earlier than those before it allow. Either one of those came too late, because a vCPU lost its CPU
+    /// between reading the clock and saying so, and nothing before it says the same: then that is put right. Or the clock jumped: after
+    /// which of the sights it did is returned.
+    fn contradictions(&mut self, sights: &mut [Sight]) -> Vec<bool> {
+        let mut jumps = vec![false; sights.len()];
+        // The sight that says the most about how early the next can be, and the best one besides it: what each says, and which it is.
+        let (mut best, mut second): (Option<(i64, usize)>, Option<i64>) = (None, None);
+        for index in 0..sights.len() {
+            let now = sights[index];
+            let gone = index.checked_sub(1).map_or(0, |before| self.fewest(now.tsc - sights[before].tsc));
+            best = best.map(|(low, of)| (low + gone, of));
+            second = second.map(|low| low + gone);
+            let is_met = |earliest: i64| now.high + SLACK_NS >= earliest;
+            if let Some((_, of)) = best.filter(|(low, _)| !is_met(*low)) {
+                if let Some(other) = second.filter(|low| is_met(*low)) {
+                    let since = self.fewest(now.tsc - sights[of].tsc);
+                    sights[of].low = sights[of].low.min(other - since);
+                    self.dropped += 1;
+                    (best, second) = (Some((other, index)), None);
+                } else {
+                    jumps[index - 1] = true;
+                    self.jumps += 1;
+                    (best, second) = (None, None);
+                }
+            }
+            match best {
+                Some((low, _)) if now.low > low => (best, second) = (Some((now.low, index)), Some(low)),
+                Some(_) => second = second.max(Some(now.low)),
+                None => best = Some((now.low, index)),
+            }
+        }
+        jumps
     }
 
     /// From when to when a value may have been, and the guess.

@@ -53,6 +53,8 @@ pub struct SessionInfo {
     pub tool: String,
     /// Wall clock at its start, nanoseconds since 1970.
     pub started_ns: u64,
+    /// Wall clock when the guest was started; 0 unknown.
+    pub guest_started_ns: u64,
     /// The kernel's command line.
     pub cmdline: Vec<String>,
     /// Anything else.

@@ -39,6 +39,7 @@
 //! kv.depth   gauge    1360     3      4
 //! ```
 
+mod clock;
 mod measured;
 mod metrics;
 mod names;
@@ -106,6 +107,7 @@ struct Document<'a> {
     histograms: Vec<metrics::Histogram>,
     values: Vec<metrics::Value>,
     image: Image<'a>,
+    clock: clock::Clock,
     notes: &'a [String],
 }
 
@@ -201,6 +203,7 @@ fn document<'a>(named: &'a Named, shown: &Profile) -> Document<'a> {
         histograms: metrics::histograms(named),
         values: metrics::values(named),
         image: Image { kernel: &session.kernel, build_id: session.build_id.as_deref() },
+        clock: clock::Clock::new(figures),
         notes: &figures.notes,
     }
 }
@@ -274,6 +277,7 @@ fn print(out: &mut impl Write, named: &Named, shown: &Profile, args: &Args) -> a
         writeln!(out, "idle {:.1} % of vCPU time", idle * 100.0)?;
     }
     writeln!(out, "{:.1} % of samples fully named", profile::named_share(shown) * 100.0)?;
+    clock::print(out, &named.figures)?;
     let all = shown.total().samples;
     let percent = |part: u64| format!("{:>6.2} %", part as f64 * 100.0 / all.max(1) as f64);
     let functions = shown.functions(Measure::Samples);

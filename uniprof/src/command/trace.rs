@@ -17,10 +17,12 @@ mod growing;
 mod line;
 mod stream;
 mod summary;
+mod times;
 
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
 
+use uniprof_collector::clock::Clocks;
 use uniprof_events::{Calls, Event, Filter, Guest, Summary};
 
 use crate::exit::{Exit, Failure};
@@ -35,6 +37,7 @@ use crate::sites::Sites;
 use document::Document;
 use line::Printer;
 use stream::{Outcome, Stream};
+use times::{Clock, Times};
 
 pub(crate) use document::Line;
 pub(crate) use line::told;
@@ -48,6 +51,7 @@ Examples:
   uniprof trace r.uniprof --follow              a recording that `uniprof record` is writing, from its begin to its end
   uniprof trace r.uniprof --filter \"http.* and duration > 1ms\"
   uniprof trace r.uniprof --filter \"kind == call and arg.result < 0 and time in 1.5s..2s\"
+  uniprof trace r.uniprof --clock wall          beside the logs of other machines
   uniprof trace r.uniprof --summary             how often each name came; latencies of spans and calls
   uniprof trace r.uniprof --stats               calls, as strace -c shows them
   uniprof trace r.uniprof --json | jq -r 'select(.kind == \"event\").name'
@@ -78,6 +82,9 @@ pub(crate) struct Args {
     /// With --follow, what the guest is asked to record meanwhile, as `record -e` takes it: +off-cpu, http.*
     #[arg(short, long = "events", value_name = "WHAT", allow_hyphen_values = true, requires = "follow")]
     events: Option<Selection>,
+    /// The clock of the first column; documents have both times
+    #[arg(long, value_enum, default_value_t, conflicts_with_all = ["summary", "stats", "json", "follow"])]
+    clock: Clock,
     /// Print how often each name came, and latencies, instead of events
     #[arg(long, conflicts_with = "stats")]
     summary: bool,
@@ -133,7 +140,10 @@ fn read(given: &Input, args: &Args, filter: Option<&Filter>, view: &mut View) ->
     let head = profile::head(&input)?;
     let sites = find::of_input(given, &head, &args.symbols)?;
     require_names(filter, &sites)?;
-    let mut tell = |event: &Event, guest: &Guest| view.tell(event, guest);
+    let has_wall = args.json || args.clock == Clock::Wall;
+    let clocks = if has_wall { profile::clock::clocks(&input)? } else { Clocks::default() };
+    let times = Times { clocks, clock: args.clock };
+    let mut tell = |event: &Event, guest: &Guest| view.tell(event, guest, &times);
     let mut stream = Stream::new(&sites, filter, &mut tell);
     stream.keeps(args.last, args.summary || args.stats, head.is_recovered());
     let figures = walk(Source::open(&input)?, head.session, &mut stream)?;
@@ -195,10 +205,10 @@ impl View {
         Self::Lines(Printer::new(output::stdout(), Paint::of_stdout(), width))
     }
 
-    fn tell(&mut self, event: &Event, guest: &Guest) -> io::Result<()> {
+    fn tell(&mut self, event: &Event, guest: &Guest, times: &Times) -> io::Result<()> {
         match self {
-            Self::Lines(printer) => printer.print(event, guest)?,
-            Self::Documents(out) => output::json_line(out, &Document::new(event, guest))?,
+            Self::Lines(printer) => printer.print(event, guest, times)?,
+            Self::Documents(out) => output::json_line(out, &Document::new(event, guest, times))?,
             Self::Summary { sums, guest: known, .. } => {
                 sums.add(event);
                 take_clock(known, guest);

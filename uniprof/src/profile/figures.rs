@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use uniprof_collector::accounting::Tally;
+use uniprof_collector::clock::Clocks;
 use uniprof_collector::ledger::Ledger;
 use uniprof_collector::recording::SessionInfo;
+use uniprof_events::Apart;
 use uniprof_events::waits::Window;
 use uniprof_flamegraph::Unit;
 use uniprof_postmortem::heap::{self, HeapError};
@@ -25,8 +27,10 @@ pub(crate) struct Figures {
     /// The guest's clock: its value at boot, and how fast it runs.
     pub(crate) boot_tsc: u64,
     pub(crate) tsc_hz: u64,
-    /// Wall clock at the guest's boot, nanoseconds since 1970, as the collector's looks at the guest's clock tell.
-    pub(crate) booted_ns: Option<u64>,
+    /// The guest's clock against that on the wall.
+    pub(crate) clocks: Clocks,
+    /// How far the vCPUs' clocks are apart.
+    pub(crate) apart: Apart,
     /// By vCPU.
     pub(crate) vcpus: BTreeMap<u32, Vcpu>,
     /// Counters, gauges and histograms.
@@ -175,13 +179,14 @@ impl Figures {
         tsc.saturating_sub(self.boot_tsc) as f64 / self.tsc_hz.max(1) as f64
     }
 
-    /// Takes note that the guest's clock was at `tsc`, or a little more, at `realtime_ns` of the host. The earliest boot that
-    /// such looks tell is the truest: a sign of life may be old when it is seen, and a guest may have been paused.
-    pub(crate) fn take_clock(&mut self, tsc: u64, realtime_ns: u64) {
-        if let Some(age) = self.nanoseconds(tsc.saturating_sub(self.boot_tsc)) {
-            let booted = realtime_ns.saturating_sub(age);
-            self.booted_ns = Some(self.booted_ns.map_or(booted, |known| known.min(booted)));
-        }
+    /// Wall clock at the guest's boot, nanoseconds since 1970: that which its first times count from.
+    pub(crate) fn booted_ns(&self) -> Option<u64> {
+        Some(self.clocks.last()?.wall(self.boot_tsc)?.ns)
+    }
+
+    /// Nanoseconds from the guest's boot to a value of its clock.
+    pub(crate) fn at(&self, tsc: u64) -> u64 {
+        self.nanoseconds(tsc.saturating_sub(self.boot_tsc)).unwrap_or(0)
     }
 
     /// Ticks of the guest's clock in nanoseconds; `None` where its rate is not known.

@@ -7,6 +7,7 @@
 //!  images: what repairs leaves while loading, and names addresses afterwards; finder: where they come from
 //! ```
 
+pub(crate) mod clock;
 pub(crate) mod figures;
 pub(crate) mod finder;
 mod folded;

@@ -32,7 +32,7 @@ pub(crate) fn name(sums: &Sums, images: &mut Images) -> Profile {
     }
     for moment in &sums.moments {
         let Some((stack, owner)) = places.get(&moment.stack).copied() else { continue };
-        let at = figures.nanoseconds(moment.tsc.saturating_sub(figures.boot_tsc)).unwrap_or(0);
+        let at = figures.at(moment.tsc);
         let weight = figures.nanoseconds(moment.weight).unwrap_or(0);
         naming.builder.keep_time(TimedSample { at, stack, owner, weight });
     }

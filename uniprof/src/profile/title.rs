@@ -30,7 +30,7 @@ pub(crate) fn title(named: &Named, profile: &Profile) -> Title {
         build_id: session.build_id.clone(),
         // That of samples, which have no part in anything else.
         rate: figures.rate().map(f64::from).filter(|_| *view == View::Cpu),
-        booted_ns: figures.booted_ns,
+        booted_ns: figures.booted_ns(),
         duration: (figures.seconds > 0.0).then(|| Duration::from_secs_f64(figures.seconds)),
         measured,
         samples: profile.total().samples,

@@ -1,6 +1,6 @@
 //! A recording, walked once from front to back: every record handed on, every record accounted for.
 
-use uniprof_collector::clock::HostTime;
+use uniprof_collector::clock::{HostTime, Looks};
 use uniprof_collector::ledger::Ledger;
 use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_collector::recording::{Body, Damage, Item, Message, SessionInfo};
@@ -25,6 +25,9 @@ pub(crate) trait Visitor {
     /// The sampled blocks of the heap that were allocated then.
     fn live_blocks(&mut self, _blocks: &LiveBlocks) {}
 
+    /// What follows is of that boot of the guest.
+    fn boot(&mut self, _session: u32) {}
+
     /// The collector's clock has got so far.
     fn at(&mut self, _at: HostTime) {}
 
@@ -44,7 +47,8 @@ pub(crate) fn walk(
     let mut figures = Figures { session, ..Figures::default() };
     let mut span: Option<(u64, u64)> = None;
     let (mut from_boot, mut ended) = (true, false);
-    let mut looks = Vec::new();
+    let mut looks = Looks::new(figures.session.guest_started_ns);
+    let mut boot = None;
     while let Some(item) = source.next()? {
         let message = match item {
             Item::Message(message) => message,
@@ -58,15 +62,21 @@ pub(crate) fn walk(
             break;
         }
         visitor.at(message.at);
-        let now = message.at.monotonic_ns;
-        let (first, last) = span.unwrap_or((now, now));
-        span = Some((first.min(now), last.max(now)));
+        looks.feed(&message);
+        if matches!(message.body, Body::Region { .. })
+            && boot.replace(message.session) != Some(message.session)
+        {
+            figures.apart.reset();
+            visitor.boot(message.session);
+        }
+        // The first pair is from before the recording.
+        if !matches!(message.body, Body::Clock(_)) {
+            let now = message.at.monotonic_ns;
+            let (first, last) = span.unwrap_or((now, now));
+            span = Some((first.min(now), last.max(now)));
+        }
         match &message.body {
             Body::Console { bytes, .. } => visitor.console(message.at, bytes),
-            Body::Clock(pair) => {
-                looks.push((pair.tsc, message.at.realtime_ns));
-                feed(&mut ledger, &message, &mut figures, visitor);
-            }
             Body::End(_) => ended = true,
             Body::Histograms(words) => figures.metrics.take_histograms(message.session, words),
             Body::Heap(words) => visitor.live_blocks(&LiveBlocks::from_words(words)),
@@ -81,7 +91,9 @@ pub(crate) fn walk(
     figures.seconds = span.map_or(0.0, |(first, last)| (last - first) as f64 / 1e9);
     figures.take(&ledger, from_boot);
     figures.metrics.finish(from_boot);
-    looks.into_iter().for_each(|(tsc, realtime_ns)| figures.take_clock(tsc, realtime_ns));
+    figures.clocks = looks.finish();
+    let sentences = super::clock::sentences(&figures);
+    figures.notes.extend(sentences);
     figures.is_settled = ended && ledger.unsettled().next().is_none();
     take_notes(&ledger, ended, source.damage(), &mut figures.notes);
     Ok(figures)
@@ -106,6 +118,7 @@ fn feed(ledger: &mut Ledger, message: &Message<'_>, figures: &mut Figures, visit
             let name: Vec<u8> = thread.name.bytes().collect();
             figures.threads.insert(thread.thread, String::from_utf8_lossy(&name).into_owned());
         }
+        figures.apart.record(ring.vcpu.into(), &record);
         let tsc = record.tsc();
         let window = figures.window.get_or_insert(Window { begin: tsc, end: tsc });
         window.begin = window.begin.min(tsc);

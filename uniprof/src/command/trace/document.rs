@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use uniprof_events::{Event, Guest, Value};
 
 use super::line;
+use super::times::Times;
 
 const SCHEMA: &str = "uniprof.trace/2";
 
@@ -18,6 +19,11 @@ pub(super) struct Document<'a> {
     /// Since the guest's boot.
     seconds: f64,
     tsc: u64,
+    /// On the wall, since 1970, and by how much that may be off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wall_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wall_bound_ns: Option<u64>,
     vcpu: u32,
     thread: u32,
     thread_name: Cow<'a, str>,
@@ -45,12 +51,15 @@ pub(super) struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    pub(super) fn new(event: &'a Event, guest: &'a Guest) -> Self {
+    pub(super) fn new(event: &'a Event, guest: &'a Guest, times: &Times) -> Self {
+        let wall = times.wall(event, guest);
         let site = event.site.as_deref();
         Self {
             schema: SCHEMA,
             seconds: guest.seconds(event.tsc),
             tsc: event.tsc,
+            wall_ns: wall.map(|wall| wall.ns),
+            wall_bound_ns: wall.and_then(|wall| wall.bound_ns),
             vcpu: event.vcpu,
             thread: event.thread,
             thread_name: guest.thread(event.thread),
@@ -126,7 +135,8 @@ pub(crate) struct Line {
 
 impl Line {
     pub(super) fn new(event: &Event, guest: &Guest) -> Self {
-        let document = serde_json::to_value(Document::new(event, guest)).unwrap_or_default();
+        let document =
+            serde_json::to_value(Document::new(event, guest, &Times::default())).unwrap_or_default();
         Self { document, text: line::plain(event, guest) }
     }
 }

@@ -26,6 +26,7 @@ use uniprof_wire::tables::ControlRequest;
 use uniprof_wire::text::FixedText;
 
 use super::stream::Stream;
+use super::times::Times;
 use super::{Args, Report, View, find, require_names};
 use crate::command::record;
 use crate::input::Input;
@@ -61,7 +62,8 @@ pub(super) fn follow(
     let _request = args.events.as_ref().and_then(|events| ask(&entry, &attached, events));
     let began = Instant::now();
     let view = RefCell::new(view);
-    let mut tell = |event: &Event, guest: &Guest| view.borrow_mut().tell(event, guest);
+    let times = Times::default();
+    let mut tell = |event: &Event, guest: &Guest| view.borrow_mut().tell(event, guest, &times);
     let mut stream = Stream::new(&sites, filter, &mut tell);
     let mut ledger = Ledger::new();
     let mut flush = || view.borrow_mut().flush();

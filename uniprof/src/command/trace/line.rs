@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use uniprof_events::{Event, EventKind, Guest, Value};
 
+use super::times::Times;
 use crate::output::{self, Paint};
 
 /// Numbers from here on are more likely addresses or hashes than counts.
@@ -27,8 +28,8 @@ impl<W: Write> Printer<W> {
         Self { out, paint, width, thread: THREAD.0, vcpu: 5 }
     }
 
-    pub(super) fn print(&mut self, event: &Event, guest: &Guest) -> io::Result<()> {
-        let line = Line::new(event, guest, &mut self.vcpu, &mut self.thread);
+    pub(super) fn print(&mut self, event: &Event, guest: &Guest, times: &Times) -> io::Result<()> {
+        let line = Line::new(event, guest, times, (&mut self.vcpu, &mut self.thread));
         line.write(&mut self.out, self.paint, self.width)
     }
 
@@ -37,9 +38,9 @@ impl<W: Write> Printer<W> {
     }
 }
 
-/// The line without colours, as wide as it is.
+/// The line by the guest's clock, without colours, as wide as it is.
 pub(super) fn plain(event: &Event, guest: &Guest) -> String {
-    let line = Line::new(event, guest, &mut 5, &mut THREAD.0.clone());
+    let line = Line::new(event, guest, &Times::default(), (&mut 5, &mut THREAD.0.clone()));
     line.parts.iter().map(|(_, text)| text.as_str()).collect()
 }
 
@@ -66,7 +67,7 @@ struct Line {
 }
 
 impl Line {
-    fn new(event: &Event, guest: &Guest, vcpu: &mut usize, thread: &mut usize) -> Self {
+    fn new(event: &Event, guest: &Guest, times: &Times, (vcpu, thread): (&mut usize, &mut usize)) -> Self {
         let cpu = format!("vcpu{}", event.vcpu);
         *vcpu = cpu.len().max(*vcpu);
         let name = match event.thread {
@@ -75,7 +76,7 @@ impl Line {
         };
         let name = cut(&name, THREAD.1);
         *thread = name.chars().count().max(*thread);
-        let place = format!("{:>12.6}  {cpu:<vcpu$}  ", guest.seconds(event.tsc), vcpu = *vcpu);
+        let place = format!("{}  {cpu:<vcpu$}  ", times.text(event, guest), vcpu = *vcpu);
         let mut line = Self { parts: vec![(Tone::Faint, place)] };
         line.add(Tone::Plain, format!("{name:<thread$}  ", thread = *thread));
         line.tell(event, guest);

@@ -167,6 +167,15 @@ impl Visitor for Stream<'_> {
         }
     }
 
+    fn boot(&mut self, session: u32) {
+        // What is left is of the boot before, whose clock and threads were others.
+        if self.mode == Mode::InOrder {
+            self.release(u64::MAX);
+            self.restart();
+        }
+        self.guest.boot = session;
+    }
+
     fn tables(&mut self, tables: &Tables) {
         (self.guest.boot_tsc, self.guest.tsc_hz) = (tables.header.boot_tsc, tables.header.tsc_hz);
         for thread in tables.threads.iter().filter_map(|slot| slot.entry()) {

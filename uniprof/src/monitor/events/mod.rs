@@ -322,7 +322,7 @@ mod tests {
     use super::*;
 
     fn guest() -> Guest {
-        Guest { boot_tsc: 0, tsc_hz: 1_000_000_000, threads: [(1, "kv-0".to_owned())].into() }
+        Guest { tsc_hz: 1_000_000_000, threads: [(1, "kv-0".to_owned())].into(), ..Guest::default() }
     }
 
     fn events() -> Events {

@@ -34,7 +34,7 @@ fn sites() -> Sites {
 
 fn guest() -> Guest {
     let threads = [(3, "kv-0\u{1b}[2J".to_owned()), (4, "main".to_owned())].into();
-    Guest { boot_tsc: 0, tsc_hz: 1_000_000, threads }
+    Guest { tsc_hz: 1_000_000, threads, ..Guest::default() }
 }
 
 fn event(record: &Record<'_>) -> Event {
@@ -110,7 +110,7 @@ fn a_terminal_gets_whole_lines_of_its_width_and_no_escape_sequence() {
     };
     let print = |event: &Event| {
         let mut out = Vec::new();
-        Printer::new(&mut out, Paint::none(), 60).print(event, &guest()).unwrap();
+        Printer::new(&mut out, Paint::none(), 60).print(event, &guest(), &Times::default()).unwrap();
         String::from_utf8(out).unwrap()
     };
     let line = print(&log("one two three four five six seven"));
