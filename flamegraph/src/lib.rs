@@ -69,6 +69,6 @@ pub use raw_stacks::{RawAmount, RawKey, RawPlace, RawStack, RawStacks};
 pub use read_folded::{BadLine, FoldedError, FoldedProfile, LineFault, read_folded};
 pub use svg::{SvgOptions, Width, svg};
 pub use timeline::{Mark, Moment, Timeline, Track};
-pub use title::Title;
+pub use title::{ClockPoint, Title};
 pub use tree::{CallNode, CallTree, Direction, Measure, Order, PruneReport, Pruned};
 pub use widest::{Limits, WidePath, Widest, widest};

@@ -13,6 +13,10 @@ pub enum Track {
     Across(String),
     /// A counter or a gauge, by name.
     Counter(String),
+    /// What the guest wrote to its console.
+    Console,
+    /// What happened to the guest's clock: pauses.
+    Clock,
 }
 
 /// What is on a track.

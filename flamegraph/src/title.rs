@@ -6,6 +6,17 @@ use std::time::Duration;
 use crate::frame::plain;
 use crate::measured::Measured;
 
+/// A moment by two clocks, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockPoint {
+    /// Since the guest's boot, by its own clock.
+    pub at: u64,
+    /// Since 1970.
+    pub wall: u64,
+    /// The latter is off by no more than this, where that is known.
+    pub bound: Option<u64>,
+}
+
 /// The facts of a profile that are not in its stacks. Everything but the guest may be left out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Title {
@@ -17,6 +28,8 @@ pub struct Title {
     pub rate: Option<f64>,
     /// Wall clock at the guest's boot, which the times of samples count from: nanoseconds since 1970.
     pub booted_ns: Option<u64>,
+    /// What the wall clock said when: it does not go at the guest's rate through a pause.
+    pub clock: Vec<ClockPoint>,
     /// For how long it was recorded.
     pub duration: Option<Duration>,
     /// What it is a profile of.
@@ -34,6 +47,14 @@ pub struct Title {
 }
 
 impl Title {
+    /// When a moment since the guest's boot was on the wall.
+    pub(crate) fn wall(&self, at: u64) -> Option<u64> {
+        let point = self.clock.iter().rev().find(|point| point.at <= at);
+        let (from, wall) =
+            point.map(|point| (point.at, point.wall)).or(self.booted_ns.map(|wall| (0, wall)))?;
+        Some(wall.saturating_add(at - from))
+    }
+
     /// The first line: guest, samples, rate, duration.
     #[must_use]
     pub fn heading(&self) -> String {

@@ -25,21 +25,40 @@ trace = protos.Trace()
 trace.ParseFromString(open(sys.argv[1], "rb").read())
 
 names, sources, paths, build_ids, mappings, frames, stacks = ({} for _ in range(7))
-found = {"threads": {}, "processes": [], "clocks": {}, "samples": [], "images": []}
+found = {"threads": {}, "processes": [], "snapshots": [], "samples": [], "images": [], "events": []}
 defaults = None
+track_names, open_slices = {}, {}
+event_types = protos.TrackEvent.Type
 for packet in trace.packet:
     assert packet.trusted_packet_sequence_id, "a packet without a sequence"
     require_known(packet)
     if packet.sequence_flags & protos.TracePacket.SEQ_INCREMENTAL_STATE_CLEARED:
         defaults = packet.trace_packet_defaults
-    for clock in packet.clock_snapshot.clocks:
-        found["clocks"][clock.clock_id] = clock.timestamp
+    if packet.HasField("clock_snapshot"):
+        found["snapshots"].append({clock.clock_id: clock.timestamp for clock in packet.clock_snapshot.clocks})
     track = packet.track_descriptor
     if track.HasField("process"):
         found["processes"].append([track.process.pid, track.process.process_name])
     if track.HasField("thread"):
         found["threads"][track.thread.tid] = track.thread.thread_name
         assert track.thread.pid == found["processes"][-1][0]
+    if packet.HasField("track_descriptor"):
+        track_names[track.uuid] = track.name
+    if packet.HasField("track_event"):
+        # Each as [category, name, begin, end].
+        event = packet.track_event
+        at, slices = packet.timestamp, open_slices.setdefault(event.track_uuid, [])
+        assert event.track_uuid in track_names and packet.timestamp_clock_id == 6
+        if event.type == event_types.TYPE_SLICE_BEGIN:
+            slices.append([event.categories[0], event.name, at])
+        elif event.type == event_types.TYPE_SLICE_END:
+            found["events"].append([*slices.pop(), at])
+        elif event.type == event_types.TYPE_INSTANT:
+            found["events"].append([event.categories[0], event.name, at, at])
+        else:
+            assert event.type == event_types.TYPE_COUNTER
+            name = track_names[event.track_uuid]
+            found["events"].append([event.categories[0], name, at, at, event.double_counter_value])
     data = packet.interned_data
     for known, sent in [
         (names, data.function_names),
@@ -66,5 +85,6 @@ for packet in trace.packet:
         sample = packet.perf_sample
         stack = stacks[sample.callstack_iid] if sample.callstack_iid else []
         found["samples"].append([packet.timestamp, sample.tid, sample.cpu, stack])
+assert not any(open_slices.values()), "a slice without an end"
 found["frequency"] = defaults.perf_sample_defaults.timebase.frequency
 json.dump(found, sys.stdout)

@@ -9,6 +9,8 @@ use serde_json::Value;
 use uniprof_tests::{Counts, ProfileDocument, Running, Scene, assert_matches_its_schema, consumers};
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// The Firefox Profiler has no tracks but threads, so the console has a number that no thread has.
+const CONSOLE_TRACK: u64 = 0xfffe_0000;
 /// The build-id of the kernel in the built-in recording is 40 digits.
 const BUILD_ID_DIGITS: usize = 40;
 
@@ -217,8 +219,9 @@ fn the_firefox_profiler_says_the_same_of_every_thread_and_function() {
         .map(|thread| (ProfileDocument::number(thread, "tid"), text(&thread["name"]).to_owned()))
         .collect();
     assert_eq!(names.remove(&0).as_deref(), Some("no thread"));
+    assert_eq!(names.remove(&CONSOLE_TRACK).as_deref(), Some("console"));
     assert_eq!(names, document.threads());
-    for thread in threads.iter().filter(|thread| thread["tid"] != 0) {
+    for thread in threads.iter().filter(|thread| thread["tid"] != 0 && thread["tid"] != CONSOLE_TRACK) {
         assert!(thread["markerCount"].as_u64().unwrap() > 0, "no vCPU is told: {thread}");
         let words = [
             "thread",
@@ -367,7 +370,8 @@ fn perfetto_finds_every_sample_with_its_thread_vcpu_and_stack() {
     assert_eq!(names.remove(&0x7fff_ffff).as_deref(), Some("no thread"));
     assert_eq!(names, document.threads());
     assert_eq!(trace["processes"][0][1], document.0["guest"]);
-    assert_eq!((&trace["clocks"]["6"], &trace["clocks"]["1"]), (&Value::from(0), &document.0["booted_ns"]));
+    let first = &trace["snapshots"][0];
+    assert_eq!((&first["6"], &first["1"]), (&Value::from(0), &document.0["booted_ns"]));
     let image = &document.list("images")[0];
     assert_eq!([&trace["images"][0][0], &trace["images"][0][1]], [&image["name"], &image["build_id"]]);
     assert_eq!(trace["frequency"], 499);

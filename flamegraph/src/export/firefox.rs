@@ -21,6 +21,8 @@ use crate::timeline::{Mark, Moment, Timeline, Track};
 use crate::title::Title;
 
 const VERSION: u32 = 60;
+/// The guest's number as a process.
+const PID: &str = "1";
 /// The unprocessed format's version that 60 goes with.
 const GECKO_VERSION: u32 = 32;
 /// `ResourceType.Library`.
@@ -40,6 +42,7 @@ struct Document {
     libs: Vec<Value>,
     shared: Shared,
     threads: Vec<Thread>,
+    counters: Vec<Value>,
 }
 
 #[derive(Serialize)]
@@ -165,8 +168,8 @@ pub fn firefox(profile: &Profile, title: &Title, out: &mut impl Write) -> Result
     firefox_with(profile, &Timeline::default(), title, out)
 }
 
-/// The same with what happened besides samples as markers of its thread: states, spans, log lines; interrupts on tracks of their own.
-/// Values of counters are not in it.
+/// The same with what happened besides samples as markers of its thread: states, spans, log lines; interrupts and the console on tracks of
+/// their own; counters and gauges as curves.
 ///
 /// # Errors
 ///
@@ -215,6 +218,7 @@ pub fn firefox_with(
             string_array: tables.strings,
         },
         threads,
+        counters: counters(timeline),
     };
     serde_json::to_writer(out, &document).map_err(io::Error::from)?;
     Ok(())
@@ -319,7 +323,7 @@ impl Thread {
             show_markers_in_timeline: false,
             name: super::thread_name(profile, id).into_owned(),
             is_main_thread: false,
-            pid: "1",
+            pid: PID,
             tid: id,
             samples: Samples { weight_type: "samples", ..Samples::default() },
             markers: Markers::default(),
@@ -342,8 +346,11 @@ impl Thread {
 
 /// Interrupts are those of a vCPU, not of a thread: they get a track with a number that no thread has.
 const FIRST_VCPU_TRACK: u32 = 0xffff_0000;
+/// So does what is the whole guest's.
+const CONSOLE_TRACK: u32 = 0xfffe_0000;
+const CLOCK_TRACK: u32 = 0xfffe_0001;
 
-/// Everything but values of counters, as markers.
+/// Everything but values of counters and gauges, as markers.
 fn add_moments(
     threads: &mut BTreeMap<u32, Thread>,
     tables: &mut Tables,
@@ -360,6 +367,8 @@ fn add_moments(
             Track::Interrupts(vcpu) => {
                 (FIRST_VCPU_TRACK.saturating_add(*vcpu), Some(format!("interrupts of vCPU {vcpu}")))
             }
+            Track::Console => (CONSOLE_TRACK, Some("console".to_owned())),
+            Track::Clock => (CLOCK_TRACK, Some("clock".to_owned())),
             Track::Counter(_) => continue,
         };
         let thread = threads.entry(id).or_insert_with(|| {
@@ -383,6 +392,40 @@ fn add_moments(
         markers.category.push(OTHER);
         markers.length += 1;
     }
+}
+
+/// Values of counters and gauges. A counter's samples are what it grew by: the profiler adds them up again where it is told to.
+fn counters(timeline: &Timeline) -> Vec<Value> {
+    let mut curves: BTreeMap<&str, Vec<(u64, f64)>> = BTreeMap::new();
+    for moment in &timeline.moments {
+        if let (Track::Counter(name), Mark::Value(value)) = (&moment.track, &moment.mark) {
+            curves.entry(name).or_default().push((moment.at, *value));
+        }
+    }
+    let counter = |(name, mut values): (&str, Vec<(u64, f64)>)| {
+        values.sort_by_key(|(at, _)| *at);
+        let times: Vec<f64> = values.iter().map(|(at, _)| *at as f64 / 1e6).collect();
+        let before = std::iter::once(0.0).chain(values.iter().map(|(_, value)| *value));
+        let grown: Vec<f64> = values.iter().zip(before).map(|((_, value), before)| value - before).collect();
+        json!({
+            "name": name,
+            "category": "Guest",
+            "description": name,
+            "pid": PID,
+            "mainThreadIndex": 0,
+            "samples": { "time": times, "count": grown, "length": values.len() },
+            // Of version 62, which takes it over: without it, the profiler would draw how fast the value changes.
+            "display": {
+                "graphType": "line-accumulated",
+                "unit": "",
+                "color": "blue",
+                "markerSchemaLocation": null,
+                "sortWeight": 50,
+                "label": name,
+            },
+        })
+    };
+    curves.into_iter().map(counter).collect()
 }
 
 impl Markers {

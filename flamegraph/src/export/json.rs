@@ -9,7 +9,7 @@ use super::dense::Dense;
 use crate::error::RenderError;
 use crate::frame::{Found, Kind};
 use crate::profile::Profile;
-use crate::title::Title;
+use crate::title::{ClockPoint, Title};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -18,6 +18,7 @@ struct Document<'a> {
     build_id: Option<&'a str>,
     rate_hz: Option<f64>,
     booted_ns: Option<u64>,
+    clock: Vec<Clock>,
     duration_ns: Option<u64>,
     samples: u64,
     weight_ns: u64,
@@ -55,6 +56,20 @@ struct Image<'a> {
 struct Thread<'a> {
     id: u32,
     name: Option<&'a str>,
+}
+
+/// A moment by the guest's clock and on the wall.
+#[derive(Serialize)]
+struct Clock {
+    at_ns: u64,
+    wall_ns: u64,
+    bound_ns: Option<u64>,
+}
+
+impl Clock {
+    fn new(point: &ClockPoint) -> Self {
+        Self { at_ns: point.at, wall_ns: point.wall, bound_ns: point.bound }
+    }
 }
 
 #[derive(Serialize)]
@@ -111,6 +126,7 @@ pub fn json(profile: &Profile, title: &Title, out: &mut impl Write) -> Result<()
         build_id: title.build_id.as_deref(),
         rate_hz: title.rate,
         booted_ns: title.booted_ns,
+        clock: title.clock.iter().map(Clock::new).collect(),
         duration_ns: title.duration.and_then(|duration| u64::try_from(duration.as_nanos()).ok()),
         samples: total.samples,
         weight_ns: total.weight,

@@ -299,6 +299,12 @@ impl<W: Write> File<'_, W> {
             let snapshot = ClockSnapshot { clocks, primary_trace_clock: Some(BOOTTIME) };
             self.put(Packet { clock_snapshot: Some(snapshot), ..Packet::default() })?;
         }
+        // Viewers take the wall clock on from the last one before.
+        for point in &title.clock {
+            let clocks = vec![clock(BOOTTIME, point.at), clock(REALTIME, point.wall)];
+            let snapshot = ClockSnapshot { clocks, primary_trace_clock: Some(BOOTTIME) };
+            self.put(Packet { clock_snapshot: Some(snapshot), ..Packet::default() })?;
+        }
         let timebase = Timebase {
             frequency: title.rate.map(|rate| rate.round() as u64),
             counter: Some(SW_CPU_CLOCK),

@@ -99,6 +99,8 @@ fn descriptor(track: &Track, uuid: u64) -> Option<Packet> {
         Track::State(id) => ("state".to_owned(), thread_track(*id), None),
         Track::Interrupts(vcpu) => (format!("interrupts of vCPU {vcpu}"), PROCESS.into(), None),
         Track::Across(name) => (name.clone(), PROCESS.into(), None),
+        Track::Console => ("console".to_owned(), PROCESS.into(), None),
+        Track::Clock => ("clock".to_owned(), PROCESS.into(), None),
         Track::Counter(name) => (name.clone(), PROCESS.into(), Some(CounterDescriptor {})),
     };
     Some(Packet::track(uuid, name, parent, counter))

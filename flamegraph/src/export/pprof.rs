@@ -202,7 +202,7 @@ impl<W: Write> File<'_, W> {
         let part = Part {
             default_sample_type: sample_type.last().map_or(0, |last| last.kind),
             sample_type,
-            time_nanos: title.booted_ns.map_or(0, |booted| number(booted.saturating_add(first))),
+            time_nanos: title.wall(first).map_or(0, number),
             duration_nanos: title
                 .duration
                 .map_or(0, |duration| number(duration.as_nanos().min(u128::from(u64::MAX)) as u64)),

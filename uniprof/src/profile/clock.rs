@@ -2,7 +2,7 @@
 
 use uniprof_collector::capture::utc;
 use uniprof_collector::clock::{ClockMap, Clocks};
-use uniprof_flamegraph::Unit;
+use uniprof_flamegraph::{ClockPoint, Unit};
 
 use super::Figures;
 use super::open::Source;
@@ -10,6 +10,8 @@ use crate::input::Input;
 
 /// Pauses that are told one by one.
 const MOST_PAUSES: usize = 3;
+/// How far moments by both clocks are apart at least.
+const POINT_EVERY_NS: u64 = 1_000_000_000;
 
 /// Reads nothing of a recording but the clock pairs.
 pub(crate) fn clocks(input: &Input) -> anyhow::Result<Clocks> {
@@ -41,6 +43,21 @@ pub(crate) fn wall_text(ns: u64) -> String {
         part(11, 13),
         part(13, 15)
     )
+}
+
+/// Moments by both clocks: enough of them to tell one by the other, and all between which the guest was paused.
+pub(super) fn points(figures: &Figures) -> Vec<ClockPoint> {
+    let Some(map) = figures.clocks.last() else { return Vec::new() };
+    let edges: Vec<u64> = map.pauses().flat_map(|pause| [pause.tsc.0, pause.tsc.1]).collect();
+    let mut points: Vec<ClockPoint> = Vec::new();
+    for tsc in map.knots().filter(|tsc| *tsc >= figures.boot_tsc) {
+        let (at, Some(wall)) = (figures.at(tsc), map.wall(tsc)) else { continue };
+        let is_due = points.last().is_none_or(|last| at.saturating_sub(last.at) >= POINT_EVERY_NS);
+        if is_due || edges.binary_search(&tsc).is_ok() {
+            points.push(ClockPoint { at, wall: wall.ns, bound: wall.bound_ns });
+        }
+    }
+    points
 }
 
 /// What a reader of times must know.

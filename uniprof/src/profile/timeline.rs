@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use uniprof_collector::clock::HostTime;
 use uniprof_events::waits::{Interval, State, States};
 use uniprof_events::{Event, EventKind, Field, Value};
-use uniprof_flamegraph::{Mark, Moment, Timeline, Track};
+use uniprof_flamegraph::{Mark, Moment, Timeline, Track, Unit};
 use uniprof_wire::record::Record;
 
 use super::Figures;
@@ -12,8 +13,8 @@ use super::open::{Source, find_images, head};
 use super::walk::{Visitor, walk};
 use crate::config::Config;
 use crate::input::Input;
-use crate::options;
 use crate::sites::Sites;
+use crate::{options, output};
 
 /// Events that are kept at most: a viewer does not bear more.
 const MOST: usize = 4 << 20;
@@ -34,9 +35,17 @@ struct Happened {
     events: Vec<Event>,
     states: States,
     begun_on: HashMap<(u32, u64), u32>,
+    /// Lines of the console, and when they were read.
+    console: Vec<(u64, String)>,
 }
 
 impl Visitor for Happened {
+    fn console(&mut self, at: HostTime, bytes: &[u8]) {
+        if self.console.len() < MOST {
+            self.console.push((at.realtime_ns, output::printable(&String::from_utf8_lossy(bytes))));
+        }
+    }
+
     fn record(&mut self, vcpu: u32, record: &Record<'_>) {
         self.states.record(vcpu, record);
         if self.events.len() >= MOST {
@@ -60,12 +69,34 @@ impl Visitor for Happened {
     }
 }
 
+/// What of the console and of the clock is told, by the guest's clock like everything else.
+fn of_the_host(console: Vec<(u64, String)>, figures: &Figures) -> Vec<Moment> {
+    let Some(map) = figures.clocks.last() else { return Vec::new() };
+    let moment = |tsc, track, category, name, details| {
+        let at = figures.at(tsc);
+        Moment { track, at, mark: Mark::Instant, name, category, details }
+    };
+    let line = |(at, text)| Some(moment(map.tsc(at)?, Track::Console, "console", text, Vec::new()));
+    let mut moments: Vec<Moment> = console.into_iter().filter_map(line).collect();
+    moments.extend(map.pauses().map(|pause| {
+        let [long, off] = [pause.ns, pause.bound_ns].map(|ns| Unit::Nanoseconds.short(ns));
+        let details = vec![
+            ("after".to_owned(), super::clock::wall_text(pause.after_ns)),
+            ("ns".to_owned(), pause.ns.to_string()),
+            ("bound_ns".to_owned(), pause.bound_ns.to_string()),
+        ];
+        moment(pause.tsc.0, Track::Clock, "pause", format!("paused for {long} (± {off})"), details)
+    }));
+    moments
+}
+
 impl Happened {
     fn finish(mut self, figures: &Figures) -> Timeline {
         let mut moments: Vec<Moment> = Vec::new();
         let events = std::mem::take(&mut self.events);
         moments.extend(events.iter().filter_map(|event| self.moment(event, figures)));
         self.states(figures, &mut moments);
+        moments.extend(of_the_host(self.console, figures));
         let mut threads: BTreeMap<u32, String> = figures.threads.clone();
         threads.entry(0).or_insert_with(|| "no thread".into());
         Timeline { moments, threads }
@@ -73,9 +104,9 @@ impl Happened {
 
     fn moment(&self, event: &Event, figures: &Figures) -> Option<Moment> {
         let thread = Track::Thread(event.thread);
-        let end = at(figures, event.tsc);
+        let end = figures.at(event.tsc);
         let slice = Mark::Slice { end };
-        let began = event.begin().map_or(end, |tsc| at(figures, tsc));
+        let began = event.begin().map_or(end, |tsc| figures.at(tsc));
         let across = || self.begun_on.contains_key(&(event.thread, event.tsc));
         let (track, at, mark, category) = match event.kind {
             EventKind::SpanEnd if across() => {
@@ -108,7 +139,7 @@ impl Happened {
             return;
         }
         states.finish(window, &figures.last_threads, &mut |Interval { thread, from, to, state }| {
-            let (at, mark) = (at(figures, from), Mark::Slice { end: at(figures, to) });
+            let (at, mark) = (figures.at(from), Mark::Slice { end: figures.at(to) });
             let name = match state {
                 State::Running(vcpu) => format!("running on vCPU {vcpu}"),
                 State::Ready => "ready".to_owned(),
@@ -119,11 +150,6 @@ impl Happened {
             moments.push(Moment { track, at, mark, name, category, details: Vec::new() });
         });
     }
-}
-
-/// Nanoseconds since the guest's boot.
-fn at(figures: &Figures, tsc: u64) -> u64 {
-    figures.nanoseconds(tsc.saturating_sub(figures.boot_tsc)).unwrap_or(0)
 }
 
 fn number(value: &Value) -> Option<f64> {

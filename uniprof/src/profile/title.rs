@@ -31,6 +31,7 @@ pub(crate) fn title(named: &Named, profile: &Profile) -> Title {
         // That of samples, which have no part in anything else.
         rate: figures.rate().map(f64::from).filter(|_| *view == View::Cpu),
         booted_ns: figures.booted_ns(),
+        clock: super::clock::points(figures),
         duration: (figures.seconds > 0.0).then(|| Duration::from_secs_f64(figures.seconds)),
         measured,
         samples: profile.total().samples,

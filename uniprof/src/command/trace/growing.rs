@@ -12,6 +12,7 @@ use uniprof_events::{Event, Filter, Guest};
 use uniprof_wire::record::Record;
 
 use super::stream::Stream;
+use super::times::Times;
 use super::{Args, Report, View, find, not_running, require_names};
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
@@ -45,7 +46,8 @@ pub(super) fn follow(
     let sites = find::of_input(&input, &head, &args.symbols)?;
     require_names(filter, &sites)?;
     let view = RefCell::new(view);
-    let mut tell = |event: &Event, guest: &Guest| view.borrow_mut().tell(event, guest);
+    let times = Times::default();
+    let mut tell = |event: &Event, guest: &Guest| view.borrow_mut().tell(event, guest, &times);
     let mut live = Live {
         stream: Stream::new(&sites, filter, &mut tell),
         view: &view,
