@@ -61,6 +61,10 @@ impl Keep {
         for message in self.messages.iter().skip(older.len()) {
             file.write(message)?;
         }
+        if let Some(last) = self.messages.back() {
+            let body = Body::End(br#"{"reason":"saved"}"#[..].into());
+            file.write(&Message { at: last.at, session: last.session, body })?;
+        }
         file.finish()
     }
 }
