@@ -21,7 +21,7 @@ use crate::{
     drain::Drainer,
     guests::{GuestEntry, process_start},
     memory::{FoundRegion, GuestMemory, MemoryError, NoMemory, find_region},
-    port::{Holder, Port, PortRequest},
+    port::{Beside, Holder, Port, PortRequest},
     qemu::{Guest, GuestExit, PIPE_LIMIT, Transport},
     recording::{ClockPair, HostFacts, SessionInfo},
     tables::Tables,
@@ -331,14 +331,20 @@ pub enum Asked {
     Page(Control),
     /// It is renewed over the serial port.
     Port(PortRequest),
+    /// Likewise, beside memory that is only read.
+    Beside(Beside),
 }
 
 impl Attached {
     /// Asks the guest for what `wanted` says, over the way that its records come.
     pub fn ask(&self, entry: &GuestEntry, wanted: ControlRequest) -> Result<Asked, ControlError> {
-        match &self.port {
-            Some(port) => Ok(Asked::Port(port.request(wanted))),
-            None => Control::request(entry, &self.region, wanted).map(Asked::Page),
+        match (&self.port, &entry.control_port) {
+            (Some(port), _) => Ok(Asked::Port(port.request(wanted))),
+            (None, Some(path)) if entry.file_of(&self.region).is_none() => {
+                let failed = |source| ControlError::Io { path: path.clone(), source };
+                Beside::request(path, wanted).map(Asked::Beside).map_err(failed)
+            }
+            (None, _) => Control::request(entry, &self.region, wanted).map(Asked::Page),
         }
     }
 
@@ -357,6 +363,12 @@ impl Attached {
             }
             None => control::leave(entry, &self.region, wanted, lease),
         }
+    }
+
+    /// Whether it can't be asked for anything: its memory is read, and nothing else leads to it.
+    #[must_use]
+    pub fn is_read_only(&self, entry: &GuestEntry) -> bool {
+        self.port.is_none() && entry.control_port.is_none() && entry.file_of(&self.region).is_none()
     }
 
     /// What is known about the guest and this host, for a recording. The caller adds what it knows of the kernel's image, the

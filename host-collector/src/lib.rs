@@ -20,7 +20,7 @@
 //!
 //! **Not here:** symbols and stacks (`uniprof-symbolizer`), profiles and pictures (`uniprof-flamegraph`), the layout of
 //! the region (`uniprof-wire`), Ctrl-C (the binary sets a [`cancel::Cancel`]). Guests that other tools have
-//! started are found by their process id, and get an entry as those of [`guests`] have ([`vmm::Vmm::entry`]).
+//! started are found by [`discover`], and get an entry as those of [`guests`] have ([`vmm::Vmm::entry`]).
 //!
 //! A recording, written and read back; `examples/record.rs` makes one of a real guest:
 //!
@@ -58,6 +58,7 @@ pub mod clock;
 pub mod console;
 pub mod control;
 pub mod cpu;
+pub mod discover;
 pub mod drain;
 pub mod dump;
 pub mod guests;

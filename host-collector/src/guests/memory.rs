@@ -11,11 +11,11 @@ use crate::{
 impl GuestEntry {
     /// Opens the memory that holds the region.
     pub fn open_memory(&self) -> Result<Box<dyn GuestMemory>, MemoryError> {
-        if !self.is_ours() {
-            return self.open_found();
-        }
         if self.port.is_some() {
             return Err(MemoryError::NotShared);
+        }
+        if !self.is_ours() {
+            return self.open_found();
         }
         Ok(match self.placement {
             Placement::Ivshmem => Box::new(IvshmemFile::open(&self.memory_file)?),

@@ -67,6 +67,9 @@ pub struct GuestEntry {
     /// The socket of its serial port, where it sends the region and shares no memory.
     #[serde(default)]
     pub port: Option<PathBuf>,
+    /// The socket of its serial port, where its memory can be read as well: requests may go over it.
+    #[serde(default)]
+    pub control_port: Option<PathBuf>,
     /// What it runs on.
     pub accelerator: Accelerator,
     /// QEMU's version.

@@ -26,6 +26,7 @@ fn entry(name: &str, pid: u32) -> GuestEntry {
         ram_in_process: None,
         ram_map: Some(RamMap::default()),
         port: None,
+        control_port: None,
         accelerator: Accelerator { name: "tcg".into(), reason: "asked for".into() },
         qemu_version: "7.2.22".into(),
         command_line: vec!["qemu".into()],

@@ -12,6 +12,7 @@
 //! records, as it does for a slow reader of its memory. A line that breaks is connected anew, for as long as somebody wants it.
 
 mod areas;
+mod beside;
 mod conversation;
 mod holder;
 mod hub;
@@ -37,6 +38,7 @@ use uniprof_wire::{
     tables::ControlRequest,
 };
 
+pub use self::beside::Beside;
 pub use self::conversation::Troubles;
 pub use self::holder::Holder;
 use self::{conversation::Conversation, holder::Lock, hub::Hub};

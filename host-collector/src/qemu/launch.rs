@@ -145,6 +145,7 @@ pub fn launch(registry: &Registry, spec: &LaunchSpec, options: LaunchOptions) ->
         ram_in_process: None,
         ram_map,
         port: (!shares).then_some(files.port),
+        control_port: None,
         accelerator,
         qemu_version: qmp.version().to_owned(),
         command_line: line.iter().map(|word| word.to_string_lossy().into_owned()).collect(),

@@ -29,6 +29,7 @@ fn entry(guest: &PlayedGuest) -> GuestEntry {
         ram_in_process: None,
         ram_map: None,
         port: None,
+        control_port: None,
         accelerator: Accelerator { name: "tcg".into(), reason: "asked for".into() },
         qemu_version: String::new(),
         command_line: vec![],

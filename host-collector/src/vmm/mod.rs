@@ -16,6 +16,7 @@ mod layout;
 mod line;
 mod maps;
 mod place;
+mod process;
 
 use std::{
     fs::File,
@@ -28,14 +29,13 @@ use std::{
 use line::Line;
 use maps::{Candidate, SharedFile};
 use place::Place;
+pub(crate) use process::{as_process_sees, command_line, started_ns};
 
 use crate::{
+    discover::{Access, Container, fallback_name},
     guests::process_start,
     memory::{GuestMemory, IvshmemFile, JoinedMemory, MemoryError, RamMap, find_region},
 };
-
-/// A command line is not read any further.
-const LONGEST: u64 = 4 << 20;
 
 /// Why a process's guest can't be looked into.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub enum VmmError {
         program: String,
     },
     /// The system refuses.
-    #[error("process {pid} can't be looked into: {source}{}", hint(.source))]
+    #[error("process {pid} can't be looked into: {source}{}", hint(*.pid, .source))]
     Denied {
         /// Its id.
         pid: u32,
@@ -92,15 +92,12 @@ pub enum VmmError {
     Memory(#[from] MemoryError),
 }
 
-fn hint(source: &io::Error) -> &'static str {
-    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
-    match source.kind() {
-        io::ErrorKind::PermissionDenied if !matches!(scope.trim(), "" | "0") => {
-            "; this system lets only root read another process's memory (kernel.yama.ptrace_scope): use sudo"
-        }
-        io::ErrorKind::PermissionDenied => "; it takes its own user, or root",
-        _ => "",
+fn hint(pid: u32, source: &io::Error) -> String {
+    if source.kind() != io::ErrorKind::PermissionDenied {
+        return String::new();
     }
+    let access = Access::to(pid);
+    format!("; {}; what helps: {}", access.why(), access.mend())
 }
 
 /// How it is known that a mapping is RAM.
@@ -130,6 +127,7 @@ pub struct Vmm {
     pid: u32,
     start: u64,
     line: Line,
+    container: Option<Container>,
 }
 
 impl Vmm {
@@ -146,7 +144,7 @@ impl Vmm {
         if !["qemu-system-x86_64", "qemu-kvm", "kvm"].iter().any(|name| file.starts_with(name)) {
             return Err(VmmError::NotQemu { pid, program: file.into_owned() });
         }
-        Ok(Self { pid, start, line: Line::parse(&words) })
+        Ok(Self { pid, start, line: Line::parse(&words), container: Container::of_process(pid) })
     }
 
     /// Its process id.
@@ -168,10 +166,11 @@ impl Vmm {
         stat.rsplit_once(") ").is_some_and(|(_, after)| after.starts_with(['T', 't']))
     }
 
-    /// The guest's name: what QEMU was told with `-name`, or `pid-N`.
+    /// The guest's name: what QEMU was told with `-name`, else the beginning of its container's id, else `pid-N`.
     #[must_use]
     pub fn name(&self) -> String {
-        self.line.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| format!("pid-{}", self.pid))
+        let told = self.line.name.clone().filter(|name| !name.is_empty());
+        told.unwrap_or_else(|| fallback_name(self.container.as_ref(), self.pid))
     }
 
     /// The machine, as QEMU spells it.
@@ -198,12 +197,9 @@ impl Vmm {
         self.line.monitors.iter().map(|path| self.as_it_sees(path)).collect()
     }
 
-    /// A path of its command line: it may have another root and another working directory.
+    /// A path of its command line.
     fn as_it_sees(&self, path: &Path) -> PathBuf {
-        match path.strip_prefix("/") {
-            Ok(within) => PathBuf::from(format!("/proc/{}/root", self.pid)).join(within),
-            Err(_) => PathBuf::from(format!("/proc/{}/cwd", self.pid)).join(path),
-        }
+        as_process_sees(self.pid, path)
     }
 
     /// Names of the block that `info mtree -f` shows RAM as.
@@ -327,15 +323,10 @@ impl Vmm {
     }
 }
 
-fn command_line(pid: u32) -> io::Result<Vec<String>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    File::open(format!("/proc/{pid}/cmdline"))?.take(LONGEST).read_to_end(&mut bytes)?;
-    let words = bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
-    let mut words: Vec<String> = words.collect();
-    // Each word ends with a zero byte, the last one too.
-    words.pop();
-    Ok(words)
+/// Name, kernel, vCPUs and bytes of RAM that the command line of a QEMU for any processor names.
+pub(crate) fn of_qemu(words: &[String]) -> (Option<String>, Option<PathBuf>, u32, u64) {
+    let line = Line::parse(words);
+    (line.name, line.kernel, line.vcpus, line.memory)
 }
 
 #[cfg(test)]

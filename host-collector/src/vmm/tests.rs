@@ -110,10 +110,22 @@ fn looking_at_all_of_it_costs_the_vmm_no_memory() {
     for words in [
         "-M q35 -m 256M",
         "-M q35,memory-backend=a -m 256M -object memory-backend-memfd,id=a,size=256M,share=on",
+        "-M q35,memory-backend=a -m 256M -object memory-backend-ram,id=a,size=256M,share=on",
+        "-M q35,memory-backend=a -m 256M -object memory-backend-file,id=a,size=256M,share=off,mem-path=DIR/ram",
+        "-M q35,memory-backend=a -m 256M -object memory-backend-file,id=a,size=256M,share=on,mem-path=/dev/shm/uniprof-test-PID",
     ] {
-        let guest = ByHand::start(words);
+        let shared = format!("uniprof-test-{}", std::process::id());
+        let guest = ByHand::start(&words.replace("uniprof-test-PID", &shared));
+        // QEMU has it open by now; no test that fails leaves it behind.
+        let _ = std::fs::remove_file(std::path::Path::new("/dev/shm").join(&shared));
         let before = guest.resident();
         let ram = guest.ram();
+        let entry = Vmm::look_at(guest.process.pid()).unwrap().entry().unwrap();
+        assert_eq!(entry.open_memory().unwrap().ranges().unwrap(), ram.memory.ranges().unwrap(), "{words}");
+        let window = entry.open_memory().unwrap().window(GuestPhysical(64 << 20), 64 << 20).unwrap();
+        // Whoever maps a file and looks into its holes fills them: only what is not mapped may be looked at everywhere.
+        let mut pages = (0..window.len()).step_by(512);
+        assert!(entry.ram_file.is_some() || pages.all(|word| window.load(word) == Some(0)), "{words}");
         let _ = find_region(&*ram.memory, None).unwrap();
         let mut buffer = vec![0; 1 << 20];
         for range in ram.memory.ranges().unwrap() {
