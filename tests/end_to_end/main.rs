@@ -17,6 +17,7 @@ mod guests;
 mod heap;
 mod hooks;
 mod html;
+mod late_attach;
 mod loss;
 mod metrics;
 mod off_cpu;

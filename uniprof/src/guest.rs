@@ -1,21 +1,16 @@
 //! What the end of a guest, or of a launch, means for the command that started it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use uniprof_collector::console::Line;
 use uniprof_collector::guests::{GuestEntry, GuestsError, Registry};
-use uniprof_collector::live::{LiveError, LiveGuest};
-use uniprof_collector::memory::GuestMemory;
 use uniprof_collector::qemu::{Guest, GuestExit, LaunchError};
-use uniprof_collector::vmm::{Vmm, VmmError};
 
 use crate::exit::{Exit, Failure};
+pub(crate) use crate::target::Target;
 
 /// What the bundled unikernel writes to the debug-exit port when it ends as asked.
 const CLEAN: u32 = 0x10;
-/// What a target begins with that is a process.
-const PID: &str = "pid:";
 /// What it writes after a panic or an exception.
 const PANICKED: u32 = 0x11;
 /// What it writes when it does not understand its command line.
@@ -76,64 +71,6 @@ pub(crate) fn launch_failure(error: LaunchError) -> anyhow::Error {
 /// A guest that was not found, with the exit code for it.
 pub(crate) fn target_failure(error: GuestsError) -> anyhow::Error {
     if error.is_about_the_target() { Failure::error(Exit::Target, error.to_string()) } else { error.into() }
-}
-
-/// A guest that runs here.
-pub(crate) enum Target {
-    /// One that `uniprof` has started.
-    Ours(Box<GuestEntry>),
-    /// The process of a QEMU that something else has started.
-    Process(u32),
-}
-
-impl Target {
-    /// What `word` names: a guest of ours by name or pid, or else the QEMU that has this pid.
-    pub(crate) fn find(word: &str) -> anyhow::Result<Self> {
-        let pid = word.strip_prefix(PID).unwrap_or(word).parse().ok();
-        match (Registry::open()?.find(word), pid) {
-            (Ok(entry), _) => Ok(Self::Ours(Box::new(entry))),
-            (Err(GuestsError::Absent { .. }), Some(pid)) => Ok(Self::Process(pid)),
-            (Err(error), _) => Err(target_failure(error)),
-        }
-    }
-
-    /// Opens all of it.
-    pub(crate) fn open(&self) -> anyhow::Result<LiveGuest> {
-        match self {
-            Self::Ours(entry) => Ok(LiveGuest::open(entry)?),
-            Self::Process(pid) => LiveGuest::of_process(*pid).map_err(|error| match error {
-                LiveError::Vmm(error) => process_failure(error),
-                error => error.into(),
-            }),
-        }
-    }
-
-    /// What is known of it to those that did not start it: to observe it, record it, ask it for things. Of a process its RAM is looked for.
-    pub(crate) fn entry(&self) -> anyhow::Result<Box<GuestEntry>> {
-        match self {
-            Self::Ours(entry) => Ok(entry.clone()),
-            Self::Process(pid) => {
-                let entry = Vmm::look_at(*pid).and_then(|vmm| vmm.entry());
-                entry.map(Box::new).map_err(process_failure)
-            }
-        }
-    }
-
-    /// The memory that has its region.
-    pub(crate) fn region_memory(&self) -> anyhow::Result<Arc<dyn GuestMemory>> {
-        match self {
-            Self::Ours(entry) => Ok(Arc::from(entry.open_memory()?)),
-            Self::Process(_) => Ok(Arc::from(self.entry()?.open_memory()?)),
-        }
-    }
-}
-
-/// A process whose guest can't be looked into, with the exit code for it.
-fn process_failure(error: VmmError) -> anyhow::Error {
-    match &error {
-        VmmError::Absent { .. } | VmmError::NotQemu { .. } => Failure::error(Exit::Target, error.to_string()),
-        _ => error.into(),
-    }
 }
 
 #[cfg(test)]

@@ -210,6 +210,7 @@ mod tests {
             ram_in_process: None,
             ram_map: None,
             port: None,
+            control_port: None,
             accelerator: Accelerator { name: "tcg".into(), reason: String::new() },
             qemu_version: String::new(),
             command_line: Vec::new(),

@@ -1,6 +1,7 @@
 //! What a command reads: the recording, dump or guest that was named, or the newest recording here.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,6 +10,7 @@ use uniprof_collector::dump;
 use uniprof_collector::recording::partial_path;
 
 use crate::exit::{Exit, Failure};
+use crate::target;
 
 /// The word that stands for text on standard input.
 const STDIN: &str = "-";
@@ -55,6 +57,7 @@ impl Input {
         match word {
             Some(SAMPLE) => Ok(Self::Sample),
             Some(STDIN) => Ok(Self::Stdin),
+            Some(word) if target::is_explicit(word) || is_socket(Path::new(word)) => Ok(Self::Guest(word.into())),
             Some(word) if dump::sniff(Path::new(word)).is_some() => Ok(Self::Core(word.into())),
             // A recording that was cut off is still called FILE.partial.
             Some(word) if Path::new(word).exists() || partial_path(Path::new(word)).exists() => Ok(Self::File(word.into())),
@@ -81,11 +84,16 @@ impl Input {
             }
             Self::Stdin => "stdin".into(),
             Self::Sample => SAMPLE.into(),
-            // `pid:N` would be a drive to some.
-            Self::Guest(name) => name.replace(':', "-"),
+            // `pid:N` would be a drive to some, and a path is none of ours.
+            Self::Guest(name) => name.replace([':', '/'], "-"),
             Self::Recovered(recovered) => recovered.stem.clone(),
         }
     }
+}
+
+/// Whether something listens there: QEMU, if it is a guest that is meant.
+fn is_socket(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 /// The command that makes a file of that name.

@@ -27,6 +27,7 @@ mod selection;
 mod sites;
 mod subject;
 mod supervisor;
+mod target;
 mod values;
 
 use std::io::{self, Write as _};

@@ -7,6 +7,7 @@ use crossbeam_channel::Receiver;
 use uniprof_collector::attach::{Asked, AttachError, Attached, Observed, WaitOptions, wait_for_region};
 use uniprof_collector::cancel::Cancel;
 use uniprof_collector::console::{Line, Sinks};
+use uniprof_collector::control::ControlError;
 use uniprof_collector::guests::{GuestEntry, Registry};
 use uniprof_collector::qemu::{Guest, LaunchOptions, LaunchSpec, launch};
 use uniprof_collector::recording::{RecordingFile, SessionInfo};
@@ -172,6 +173,10 @@ impl Job<'_> {
             ..ControlRequest::default()
         };
         if wanted == ControlRequest::default() {
+            if attached.is_read_only(entry) {
+                let why = ControlError::ReadOnly { name: entry.name.clone() };
+                output::say(format_args!("uniprof: {why}"));
+            }
             return None;
         }
         match attached.ask(entry, wanted) {

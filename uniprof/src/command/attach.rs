@@ -24,7 +24,6 @@ use std::thread;
 use std::time::Duration;
 
 use uniprof_collector::cancel::Cancel;
-use uniprof_collector::guests::Registry;
 use uniprof_tui::{Outcome, TuiError};
 
 use crate::config::Config;
@@ -32,6 +31,7 @@ use crate::exit::{Exit, Failure};
 use crate::input::Input;
 use crate::monitor::{Engine, Options};
 use crate::selection::Selection;
+use crate::target::Target;
 use crate::values::{Hertz, PathMap};
 use crate::{interrupt, options};
 
@@ -125,17 +125,5 @@ fn choose(word: Option<&str>) -> anyhow::Result<Input> {
     if let Some(word) = word {
         return Input::choose(Some(word));
     }
-    let guests = Registry::open()?.list()?;
-    let names: Vec<&str> = guests.iter().map(|guest| guest.name.as_str()).collect();
-    match names[..] {
-        [name] => Ok(Input::Guest(name.to_owned())),
-        [] => Err(Failure::error(
-            Exit::Target,
-            "no guest runs here: start one with `uniprof run bundled --name web`, or name a recording",
-        )),
-        _ => Err(Failure::error(
-            Exit::Target,
-            format!("several guests run here, of which one is to be named: {}", names.join(", ")),
-        )),
-    }
+    Target::only_word().map(Input::Guest)
 }

@@ -8,7 +8,15 @@
 //! yes  shared RAM   /dev/shm has 25.2 GB free
 //! yes  runtime dir  /run/user/1000/uniprof
 //! yes  unikernel    bundled, 1.8 MB
+//! $ uniprof doctor shop
+//! yes  profile  its rings are read in QEMU's memory, without a pause
+//! no   control  its memory belongs to its process alone: it is only read
+//!               mend: -object memory-backend-file,id=ram,size=128M,mem-path=/dev/shm/shop,share=on -machine memory-backend=ram; or …
+//! yes  dump     its memory; registers, and a moment at which it stands still, need -qmp unix:/tmp/shop.qmp,server=on,wait=off
+//! yes  symbols  /srv/shop/kernel.elf
 //! ```
+
+mod guest;
 
 use std::io::Write as _;
 use std::process::Command;
@@ -24,8 +32,10 @@ const EXAMPLES: &str = "\
 Examples:
   uniprof doctor
   uniprof doctor --json | jq '.checks[] | select(.ok | not) | .mend'
+  uniprof doctor web                            what can be done with this guest, and what mends the rest
+  uniprof doctor pid:4711 --json
 
-Ends with 1 when something is missing that guests can't do without.";
+Ends with 1 when something is missing that guests can't do without; of a guest: when it can't be profiled.";
 
 /// Enough for the largest default: a guest's RAM and its region.
 const ROOM: u64 = 512 << 20;
@@ -33,6 +43,8 @@ const ROOM: u64 = 512 << 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
+    /// A running guest; left out, this machine is looked at
+    target: Option<String>,
     /// Print a JSON document (schema uniprof.doctor/1)
     #[arg(long)]
     json: bool,
@@ -41,6 +53,9 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Document {
     schema: &'static str,
+    /// The guest that was looked at; absent where it was this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guest: Option<guest::Who>,
     checks: Vec<Check>,
 }
 
@@ -67,13 +82,10 @@ impl Check {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let checks = vec![
-        Check::new("QEMU", true, qemu()),
-        Check::new("KVM", false, kvm()),
-        Check::new("shared RAM", true, shared_ram()),
-        Check::new("runtime dir", true, runtime_dir()),
-        Check::new("unikernel", false, unikernel()),
-    ];
+    let (guest, checks) = match &args.target {
+        Some(target) => guest::checks(target).map(|(who, checks)| (Some(who), checks))?,
+        None => (None, machine()),
+    };
     let missing: Vec<&str> =
         checks.iter().filter(|check| check.needed && !check.ok).map(|check| check.name).collect();
     let verdict = match missing.as_slice() {
@@ -81,19 +93,32 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         _ => Err(Failure::error(Exit::Failed, format!("missing: {}", missing.join(", ")))),
     };
     if args.json {
-        output::json(&Document { schema: "uniprof.doctor/1", checks })?;
+        output::json(&Document { schema: "uniprof.doctor/1", guest, checks })?;
     } else {
         print(&checks)?;
     }
     verdict
 }
 
+/// What guests need of this machine.
+fn machine() -> Vec<Check> {
+    vec![
+        Check::new("QEMU", true, qemu()),
+        Check::new("KVM", false, kvm()),
+        Check::new("shared RAM", true, shared_ram()),
+        Check::new("runtime dir", true, runtime_dir()),
+        Check::new("unikernel", false, unikernel()),
+    ]
+}
+
 fn print(checks: &[Check]) -> anyhow::Result<()> {
     let mut out = output::stdout();
+    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     for check in checks {
-        writeln!(out, "{:<3}  {:<11}  {}", if check.ok { "yes" } else { "no" }, check.name, check.found)?;
+        let found = output::printable(&check.found);
+        writeln!(out, "{:<3}  {:<width$}  {found}", if check.ok { "yes" } else { "no" }, check.name)?;
         if let Some(mend) = &check.mend {
-            writeln!(out, "{:18}mend: {mend}", "")?;
+            writeln!(out, "{:1$}mend: {mend}", "", width + 7)?;
         }
     }
     Ok(out.flush()?)
