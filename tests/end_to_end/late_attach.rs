@@ -75,6 +75,18 @@ fn a_guest_with_nothing_prepared_is_found_by_its_name_and_followed() {
     let said = scene.run(&["record", "-F", "999", "-d", "1", "-o", "f.uniprof", "shop"]).ok().stderr;
     assert_eq!(said.matches("is only read").count(), 1, "{said}");
 
+    // Its events as they come, and what is in effect; nothing can be asked for.
+    let mut follower = scene.start(&["trace", "shop", "--follow", "--json"]);
+    let begun = Instant::now();
+    while !follower.so_far().contains("kv.") {
+        assert!(begun.elapsed() < LIMIT && !follower.has_ended(), "{}", follower.so_far());
+        sleep(Duration::from_millis(50));
+    }
+    follower.signal(Signal::INT);
+    follower.wait(LIMIT).ok();
+    scene.run(&["ctl", "shop", "--json"]).ok();
+    scene.run(&["ctl", "shop", "rate=999", "--for", "1s"]).failed_with(1).says(&["is only read"]);
+
     assert_eq!(scene.run(&["ping", "shop", "--json"]).ok().json()["state"], "alive");
     let ps = scene.run(&["ps", "shop", "--json"]).ok().json();
     assert!(ps["threads"].to_string().contains("kv-0"), "{ps}");

@@ -83,10 +83,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             format!("a guest grants a lease of at most {most} s; hold it with --for"),
         ));
     }
-    let entry = match Target::find(&args.target)? {
-        Target::Ours(entry) => entry,
-        Target::Process(pid) => return Err(not_ours(pid)),
-    };
+    let entry = Target::find(&args.target)?.entry()?;
     let cancel = interrupt::token()?;
     let observed = Observed::Other(&entry);
     let attached =
@@ -163,14 +160,4 @@ fn hold(args: &Args, observed: &Observed<'_>, cancel: &Cancel) {
             return;
         }
     }
-}
-
-fn not_ours(pid: u32) -> anyhow::Error {
-    Failure::error(
-        Exit::Failed,
-        format!(
-            "uniprof did not start the guest of process {pid}, so its control page can't be written; start it with \
-             `uniprof run`"
-        ),
-    )
 }

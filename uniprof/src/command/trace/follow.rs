@@ -114,7 +114,11 @@ fn in_memory(
         }
         thread::sleep(pace.after(&round));
     };
-    reader.finish(if is_dead { Source::Dead } else { Source::Live })?;
+    match reader.finish(if is_dead { Source::Dead } else { Source::Live }) {
+        // What only its process had is gone with it.
+        Err(MemoryError::Ended) => {}
+        other => other?,
+    }
     Ok(is_dead)
 }
 
@@ -214,7 +218,11 @@ impl Reader<'_, '_> {
     /// The guest has set up its region anew: that is read from its start.
     fn attach_again(&mut self, memory: &Arc<dyn GuestMemory>) -> anyhow::Result<()> {
         let known = self.drainer.region();
-        let Ok(region) = find_region(memory, Some(known.at))? else { return Ok(()) };
+        let found = match find_region(memory, Some(known.at)) {
+            Err(MemoryError::Ended) => return Ok(()),
+            found => found?,
+        };
+        let Ok(region) = found else { return Ok(()) };
         if region.header.boot_id == known.header.boot_id {
             return Ok(());
         }
