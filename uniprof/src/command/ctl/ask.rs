@@ -124,7 +124,7 @@ mod tests {
     fn words_make_a_request_and_a_request_makes_words() {
         let all = [
             "rate=99",
-            "events=off-cpu,net.*,-net.raw",
+            "events=locks,net.*,-net.raw",
             "stack=dwarf,16384",
             "budget=1%",
             "mark=a b",
@@ -132,7 +132,7 @@ mod tests {
         ];
         let ask = parsed(&all).unwrap();
         let request = ask.request();
-        assert_eq!((request.rate, request.classes), (99, Class::OffCpu.bit()));
+        assert_eq!((request.rate, request.classes), (99, Class::Lock.bit()));
         assert_eq!(
             (request.snapshot_bytes, request.budget_ppm, request.mark, request.flush),
             (16384, 10_000, 1, 1)
