@@ -122,14 +122,8 @@ mod tests {
 
     #[test]
     fn words_make_a_request_and_a_request_makes_words() {
-        let all = [
-            "rate=99",
-            "events=locks,net.*,-net.raw",
-            "stack=dwarf,16384",
-            "budget=1%",
-            "mark=a b",
-            "flush",
-        ];
+        let all =
+            ["rate=99", "events=locks,net.*,-net.raw", "stack=dwarf,16384", "budget=1%", "mark=a b", "flush"];
         let ask = parsed(&all).unwrap();
         let request = ask.request();
         assert_eq!((request.rate, request.classes), (99, Class::Lock.bit()));
