@@ -79,7 +79,7 @@ fn report(scene: &Scene) -> Value {
 /// Everything that was recorded, with its time on the wall and the bound of that.
 fn events(scene: &Scene) -> Vec<(Value, u64, u64)> {
     let ended = scene.run(&["trace", "c.uniprof", "--json"]).ok();
-    assert!(ended.stderr.contains("the guest was paused for 2."), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the guest was paused for "), "{}", ended.stderr);
     let number =
         |document: &Value, key: &str| document[key].as_u64().unwrap_or_else(|| panic!("{key}: {document}"));
     let lines = ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("a document"));
@@ -99,7 +99,7 @@ fn check_pause(report: &Value, events: &[(Value, u64, u64)], stopped: &Stopped) 
     let most = stopped.cont.1 - stopped.stop.0;
     assert!(long + off >= least && long <= most + off, "{longest}: {least} to {most}");
     assert!(off < long / 4, "{longest}");
-    assert!(report["notes"].to_string().contains("the guest was paused for 2."), "{}", report["notes"]);
+    assert!(report["notes"].to_string().contains("the guest was paused for "), "{}", report["notes"]);
     let (all, running) = (number(&clock["bound_ns"]), number(&clock["running_bound_ns"]));
     assert!(running < all && all >= long / 2 - off, "{clock}");
 

@@ -18,8 +18,8 @@ use crate::recording::ClockPair;
 
 /// Times beyond this (36 years of uptime) are no host's.
 const MOST_NS: u64 = 1 << 60;
-/// Less than this is not called a pause: a host that was slow to look can't be told from it.
-const LEAST_PAUSE_NS: i64 = 10_000_000;
+/// Less than this is not called a pause: it can't be told from a host that took the CPU from a vCPU between reading its clock and telling it.
+const LEAST_PAUSE_NS: i64 = 100_000_000;
 /// The host's wall clock was set, if it moved by this much against the monotonic one; less is noise of reading both.
 const LEAST_STEP_NS: i64 = 20_000_000;
 /// What contradicts by less than this does not.

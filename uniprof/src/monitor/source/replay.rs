@@ -77,8 +77,7 @@ impl Replay {
 
     /// Whether it has been read to its end.
     pub(crate) fn is_at_end(&self) -> bool {
-        // Nobody reads on to find that nothing follows the last message.
-        self.ended || self.position >= self.range.last
+        self.ended
     }
 
     /// Goes to a moment in seconds since the guest's boot; `None`: the end. Returns whether it has to be read again from its beginning.
