@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::buckets::{bucket_of, upper_end};
+
 /// Each power of two is split into so many buckets, as a power of two itself: a duration is known to within 1/128 of itself.
 const SPLIT_LOG2: u32 = 7;
 
@@ -18,7 +20,7 @@ pub struct Latencies {
 impl Latencies {
     /// Takes one in.
     pub fn add(&mut self, ticks: u64) {
-        *self.buckets.entry(bucket_of(ticks)).or_default() += 1;
+        *self.buckets.entry(bucket_of(ticks, SPLIT_LOG2)).or_default() += 1;
         self.count += 1;
         self.sum += u128::from(ticks);
         self.max = self.max.max(ticks);
@@ -51,28 +53,11 @@ impl Latencies {
         for (&bucket, &count) in &self.buckets {
             seen += count;
             if seen >= rank {
-                return upper_end(bucket).min(self.max);
+                return upper_end(bucket, SPLIT_LOG2).min(self.max);
             }
         }
         self.max
     }
-}
-
-const fn bucket_of(value: u64) -> u16 {
-    if value < 1 << SPLIT_LOG2 {
-        return value as u16;
-    }
-    let shift = value.ilog2() - SPLIT_LOG2;
-    ((shift as u16 + 1) << SPLIT_LOG2) | (value >> shift & ((1 << SPLIT_LOG2) - 1)) as u16
-}
-
-const fn upper_end(bucket: u16) -> u64 {
-    let row = (bucket >> SPLIT_LOG2) as u32;
-    if row == 0 {
-        return bucket as u64;
-    }
-    let within = (bucket as u64 & ((1 << SPLIT_LOG2) - 1)) | 1 << SPLIT_LOG2;
-    (within << (row - 1)) + ((1 << (row - 1)) - 1)
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@
 #![forbid(unsafe_code)]
 
 mod apart;
+pub mod buckets;
 mod calls;
 mod decode;
 mod event;

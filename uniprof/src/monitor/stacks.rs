@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_stacks_take_no_more_room_than_there_is_and_nothing_is_lost() {
+    fn more_stacks_than_fit_take_no_more_room_and_none_is_lost() {
         let mut sums = StackSums::with_limit(1 << 20);
         let mut frames = [0; 10];
         for number in 0..200_000_u64 {

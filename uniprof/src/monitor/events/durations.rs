@@ -1,5 +1,7 @@
 //! Durations, counted in few and small buckets: thousands of these are kept.
 
+use uniprof_events::buckets::{bucket_of, upper_end};
+
 /// Each power of two is split into so many buckets, as a power of two itself: a duration is known to within an eighth of itself.
 const SPLIT_LOG2: u32 = 3;
 
@@ -15,7 +17,7 @@ impl Durations {
     /// Takes one in.
     pub(super) fn add(&mut self, ticks: u64) {
         self.max = self.max.max(ticks);
-        self.count(bucket_of(ticks), 1.0);
+        self.count(bucket_of(ticks, SPLIT_LOG2), 1.0);
     }
 
     fn count(&mut self, bucket: u16, times: f32) {
@@ -50,7 +52,7 @@ impl Durations {
         for (bucket, count) in &self.buckets {
             seen += f64::from(*count);
             if seen >= all * share {
-                return upper_end(*bucket).min(self.max);
+                return upper_end(*bucket, SPLIT_LOG2).min(self.max);
             }
         }
         self.max
@@ -60,7 +62,7 @@ impl Durations {
     pub(super) fn by_power(&self, unit: impl Fn(u64) -> u64) -> Vec<u64> {
         let mut powers = Vec::new();
         for (bucket, count) in &self.buckets {
-            let power = unit(upper_end(*bucket).min(self.max)).max(1).ilog2() as usize;
+            let power = unit(upper_end(*bucket, SPLIT_LOG2).min(self.max)).max(1).ilog2() as usize;
             if powers.len() <= power {
                 powers.resize(power + 1, 0.0);
             }
@@ -68,23 +70,6 @@ impl Durations {
         }
         powers.into_iter().map(|count| count.round() as u64).collect()
     }
-}
-
-const fn bucket_of(value: u64) -> u16 {
-    if value < 1 << SPLIT_LOG2 {
-        return value as u16;
-    }
-    let shift = value.ilog2() - SPLIT_LOG2;
-    ((shift as u16 + 1) << SPLIT_LOG2) | (value >> shift & ((1 << SPLIT_LOG2) - 1)) as u16
-}
-
-const fn upper_end(bucket: u16) -> u64 {
-    let row = (bucket >> SPLIT_LOG2) as u32;
-    if row == 0 {
-        return bucket as u64;
-    }
-    let within = (bucket as u64 & ((1 << SPLIT_LOG2) - 1)) | 1 << SPLIT_LOG2;
-    (within << (row - 1)) + ((1 << (row - 1)) - 1)
 }
 
 #[cfg(test)]
