@@ -91,6 +91,7 @@ mod heap;
 mod histogram;
 mod hook;
 mod irq;
+mod list;
 mod lock;
 mod log;
 mod off_cpu;
@@ -116,7 +117,7 @@ pub use lock::{LockWait, lock_released, lock_wait};
 pub use log::log_line;
 pub use off_cpu::{woken, woken_by_interrupt};
 pub use platform::{Platform, ThreadId};
-pub use region::{Config, Image, Memory, Status, init, set_interrupt_cost};
+pub use region::{Config, Image, Memory, Status, Why, init, set_interrupt_cost};
 pub use sample::{next_tick, poll, tick, tick_with_registers};
 pub use sites::Site;
 pub use span::{Span, SpanId};
@@ -127,14 +128,15 @@ pub use uniprof_wire::tables::{CrashReason, WaitKind};
 pub use vcpu::{idle_enter, idle_exit, vcpu_online};
 pub use wait::{SavedRegisters, Wait, saved, wait_begin, wait_end};
 
-/// What the macros expand to; not for direct use.
+/// What the macros expand to, and what probes for other languages are made of; not for direct use.
 #[doc(hidden)]
 pub mod expansion {
     pub use crate::arg::{Address, Word, bytes, same, text};
     pub use crate::event::{counter, event, gauge};
     pub use crate::histogram::record;
+    pub use crate::list::{Item, List};
     pub use crate::region::StaticRegion;
-    pub use crate::sites::SWITCH;
+    pub use crate::sites::{SWITCH, id_of_entry};
     pub use uniprof_wire::site::SiteKind;
     pub use uniprof_wire::site::{HEADER_BYTES, entry_bytes};
 }

@@ -50,6 +50,19 @@ pub fn lock_wait(kind: LockKind, address: usize, owner: ThreadId) -> LockWait {
 }
 
 impl LockWait {
+    /// When it began, 0 where nobody wants to know: for languages that can't keep this type, see [`LockWait::begun_at`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn begin(&self) -> u64 {
+        self.begin
+    }
+
+    /// The wait that [`lock_wait`] began with these arguments, and whose [`LockWait::begin`] this is.
+    #[inline(always)]
+    pub const fn begun_at(begin: u64, kind: LockKind, address: usize, owner: ThreadId) -> Self {
+        Self { kind, address, owner, begin }
+    }
+
     /// Tells that the lock has been taken.
     #[inline(always)]
     pub fn acquired(self) {

@@ -45,8 +45,15 @@ impl<const N: usize> Site<N> {
     /// Its byte offset in the section: the number that its records carry.
     #[inline(always)]
     pub fn id(&self) -> u32 {
-        (core::ptr::from_ref(self) as usize).wrapping_sub(&raw const START as usize) as u32
+        id_of_entry(core::ptr::from_ref(self).addr())
     }
+}
+
+/// The number of the entry at an address: its byte offset in the section.
+#[inline(always)]
+#[must_use]
+pub fn id_of_entry(address: usize) -> u32 {
+    address.wrapping_sub((&raw const START).addr()) as u32
 }
 
 /// Where a site's switch is, in bytes.

@@ -17,6 +17,26 @@ struct Begun {
     tsc: u64,
 }
 
+impl SpanId {
+    /// As two words, for languages without these types; both 0 for a span of a site that is off.
+    #[must_use]
+    pub const fn to_words(self) -> [u64; 2] {
+        match self.0 {
+            Some(Begun { site, thread, tsc }) => [site as u64 | (thread as u64) << 32, tsc],
+            None => [0; 2],
+        }
+    }
+
+    /// What [`SpanId::to_words`] gave.
+    #[must_use]
+    pub const fn from_words([shape, tsc]: [u64; 2]) -> Self {
+        if tsc == 0 {
+            return Self(None);
+        }
+        Self(Some(Begun { site: shape as u32, thread: (shape >> 32) as u32, tsc }))
+    }
+}
+
 /// An open span: ends when dropped. Made by [`span!`](crate::span!).
 #[must_use = "a span lasts until it is dropped: bind it to a name, `let _span = span!(…)`"]
 #[derive(Debug)]

@@ -10,6 +10,7 @@
 
 mod binary;
 mod browser;
+pub mod c_library;
 pub mod consumers;
 pub mod kdump;
 pub mod kernels;

@@ -23,6 +23,8 @@ pub(crate) const TESTS: &[Program] = &[
     ("dwz", "dwz"),
     ("llvm-dwp", "llvm"),
     ("xz", "xz-utils"),
+    ("ld", "binutils"),
+    ("objcopy", "binutils"),
     ("/usr/lib/debug/.build-id", "libc6-dbg"),
     // A terminal whose screen can be read.
     ("tmux", "tmux"),
@@ -93,6 +95,23 @@ pub(crate) fn rust_components() -> Result<(), String> {
     let mut rustup = Command::new("rustup");
     rustup.args(["component", "add"]).args(&missing);
     step::run(&format!("rustup component add {words}"), &mut rustup)
+}
+
+/// Makes sure that the library for kernels in C can be built.
+pub(crate) fn rust_target() -> Result<(), String> {
+    const TARGET: &str = "x86_64-unknown-none";
+    let output = Command::new("rustc").args(["--print", "sysroot"]).current_dir(step::root()).output();
+    let sysroot = output.map_err(|error| format!("cannot start rustc: {error}"))?.stdout;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot).trim());
+    if sysroot.join("lib/rustlib").join(TARGET).is_dir() {
+        return Ok(());
+    }
+    if find("rustup").is_none() {
+        return Err(format!("this Rust toolchain lacks the target {TARGET} and there is no rustup to add it"));
+    }
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", TARGET]).current_dir(step::root());
+    step::run(&format!("rustup target add {TARGET}"), &mut rustup)
 }
 
 fn apt(root: bool, args: &[&str]) -> Command {

@@ -11,10 +11,13 @@ use crate::{consumers, setup};
 pub(crate) fn test(yes: bool) -> Result<(), String> {
     setup::programs(setup::TESTS, yes)?;
     setup::rust_components()?;
+    setup::rust_target()?;
     consumers::install(&target_dir().join("consumers"), yes)?;
     let kernel = root().join("sample-kernel");
     run("format", &mut cargo(root(), &["fmt", "--all", "--check"]))?;
+    let c_library = root().join("guest-c");
     run("format, sample kernel", &mut cargo(&kernel, &["fmt", "--all", "--check"]))?;
+    run("format, C library", &mut cargo(&c_library, &["fmt", "--all", "--check"]))?;
     run(
         "clippy",
         &mut cargo(root(), &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
@@ -22,6 +25,10 @@ pub(crate) fn test(yes: bool) -> Result<(), String> {
     run(
         "clippy, sample kernel",
         &mut cargo(&kernel, &["clippy", "--release", "--locked", "--", "-D", "warnings"]),
+    )?;
+    run(
+        "clippy, C library",
+        &mut cargo(&c_library, &["clippy", "--release", "--locked", "--", "-D", "warnings"]),
     )?;
     run(
         "unit tests and doctests",

@@ -1,0 +1,88 @@
+//! The clock of the probes: ticks, idling, polling.
+
+use uniprof_probes as probe;
+
+/// Registers at an interrupt: all that unwinding needs.
+#[repr(C)]
+pub struct Registers {
+    /// Instruction.
+    pub rip: u64,
+    /// Stack pointer.
+    pub rsp: u64,
+    /// Frame pointer, or anything at all.
+    pub rbp: u64,
+    /// Callee-saved, as are the following.
+    pub rbx: u64,
+    /// Callee-saved.
+    pub r12: u64,
+    /// Callee-saved.
+    pub r13: u64,
+    /// Callee-saved.
+    pub r14: u64,
+    /// Callee-saved.
+    pub r15: u64,
+}
+
+/// Takes a sample, its callers found by frame pointers. Call it from the timer interrupt when the time that `uniprof_next_tick` gave has
+/// passed, with the interrupted instruction, stack and frame pointer. A kernel whose timer has a fixed rate calls it at each
+/// interrupt, and `uniprof_next_tick` after it all the same.
+///
+/// # Safety
+/// From the handler that interrupted the vCPU; ticks don't nest.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uniprof_tick(rip: u64, rsp: u64, rbp: u64) {
+    // SAFETY: the same contract.
+    unsafe { probe::tick(rip, rsp, rbp) }
+}
+
+/// `uniprof_tick` with every register that unwinding needs, so that a collector may ask for stack snapshots
+/// (`record --call-graph dwarf`): for code without frame pointers.
+///
+/// # Safety
+/// As `uniprof_tick`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uniprof_tick_with_registers(registers: *const Registers) {
+    // SAFETY: the caller vouches for it.
+    let Some(&Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 }) = (unsafe { registers.as_ref() }) else {
+        return;
+    };
+    let registers = probe::Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 };
+    // SAFETY: the same contract.
+    unsafe { probe::tick_with_registers(&registers) }
+}
+
+/// Clock ticks until the next `uniprof_tick` is due, at most 25 ms; UINT64_MAX where a tick would do nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn uniprof_next_tick() -> u64 {
+    probe::next_tick()
+}
+
+/// Shows a sign of life and looks at what hosts ask for. For idle loops, and for kernels without a timer interrupt.
+#[unsafe(no_mangle)]
+pub extern "C" fn uniprof_poll() {
+    probe::poll();
+}
+
+/// Tells that the calling vCPU has come up: its time counts from here, else from its first tick.
+#[unsafe(no_mangle)]
+pub extern "C" fn uniprof_vcpu_online() {
+    probe::vcpu_online();
+}
+
+/// Call it before the idle loop halts the CPU, with interrupts off: time up to `uniprof_idle_exit` is idle, and never sampled.
+#[unsafe(no_mangle)]
+pub extern "C" fn uniprof_idle_enter() {
+    probe::idle_enter();
+}
+
+/// Call it when the idle loop goes on, with interrupts off, or from the interrupt that makes a thread ready to run.
+#[unsafe(no_mangle)]
+pub extern "C" fn uniprof_idle_exit() {
+    probe::idle_exit();
+}
+
+/// States what entering and leaving the sampling interrupt costs, in clock ticks, so that the profiler's own cost has that, too.
+#[unsafe(no_mangle)]
+pub extern "C" fn uniprof_set_interrupt_cost(ticks: u64) {
+    probe::set_interrupt_cost(ticks);
+}

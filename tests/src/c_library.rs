@@ -1,0 +1,38 @@
+//! The probes' C library, built as a C programmer builds it, and what compilers make of its header.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The folder of the C library's sources.
+#[must_use]
+pub fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join("guest-c")
+}
+
+/// Where `lib/libuniprof.a` and `include/uniprof.h` are, built once below `target`.
+pub fn built(target: &str) -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let out = Path::new(target).join("c-library");
+        let mut build = Command::new(sources().join("build"));
+        // Its own, because the outer build holds the lock of the usual one.
+        build.arg(&out).env("CARGO", env!("CARGO")).env("CARGO_TARGET_DIR", target);
+        assert!(build.status().expect("sh runs").success(), "guest-c/build fails");
+        out
+    })
+}
+
+/// Compiles C as a freestanding kernel without floating-point registers would, and gives the object file.
+#[must_use]
+pub fn compiled(compiler: &str, source: &str, library: &Path, dir: &Path, flags: &[&str]) -> PathBuf {
+    let (file, object) = (dir.join("source.c"), dir.join(format!("{compiler}.o")));
+    std::fs::write(&file, source).expect("the source is written");
+    let mut cc = Command::new(compiler);
+    cc.args(["-std=gnu11", "-O2", "-ffreestanding", "-fno-pic", "-mno-red-zone"]);
+    cc.args(["-Wall", "-Wextra", "-Wshadow", "-Werror", "-c", "-I"]).arg(library.join("include"));
+    cc.args(flags).arg(&file).arg("-o").arg(&object);
+    let output = cc.output().expect("the compiler runs");
+    assert!(output.status.success(), "{compiler}: {}", String::from_utf8_lossy(&output.stderr));
+    object
+}
