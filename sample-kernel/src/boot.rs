@@ -12,7 +12,7 @@ use crate::percpu::{MAX_VCPUS, PerCpu};
 use crate::probes::{self, Status};
 use crate::region::{self, Region};
 use crate::sched::Stack;
-use crate::{drain, heap, sched, workload};
+use crate::{drain, heap, net, sched, workload};
 
 const COMMAND_LINE_BYTES: usize = 4096;
 
@@ -74,6 +74,9 @@ fn start_probes(options: &Options, region: &Region, vcpus: u32, memory_bytes: u6
         print_line!("uniprof-sample-kernel: probes {status}");
     }
     drain::prepare(&options.mmio);
+    if options.workload.needs_network() {
+        net::prepare(&options.mmio);
+    }
     probes::set_interrupt_cost(arch::interrupt_cost());
 }
 

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::num::NonZeroU64;
 
+use crate::net::Addresses;
 use crate::probes::{Class, Settings};
 use crate::region::Placement;
 use crate::text::FixedText;
@@ -12,12 +13,14 @@ use crate::workload::Workload;
 /// What the command line asks for.
 pub(crate) struct Options {
     pub(crate) workload: Workload,
-    /// `kv`: how many requests each vCPU serves; for ever without it.
+    /// `kv`: how many requests each vCPU serves, `http`: how many are answered; for ever without it.
     pub(crate) requests: Option<NonZeroU64>,
     /// `ratio`: how many times a round each of the three functions works.
     pub(crate) shares: [u32; 3],
     /// When to end; each workload has its own default.
     pub(crate) seconds: Option<u64>,
+    /// `http`: who it is on its network.
+    pub(crate) addresses: Addresses,
     pub(crate) placement: Placement,
     pub(crate) probes: Settings,
     /// Devices that QEMU tells of.
@@ -31,7 +34,7 @@ pub(crate) enum UsageError<'a> {
     BadValue { key: &'a str, value: &'a str, valid: &'static str },
 }
 
-pub(crate) const WORDS: &str = "workload=, requests=, shares=, seconds=, uniprof.hz=, uniprof.classes=, uniprof.events=, uniprof.ring=, uniprof.stack=, uniprof.heap=, uniprof.placement=, uniprof.wall=";
+pub(crate) const WORDS: &str = "workload=, requests=, shares=, seconds=, ip=, uniprof.hz=, uniprof.classes=, uniprof.events=, uniprof.ring=, uniprof.stack=, uniprof.heap=, uniprof.placement=, uniprof.wall=";
 
 /// What a control request takes, and so the probes.
 pub(crate) const MAX_PATTERN_BYTES: usize = 256;
@@ -61,6 +64,7 @@ impl<'a> Options {
             requests: None,
             shares: [6, 3, 1],
             seconds: None,
+            addresses: Addresses::QEMU_USER,
             placement: Placement::Auto,
             probes: Settings {
                 ring_bytes: 1 << 20,
@@ -90,6 +94,7 @@ impl<'a> Options {
                 let seconds = value.parse().ok().filter(|s| (1..=1_000_000).contains(s));
                 self.seconds = Some(seconds.ok_or(bad("seconds from 1 to 1000000"))?);
             }
+            "ip" => self.addresses = Addresses::parse(value).ok_or(bad(Addresses::FORM))?,
             "uniprof.hz" => {
                 let hz = value.parse().ok().filter(|&hz| hz <= 20_000);
                 self.probes.sample_hz = hz.ok_or(bad("samples per second, 0 to 20000"))?;

@@ -9,6 +9,7 @@ use alloc::vec;
 use core::mem::ManuallyDrop;
 
 use lock_api::Mutex;
+use virtio_drivers::transport::DeviceType;
 
 use crate::probes::{Sink, Step, Streamer};
 use crate::sync::RawSpinLock;
@@ -43,7 +44,8 @@ impl Sink for Serial {
 /// Finds the port. On the boot vCPU, before others run, and after the probes are on.
 pub(crate) fn prepare(named: &[Option<MmioDevice>]) {
     let buffer = Streamer::buffer_words();
-    let Some(serial) = virtio::find_console(named).filter(|_| buffer > 0).and_then(Serial::new) else {
+    let Some(serial) = virtio::find(DeviceType::Console, named).filter(|_| buffer > 0).and_then(Serial::new)
+    else {
         return;
     };
     let Some(streamer) = Streamer::new(vec![0; buffer].leak()) else { return };

@@ -1,6 +1,7 @@
 //! The heap: all usable memory behind the kernel's image.
 
 use core::alloc::{GlobalAlloc, Layout};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use talc::TalcLock;
 use talc::source::Manual;
@@ -145,6 +146,14 @@ pub(crate) unsafe fn try_alloc(layout: Layout) -> *mut u8 {
     memory
 }
 
+/// Bytes that the heap was given.
+static BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// How large the heap is.
+pub(crate) fn bytes() -> u64 {
+    BYTES.load(Ordering::Relaxed)
+}
+
 unsafe extern "C" {
     static __kernel_end: u8;
 }
@@ -169,6 +178,7 @@ pub(crate) unsafe fn init(info: &BootInfo) -> bool {
         .filter(|range| range.start < range.end)
         .max_by_key(|range| range.end - range.start);
     let Some(range) = largest else { return false };
+    BYTES.store(range.end - range.start, Ordering::Relaxed);
     // SAFETY: usable memory, mapped one to one, behind the image; the caller says that nobody else uses it.
     unsafe { HEAP.lock().claim(range.start as *mut u8, (range.end - range.start) as usize) }.is_some()
 }

@@ -17,6 +17,7 @@ mod crash;
 mod drain;
 mod exit;
 mod heap;
+mod net;
 mod percpu;
 mod probes;
 mod region;

@@ -9,6 +9,12 @@ pub(crate) fn ticks(nanoseconds: u64) -> u64 {
     u64::try_from(u128::from(nanoseconds) * u128::from(arch::hz()) / NS_PER_SECOND).unwrap_or(u64::MAX)
 }
 
+/// Nanoseconds in so many TSC ticks.
+pub(crate) fn nanoseconds(ticks: u64) -> u64 {
+    let hz = u128::from(arch::hz().max(1));
+    u64::try_from(u128::from(ticks) * NS_PER_SECOND / hz).unwrap_or(u64::MAX)
+}
+
 /// A moment that the kernel works toward.
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline(u64);

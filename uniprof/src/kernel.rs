@@ -40,10 +40,15 @@ impl Kernel {
         Self { path: path.into(), unpacked: None }
     }
 
+    /// Whether it is the one inside this binary.
+    pub(crate) fn is_bundled(&self) -> bool {
+        self.unpacked.is_some()
+    }
+
     /// Where its region lies unless the user says: most kernels reserve one in their own memory, as `region!` does. The bundled
     /// one takes what the machine offers.
     pub(crate) fn placement(&self) -> Option<Placement> {
-        self.unpacked.is_none().then_some(Placement::Ram)
+        (!self.is_bundled()).then_some(Placement::Ram)
     }
 
     /// Its path.

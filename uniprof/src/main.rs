@@ -18,6 +18,7 @@ mod input;
 mod interrupt;
 mod kernel;
 mod monitor;
+mod network;
 mod options;
 mod output;
 mod profile;

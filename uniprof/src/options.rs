@@ -14,6 +14,7 @@ use crate::cache;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::kernel::Kernel;
+use crate::network::Network;
 use crate::profile::{Named, View};
 use crate::selection::Selection;
 use crate::values::{
@@ -58,6 +59,8 @@ pub(crate) struct Guest {
     /// A raw disk image, or what `qemu -drive` takes; repeatable
     #[arg(long, value_name = "FILE|SPEC")]
     drive: Vec<String>,
+    #[command(flatten)]
+    network: Network,
     /// Count instructions instead of time, such as shift=0,sleep=off (emulation only)
     #[arg(long, value_name = "SPEC")]
     icount: Option<String>,
@@ -71,7 +74,12 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// What to start: flag or variable over file over default. `words` go to the kernel.
-    pub(crate) fn spec(&self, config: &Config, kernel: &Kernel, words: &[String]) -> LaunchSpec {
+    pub(crate) fn spec(
+        &self,
+        config: &Config,
+        kernel: &Kernel,
+        words: &[String],
+    ) -> anyhow::Result<LaunchSpec> {
         let name = self.name.clone().unwrap_or_else(|| kernel.name());
         let defaults = LaunchSpec::new(name, kernel.path());
         let transport = self.transport.unwrap_or_default().into();
@@ -81,7 +89,7 @@ impl Guest {
             }
             qemu::Transport::VirtioSerial => self.placement.map(Into::into),
         };
-        LaunchSpec {
+        Ok(LaunchSpec {
             cmdline: words.to_vec(),
             initrd: self.initrd.clone(),
             drives: self.drive.clone(),
@@ -98,8 +106,9 @@ impl Guest {
                 .map_or(defaults.ring_bytes, |size| u32::try_from(size.0).unwrap_or(u32::MAX)),
             accelerator: self.accel.or(config.accel).map_or(defaults.accelerator, Into::into),
             icount: self.icount.clone(),
+            network: self.network.resolve(kernel, words)?,
             ..defaults
-        }
+        })
     }
 }
 
@@ -358,7 +367,7 @@ mod tests {
         let kernel = Kernel::at("k.elf");
         let config = Config { vcpus: Some(4), machine: Some(Machine::Microvm), ..Config::default() };
         let line = Line::parse_from(["x", "--vcpus", "2", "-F", "199", "--ring", "64K"]);
-        let spec = line.guest.spec(&config, &kernel, &["workload=kv".to_owned()]);
+        let spec = line.guest.spec(&config, &kernel, &["workload=kv".to_owned()]).unwrap();
         assert_eq!((spec.vcpus, spec.machine, spec.ring_bytes), (2, qemu::Machine::Microvm, 64 << 10));
         assert_eq!(spec.cmdline, ["workload=kv"]);
         assert_eq!(line.sampling.frequency(&config), 199);
@@ -368,8 +377,8 @@ mod tests {
         let frame_pointers = Line::parse_from(["x", "-g", "--call-graph", "fp"]);
         assert_eq!(frame_pointers.sampling.call_graph(&config), Some(CallGraph::Fp));
         let plain = Line::parse_from(["x"]);
-        assert_eq!(plain.guest.spec(&config, &kernel, &[]).vcpus, 4);
-        assert_eq!(plain.guest.spec(&Config::default(), &kernel, &[]).machine, qemu::Machine::Q35);
+        assert_eq!(plain.guest.spec(&config, &kernel, &[]).unwrap().vcpus, 4);
+        assert_eq!(plain.guest.spec(&Config::default(), &kernel, &[]).unwrap().machine, qemu::Machine::Q35);
         assert_eq!(plain.sampling.frequency(&Config::default()), 99);
     }
 }

@@ -63,6 +63,11 @@ impl LaunchSpec {
         for (index, drive) in self.drives.iter().enumerate() {
             self.drive(&mut line, index, drive);
         }
+        for (flag, word) in
+            ["-netdev", "-device"].into_iter().zip(self.network.words(self.machine).into_iter().flatten())
+        {
+            line.pair(flag, word);
+        }
         for word in ["-nodefaults", "-no-user-config"] {
             line.one(word);
         }
@@ -216,7 +221,10 @@ pub fn shell_quoted(line: &[OsString]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::AcceleratorChoice, *};
+    use super::{
+        super::{AcceleratorChoice, Network},
+        *,
+    };
 
     fn accel(name: &str) -> Accelerator {
         Accelerator { name: name.into(), reason: String::new() }
@@ -291,6 +299,18 @@ mod tests {
         spec.hold_crashed = true;
         let line = line(&spec, "tcg");
         assert!(line.contains("-action reboot=shutdown,shutdown=pause,panic=pause "), "{line}");
+    }
+
+    #[test]
+    fn a_network_comes_with_its_device() {
+        let mut spec = LaunchSpec::new("g", "/k.elf");
+        assert!(!line(&spec, "tcg").contains("net"));
+        spec.network = Network::User(vec!["8080:80".parse().unwrap()]);
+        let words = "-netdev user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80 \
+                     -device virtio-net-pci,disable-legacy=on,romfile=,netdev=net0 -nodefaults";
+        assert!(line(&spec, "tcg").contains(words), "{}", line(&spec, "tcg"));
+        spec.machine = Machine::Microvm;
+        assert!(line(&spec, "tcg").contains("-device virtio-net-device,netdev=net0 "));
     }
 
     #[test]

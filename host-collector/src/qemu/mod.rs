@@ -7,6 +7,7 @@
 mod accel;
 mod command;
 mod launch;
+mod network;
 mod process;
 mod spec;
 
@@ -14,6 +15,7 @@ pub use accel::{Accelerator, AcceleratorChoice, HostCpu};
 pub use command::{Files, shell_quoted};
 pub(crate) use launch::PIPE_LIMIT;
 pub use launch::{Guest, LaunchError, LaunchOptions, launch};
+pub use network::{Network, Publish};
 pub use process::GuestExit;
 #[cfg(test)]
 pub(crate) use process::Process;

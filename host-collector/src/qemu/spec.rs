@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use uniprof_wire::layout::{Geometry, LayoutError, MAX_RING, MIN_RING};
 
-use super::AcceleratorChoice;
+use super::{AcceleratorChoice, Network};
 
 /// A QEMU machine type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,8 @@ pub struct LaunchSpec {
     pub initrd: Option<PathBuf>,
     /// Each a path of a raw disk image, or what `-drive` accepts (has a `=`).
     pub drives: Vec<String>,
+    /// Its network.
+    pub network: Network,
     /// More arguments, last.
     pub extra: Vec<String>,
     /// The guest's name: letters, digits, `.`, `_`, `-`.
@@ -137,6 +139,7 @@ impl LaunchSpec {
             cmdline: Vec::new(),
             initrd: None,
             drives: Vec::new(),
+            network: Network::None,
             extra: Vec::new(),
             name: name.into(),
             vcpus: 1,
@@ -247,6 +250,14 @@ pub enum SpecError {
     /// ivshmem is shared memory.
     #[error("with --transport virtio-serial no memory is shared: leave out --placement ivshmem")]
     NothingShared,
+    /// Not a pair of ports.
+    #[error(
+        "{text:?} is no pair of ports: give [ADDRESS:]HOSTPORT:GUESTPORT, such as 8080:80 or 0.0.0.0:8080:80; host port 0 is any that is free"
+    )]
+    Publish {
+        /// What was given.
+        text: String,
+    },
     /// KVM was asked for and isn't there.
     #[error("no KVM here: {reason}; use --accel tcg (slower, timings emulated)")]
     NoKvm {

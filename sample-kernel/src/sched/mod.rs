@@ -4,6 +4,7 @@
 //! A thread never moves, so another vCPU can make it runnable at any moment: only its own vCPU can run it, and that has
 //! left it by then.
 
+mod bell;
 mod idle;
 mod queue;
 mod run;
@@ -13,6 +14,7 @@ mod stack;
 mod thread;
 mod wait;
 
+pub(crate) use bell::{Bell, answer_bells};
 pub(crate) use idle::{become_idle, run_idle};
 pub(crate) use queue::Queue;
 pub(crate) use run::{

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use core::cell::Cell;
 use core::ptr;
+use core::sync::atomic::Ordering;
 
 use super::{Thread, run};
 use crate::percpu::PerCpu;
@@ -26,7 +27,7 @@ impl SleepList {
         unsafe { self.first.get().as_ref() }.map_or(u64::MAX, |thread| thread.wakes_at.get())
     }
 
-    fn insert(&self, thread: Arc<Thread>) {
+    pub(super) fn insert(&self, thread: Arc<Thread>) {
         let thread = Arc::into_raw(thread);
         // SAFETY: `thread` and what the list points to are alive: the list owns references to them.
         unsafe {
@@ -38,6 +39,22 @@ impl SleepList {
             }
             (*thread).next.set(link.replace(thread));
         }
+    }
+
+    /// Takes out one whose bell has been rung.
+    pub(super) fn take_rung(&self) -> Option<Arc<Thread>> {
+        // SAFETY: the list owns references to its threads, until one is taken out, here and once.
+        unsafe {
+            let mut link = &self.first;
+            while let Some(thread) = link.get().as_ref() {
+                if thread.dozes.load(Ordering::SeqCst) && thread.rung.load(Ordering::SeqCst) != 0 {
+                    link.set(thread.next.replace(ptr::null()));
+                    return Some(Arc::from_raw(thread));
+                }
+                link = &thread.next;
+            }
+        }
+        None
     }
 
     fn pop(&self) -> Option<Arc<Thread>> {

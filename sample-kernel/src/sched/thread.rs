@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::WaitQueue;
 use super::stack::Stack;
@@ -29,6 +29,10 @@ pub(crate) struct Thread {
     /// 1 once it has.
     pub(super) exited: AtomicU32,
     pub(super) joiners: WaitQueue,
+    /// It sleeps, but a bell would wake it.
+    pub(super) dozes: AtomicBool,
+    /// 1 when its bell has been rung and it has not yet heard that.
+    pub(super) rung: AtomicU32,
 }
 
 // SAFETY: each cell says above who may touch it; everything else is constant or atomic or locked.
@@ -61,6 +65,8 @@ impl Thread {
             wakes_at: Cell::new(0),
             exited: AtomicU32::new(0),
             joiners: WaitQueue::new(),
+            dozes: AtomicBool::new(false),
+            rung: AtomicU32::new(0),
         }
     }
 }

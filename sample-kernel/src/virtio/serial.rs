@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use virtio_drivers::transport::{DeviceStatus, SomeTransport, Transport};
 
+use super::Device;
 use super::queue::Buffered;
 
 /// The port's name, as QEMU is told it.
@@ -55,7 +56,8 @@ pub(crate) struct Serial {
 
 impl Serial {
     /// Sets the device up. `None`: it has no ports.
-    pub(crate) fn new(mut transport: SomeTransport<'static>) -> Option<Self> {
+    pub(crate) fn new(device: Device) -> Option<Self> {
+        let mut transport = device.transport;
         transport.set_status(DeviceStatus::empty());
         transport.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
         let features = transport.read_device_features() & (VERSION_1 | MULTIPORT);

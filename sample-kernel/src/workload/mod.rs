@@ -4,6 +4,7 @@ mod burst;
 mod calls;
 mod crash;
 mod deep;
+mod http;
 mod idle;
 mod kv;
 mod leak;
@@ -25,6 +26,7 @@ use crate::time::Deadline;
 pub(crate) enum Workload {
     Ratio,
     Kv,
+    Http,
     Deep,
     Burst,
     Idle,
@@ -37,12 +39,13 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const NAMES: &str = "ratio, kv, deep, burst, idle, nofp, waits, locks, leak, calls, or crash- and one of null, wild, gp, stack, double, triple, panic, oom, deadlock, spin, lostwake, heap, scribble";
+    pub(crate) const NAMES: &str = "ratio, kv, http, deep, burst, idle, nofp, waits, locks, leak, calls, or crash- and one of null, wild, gp, stack, double, triple, panic, oom, deadlock, spin, lostwake, heap, scribble";
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "ratio" => Self::Ratio,
             "kv" => Self::Kv,
+            "http" => Self::Http,
             "deep" => Self::Deep,
             "burst" => Self::Burst,
             "idle" => Self::Idle,
@@ -56,11 +59,19 @@ impl Workload {
     }
 }
 
+impl Workload {
+    /// Whether it listens to a network.
+    pub(crate) fn needs_network(self) -> bool {
+        matches!(self, Self::Http)
+    }
+}
+
 /// Runs the workload on vCPUs 0 to `vcpus - 1` to its end.
 pub(crate) fn run(options: &Options, vcpus: u32) {
     match options.workload {
         Workload::Ratio => ratio::run(vcpus, options.shares, Deadline::after(options.seconds)),
         Workload::Kv => kv::run(vcpus, options.requests, Deadline::after(options.seconds)),
+        Workload::Http => http::run(options, vcpus),
         Workload::Deep => deep::run(vcpus, Deadline::after(options.seconds)),
         Workload::Burst => {
             burst::run(vcpus, Deadline::after(options.seconds.or(Some(burst::DEFAULT_SECONDS))))

@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             || Sites::of_file(kernel.path()).map_err(|error| format!("{error:#}")),
             &kernel.name(),
         )?;
-        let spec = args.guest.spec(&config, &kernel, words);
+        let spec = args.guest.spec(&config, &kernel, words)?;
         // Whoever writes the kernel's own word for something gets that.
         let told = |key| words.iter().any(|word| word.starts_with(key));
         let hz = (!told("uniprof.hz=")).then(|| args.sampling.frequency(&config));

@@ -26,6 +26,7 @@ Examples:
   uniprof run bundled -- workload=kv
   uniprof run unikernel.elf --name web --vcpus 2 --memory 512M
   uniprof run bundled --machine microvm --print-command
+  uniprof run bundled --publish 8080:80 -- workload=http            then: curl http://127.0.0.1:8080/healthz
   uniprof run --on-crash dump=cores --restart on-crash -- bundled workload=kv
   uniprof run --on-crash dump --no-restart -- bundled workload=crash-null    then: uniprof core FILE
 
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let config = Config::load()?;
     let (word, words) = args.kernel()?;
     let kernel = Kernel::open(word)?;
-    let mut spec = args.guest.spec(&config, &kernel, words);
+    let mut spec = args.guest.spec(&config, &kernel, words)?;
     let hz = args.frequency.or(config.frequency);
     spec.cmdline.extend(hz.map(|hz| format!("uniprof.hz={}", hz.0)));
     spec.hold_crashed = args.crashes.are_watched();

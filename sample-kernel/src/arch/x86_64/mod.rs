@@ -10,7 +10,9 @@ mod exceptions;
 mod fw_cfg;
 mod image;
 mod interrupts;
+mod ioapic;
 mod mem;
+mod msi;
 mod msr;
 mod paging;
 pub(crate) mod pci;
@@ -38,6 +40,8 @@ pub(crate) use descriptors::{take_stack_from_page_faults, unload_interrupt_table
 pub(crate) use fw_cfg::vcpu_count;
 pub(crate) use image::image;
 pub(crate) use interrupts::{interrupt_cost, start_interrupts};
+pub(crate) use ioapic::{InterruptLine, route as route_network_line};
+pub(crate) use msi::route_network_messages;
 pub(crate) use paging::{map_device_memory, set_guard, unmap_null_page};
 pub(crate) use pvh::{BootInfo, MemoryRange};
 pub(crate) use pvpanic::announce as announce_panic;

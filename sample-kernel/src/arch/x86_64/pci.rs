@@ -16,8 +16,12 @@ const CLASS: u8 = 0x08;
 const HEADER: u8 = 0x0c;
 const BARS: u8 = 0x10;
 const BUSES: u8 = 0x18;
+const CAPABILITIES: u8 = 0x34;
 
 const MEMORY_DECODING: u32 = 1 << 1;
+const HAS_CAPABILITIES: u32 = 1 << 20;
+/// More than fit into configuration space.
+const MOST_CAPABILITIES: usize = 48;
 const MULTIPLE_FUNCTIONS: u32 = 1 << 23;
 const BRIDGE_CLASS: u32 = 0x0604;
 const SIXTY_FOUR_BITS: u32 = 0b100;
@@ -76,10 +80,28 @@ impl Function {
 
     /// # Safety
     /// The device must not be made to overwrite memory in use.
-    unsafe fn write(self, register: u8, value: u32) {
+    pub(super) unsafe fn write(self, register: u8, value: u32) {
         self.select(register);
         // SAFETY: as the caller promises.
         unsafe { port::write32(DATA, value) }
+    }
+
+    /// A word of its configuration space.
+    pub(crate) fn word(self, register: u8) -> u32 {
+        self.read(register)
+    }
+
+    /// Where the function's first capability of that kind is in its configuration space.
+    pub(super) fn capability(self, kind: u8) -> Option<u8> {
+        self.capabilities().find(|&at| self.read(at) as u8 == kind)
+    }
+
+    /// Where its capabilities are. A list that a device has tied into a ring ends as well.
+    pub(crate) fn capabilities(self) -> impl Iterator<Item = u8> {
+        let has_some = self.read(COMMAND) & HAS_CAPABILITIES != 0;
+        let valid = |at: u32| Some(at as u8 & !0b11).filter(|&at| at >= 0x40);
+        let first = has_some.then(|| self.read(CAPABILITIES)).and_then(valid);
+        core::iter::successors(first, move |&at| valid(self.read(at) >> 8)).take(MOST_CAPABILITIES)
     }
 
     /// The guest-physical memory behind a base address register, with decoding switched on; `None` when firmware gave it

@@ -10,6 +10,8 @@ pub(super) const TIMER: u8 = 0x20;
 pub(super) const WAKE: u8 = 0x21;
 pub(super) const CALIBRATION: u8 = 0x22;
 pub(super) const SPURIOUS: u8 = 0x23;
+/// The network device's.
+pub(super) const NETWORK: u8 = 0x24;
 
 const STUB_BYTES: usize = 16;
 const FLOATING_POINT_BYTES: usize = 512;
@@ -71,7 +73,7 @@ unsafe extern "C" {
 pub(super) fn stub(vector: usize) -> Option<usize> {
     match vector {
         0..32 => Some((&raw const exception_stubs).addr() + vector * STUB_BYTES),
-        0x20..0x24 => Some((&raw const interrupt_stubs).addr() + (vector - 0x20) * STUB_BYTES),
+        0x20..0x25 => Some((&raw const interrupt_stubs).addr() + (vector - 0x20) * STUB_BYTES),
         _ => None,
     }
 }
@@ -87,7 +89,14 @@ extern "C" fn interrupt_entry(frame: &TrapFrame) -> bool {
             crate::tick::on_timer(&frame.for_unwinding());
             apic::end_of_interrupt();
         }),
-        WAKE => interrupt(WAKE.into(), apic::end_of_interrupt),
+        WAKE => interrupt(WAKE.into(), || {
+            crate::sched::answer_bells();
+            apic::end_of_interrupt();
+        }),
+        NETWORK => interrupt(NETWORK.into(), || {
+            crate::net::on_interrupt();
+            apic::end_of_interrupt();
+        }),
         // A software interrupt needs no acknowledgement, and a spurious one must not get any.
         _ => return false,
     }

@@ -101,7 +101,7 @@ exception_common:
 .type interrupt_stubs, @function
 interrupt_stubs:
     begin_interrupted 0
-.irp vector, 0x20,0x21,0x22,0x23
+.irp vector, 0x20,0x21,0x22,0x23,0x24
     .balign 16
     .cfi_def_cfa_offset 40
     push 0

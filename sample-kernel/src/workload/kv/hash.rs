@@ -5,7 +5,7 @@ const PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// A hash that spreads over all its bits.
 #[inline(never)]
-pub(super) fn hash(bytes: &[u8]) -> u64 {
+pub(in crate::workload) fn hash(bytes: &[u8]) -> u64 {
     finish(bytes.iter().fold(OFFSET, |state, &byte| absorb(state, byte)))
 }
 

@@ -2,11 +2,11 @@
 //! as a server would: parse, hash to a shard, lock it, walk its tree, allocate, answer.
 
 mod client;
-mod hash;
+pub(super) mod hash;
 mod node;
 mod request;
 mod store;
-mod tree;
+pub(super) mod tree;
 mod worker;
 
 use alloc::sync::Arc;

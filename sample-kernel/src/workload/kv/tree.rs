@@ -5,19 +5,19 @@ use core::cell::Cell;
 
 use super::node::{Inserted, Node};
 
-pub(super) struct Tree<K, V> {
+pub(in crate::workload) struct Tree<K, V> {
     root: Node<K, V>,
     /// The most levels that a lookup has gone down.
     depth: Cell<u32>,
 }
 
 impl<K: Ord, V> Tree<K, V> {
-    pub(super) const fn new() -> Self {
+    pub(in crate::workload) const fn new() -> Self {
         Self { root: Node::leaf(), depth: Cell::new(0) }
     }
 
     #[inline(never)]
-    pub(super) fn get<Q>(&self, key: &Q) -> Option<&V>
+    pub(in crate::workload) fn get<Q>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
         Q: Ord + ?Sized,
@@ -27,13 +27,13 @@ impl<K: Ord, V> Tree<K, V> {
         lookup.value
     }
 
-    pub(super) fn depth(&self) -> u32 {
+    pub(in crate::workload) fn depth(&self) -> u32 {
         self.depth.get()
     }
 
     /// Gives the value that the key had before.
     #[inline(never)]
-    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    pub(in crate::workload) fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.root.insert(key, value) {
             Inserted::Replaced(old) => Some(old),
             Inserted::Fitted => None,
@@ -46,7 +46,7 @@ impl<K: Ord, V> Tree<K, V> {
     }
 
     #[inline(never)]
-    pub(super) fn remove<Q>(&mut self, key: &Q) -> Option<V>
+    pub(in crate::workload) fn remove<Q>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
         Q: Ord + ?Sized,
@@ -60,7 +60,7 @@ impl<K: Ord, V> Tree<K, V> {
 
     /// Shows the pairs from `from` on, in order, for as long as `more` says so.
     #[inline(never)]
-    pub(super) fn scan<Q>(&self, from: &Q, mut more: impl FnMut(&K, &V) -> bool)
+    pub(in crate::workload) fn scan<Q>(&self, from: &Q, mut more: impl FnMut(&K, &V) -> bool)
     where
         K: Borrow<Q>,
         Q: Ord + ?Sized,

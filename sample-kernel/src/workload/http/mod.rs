@@ -1,0 +1,61 @@
+//! `http`: a server of keys and values over HTTP/1.1, with handlers that misbehave in a known way: one sleeps, one waits for a lock, one leaks.
+//! Some threads on each vCPU take what has come in on a connection, answer the requests in it, and hand the answer back to the network's thread.
+
+mod handler;
+mod latency;
+mod request;
+mod response;
+mod route;
+mod server;
+mod stats;
+mod status;
+mod store;
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use self::server::Server;
+use self::stats::Stats;
+use super::join_all;
+use crate::command_line::Options;
+use crate::console::print_line;
+use crate::exit::{Exit, exit};
+use crate::time::Deadline;
+use crate::{net, sched};
+
+/// A handler that waits keeps its thread.
+const THREADS_PER_VCPU: u32 = 4;
+/// How often is looked whether it is time to end.
+const LOOK_NS: u64 = 20_000_000;
+
+pub(super) fn run(options: &Options, vcpus: u32) {
+    if !net::start(options.addresses) {
+        print_line!(
+            "http: the machine has no virtio network device; start it with one, as `uniprof run --publish 8080:80` does"
+        );
+        exit(Exit::Usage);
+    }
+    let server = Arc::new(Server::new());
+    let mut threads = Vec::new();
+    for vcpu in 0..vcpus {
+        for number in 0..THREADS_PER_VCPU {
+            let server = Arc::clone(&server);
+            threads.push(sched::spawn(vcpu, format!("http-{vcpu}-{number}"), move || server.work()));
+        }
+    }
+    print_line!("http: listening on {}, port {}", options.addresses, net::PORT);
+    wait(server.stats(), options);
+    net::finish();
+    join_all(threads);
+    server.stats().print_line();
+}
+
+/// Until so many seconds have passed or so many requests are answered.
+fn wait(stats: &Stats, options: &Options) {
+    let end = Deadline::after(options.seconds);
+    let requests = options.requests.map_or(u64::MAX, |requests| requests.get());
+    while !end.has_passed() && stats.requests() < requests {
+        sched::sleep(LOOK_NS);
+    }
+}
