@@ -58,8 +58,8 @@ fn kernel(out: &Path) -> Result<PathBuf, String> {
 fn watch(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries.flatten() {
-        // Benches and tests of a library are no part of the kernel.
-        if !["target", "benches", "tests"].iter().any(|name| entry.file_name() == *name) {
+        // Benches and tests of a library are no part of the kernel, nor is the one in C.
+        if !["target", "benches", "tests", "c"].iter().any(|name| entry.file_name() == *name) {
             println!("cargo::rerun-if-changed={}", entry.path().display());
         }
     }

@@ -36,3 +36,15 @@ pub fn compiled(compiler: &str, source: &str, library: &Path, dir: &Path, flags:
     assert!(output.status.success(), "{compiler}: {}", String::from_utf8_lossy(&output.stderr));
     object
 }
+
+/// The kernel in C, `sample-kernel/c/`, built once below `target` with the library.
+pub fn kernel(target: &str) -> &'static Path {
+    static KERNEL: OnceLock<PathBuf> = OnceLock::new();
+    KERNEL.get_or_init(|| {
+        let kernel = Path::new(target).join("c-kernel.elf");
+        let build = sources().with_file_name("sample-kernel").join("c/build");
+        let status = Command::new(build).arg(&kernel).arg(built(target)).status();
+        assert!(status.expect("sh runs").success(), "sample-kernel/c/build fails");
+        kernel
+    })
+}

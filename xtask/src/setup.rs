@@ -107,7 +107,9 @@ pub(crate) fn rust_target() -> Result<(), String> {
         return Ok(());
     }
     if find("rustup").is_none() {
-        return Err(format!("this Rust toolchain lacks the target {TARGET} and there is no rustup to add it"));
+        return Err(format!(
+            "this Rust toolchain lacks the target {TARGET} and there is no rustup to add it"
+        ));
     }
     let mut rustup = Command::new("rustup");
     rustup.args(["target", "add", TARGET]).current_dir(step::root());
