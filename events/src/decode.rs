@@ -1,7 +1,9 @@
 //! From a record to an event.
 
+use uniprof_wire::net::ConnectionState;
 use uniprof_wire::record::{
-    CallRecord, CounterRecord, EventRecord, ParkRecord, Record, ResumeRecord, SwitchReason, ThreadAction,
+    CallRecord, ConnectionRecord, CounterRecord, EventRecord, PacketRecord, ParkRecord, Record, ResumeRecord,
+    SwitchReason, ThreadAction,
 };
 use uniprof_wire::site::{SiteKind, Values};
 use uniprof_wire::tables::WaitKind;
@@ -68,11 +70,37 @@ impl Event {
                 .with("block", Value::Address(block.address.0))
                 .with("bytes", Value::Unsigned(block.bytes))
                 .with("weight", Value::Unsigned(block.weight)),
+            Record::Packet(packet) => bare(packet.thread, EventKind::Packet).packet(packet),
+            Record::Connection(change) => bare(change.thread, EventKind::Connection).connection(change),
             Record::Free(block) => bare(block.thread, EventKind::Free)
                 .with("block", Value::Address(block.address.0))
                 .with("bytes", Value::Unsigned(block.bytes))
                 .with("weight", Value::Unsigned(block.weight)),
         })
+    }
+
+    fn packet(self, packet: &PacketRecord<'_>) -> Self {
+        let bytes = Value::Bytes { kept: packet.bytes.bytes().collect(), total: packet.original as usize };
+        self.with("interface", Value::Unsigned(packet.interface.into()))
+            .with("direction", Value::Word(packet.direction.name()))
+            .with("verdict", Value::Word(packet.verdict.name()))
+            .with("length", Value::Unsigned(packet.original.into()))
+            .with("bytes", bytes)
+    }
+
+    /// Of its end, how long it lived.
+    fn connection(self, change: &ConnectionRecord) -> Self {
+        let is_over = change.new == ConnectionState::Closed;
+        self.since(if is_over { change.opened } else { 0 })
+            .with("id", Value::Unsigned(change.id))
+            .with("protocol", Value::Word(change.protocol.name()))
+            .with("local", text(change.ends.local.to_string().bytes()))
+            .with("remote", text(change.ends.remote.to_string().bytes()))
+            .with("from", Value::Word(change.old.name()))
+            .with("to", Value::Word(change.new.name()))
+            .field_if(change.served_by != 0, "served_by", Value::Thread(change.served_by))
+            .with("bytes_in", Value::Unsigned(change.bytes_in))
+            .with("bytes_out", Value::Unsigned(change.bytes_out))
     }
 
     fn with(mut self, name: &'static str, value: Value) -> Self {

@@ -37,6 +37,10 @@ pub enum EventKind {
     Allocation,
     /// A sampled block was given back.
     Free,
+    /// A packet came in or went out.
+    Packet,
+    /// A connection changed its state.
+    Connection,
     /// A line of the guest's log.
     Log,
     /// A line that an observer asked for.
@@ -45,7 +49,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Event,
         Self::SpanBegin,
         Self::SpanEnd,
@@ -62,6 +66,8 @@ impl EventKind {
         Self::Interrupt,
         Self::Allocation,
         Self::Free,
+        Self::Packet,
+        Self::Connection,
         Self::Log,
         Self::Mark,
     ];
@@ -86,6 +92,8 @@ impl EventKind {
             Self::Interrupt => "interrupt",
             Self::Allocation => "allocation",
             Self::Free => "free",
+            Self::Packet => "packet",
+            Self::Connection => "connection",
             Self::Log => "log",
             Self::Mark => "mark",
         }
@@ -105,6 +113,7 @@ impl EventKind {
             Self::LockWait | Self::LockHold => Class::Lock,
             Self::Interrupt => Class::Irq,
             Self::Allocation | Self::Free => Class::Heap,
+            Self::Packet | Self::Connection => Class::Net,
             Self::Log | Self::Mark => Class::Log,
         }
     }

@@ -5,10 +5,14 @@ use std::cell::Cell;
 
 use libfuzzer_sys::fuzz_target;
 use uniprof_collector::accounting::{RingAccount, RingBlock};
+use uniprof_collector::network::Network;
 use uniprof_wire::layout::{HEADER_WORDS, RegionHeader};
 use uniprof_wire::record::{CLASSES, Records};
 use uniprof_wire::ring::{self, Block, RingGeometry, Source, read_block, read_counters};
-use uniprof_wire::tables::{ControlRequest, CrashRecord, HeapEntry, ImageEntry, ThreadEntry, VcpuStats};
+use uniprof_wire::tables::{
+    ConnectionEntry, ControlRequest, CrashRecord, HeapEntry, ImageEntry, InterfaceEntry, NetTotals,
+    ThreadEntry, VcpuStats,
+};
 use uniprof_wire::{site, tables};
 
 fn words<const N: usize>(bytes: &[u8]) -> [u64; N] {
@@ -37,6 +41,13 @@ fn tables(bytes: &[u8]) {
         .map(|i| i.build_id().is_some());
     let block: [u64; tables::HEAP_WORDS] = words(bytes);
     let _ = HeapEntry::from_words(block[0], &block).entry().map(|b| b.callers.addresses().len());
+    let _ = ConnectionEntry::from_words(&words(bytes)).entry().map(|c| c.ends.remote.to_string().len());
+    let _ =
+        InterfaceEntry::from_words(&words(bytes)).entry().map(|i| (i.name.as_str().len(), i.sent.dropped()));
+    let _ = NetTotals::from_words(&words(bytes)).not_shown();
+    let all: Vec<u64> = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    let network = Network::from_words(&all);
+    assert_eq!(Network::from_words(&network.to_words()), network);
     let _ = ControlRequest::from_words(&words(bytes));
     for site in site::sites(bytes) {
         let _ = (site.name.len(), site.args().count());

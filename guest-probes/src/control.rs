@@ -15,7 +15,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use uniprof_wire::layout::Geometry;
-use uniprof_wire::record::{Class, MAX_SNAPSHOT_BYTES, SNAPSHOT_HEAD};
+use uniprof_wire::record::{Class, MAX_PACKET_BYTES, MAX_SNAPSHOT_BYTES, PACKET_HEAD, SNAPSHOT_HEAD};
 use uniprof_wire::tables::{ControlRequest, VcpuField};
 
 use self::budget::{Budget, Said};
@@ -36,6 +36,7 @@ pub(crate) const TICKS_PER_SECOND: u64 = 40;
 static RATE: AtomicU32 = AtomicU32::new(0);
 pub(crate) static CLASSES_ON: AtomicU64 = AtomicU64::new(0);
 static SNAPSHOT_BYTES: AtomicU32 = AtomicU32::new(0);
+static PACKET_BYTES: AtomicU32 = AtomicU32::new(0);
 /// A collector has asked for a flush, and nobody has taken note yet.
 static FLUSH: AtomicBool = AtomicBool::new(false);
 /// TSC at which to look again; `u64::MAX` while a vCPU looks.
@@ -94,6 +95,11 @@ pub(crate) fn snapshot_bytes() -> u32 {
     SNAPSHOT_BYTES.load(Ordering::Relaxed)
 }
 
+/// Bytes of a packet that its record takes along now.
+pub(crate) fn packet_bytes() -> u32 {
+    PACKET_BYTES.load(Ordering::Relaxed)
+}
+
 /// Whether ticks sample now.
 pub(crate) fn sampling() -> bool {
     rate() != 0 && classes() & Class::Sample.bit() != 0
@@ -131,10 +137,12 @@ fn look(region: &Region, now: u64, state: &mut State) {
     if requests.take_flush() {
         FLUSH.store(true, Ordering::Relaxed);
     }
-    let wishes = Wishes::of(&region.own, requests.live(), longest_snapshot(region.geometry));
+    let longest = (longest_snapshot(region.geometry), longest_packet(region.geometry));
+    let wishes = Wishes::of(&region.own, requests.live(), longest);
     let sparing = budget.judge(region, now, &wishes, || records_since(region, counted));
     RATE.store(sparing.rate, Ordering::Relaxed);
     SNAPSHOT_BYTES.store(wishes.snapshot_bytes, Ordering::Relaxed);
+    PACKET_BYTES.store(wishes.packet_bytes, Ordering::Relaxed);
     let classes = wishes.classes & !sparing.shed;
     // Changed and not stored: whether the heap is watched stays what it is.
     let before = CLASSES_ON.fetch_xor((self::classes() ^ classes) & Class::RECORDED, Ordering::Relaxed);
@@ -149,6 +157,7 @@ fn look(region: &Region, now: u64, state: &mut State) {
         vcpu.set(VcpuField::Budget, wishes.budget_ppm.into());
         vcpu.set(VcpuField::Throttled, sparing.throttled);
         vcpu.set(VcpuField::ClassesShed, sparing.shed);
+        vcpu.set(VcpuField::PacketBytes, wishes.packet_bytes.into());
         vcpu.add(VcpuField::Looks, 1);
     }
     if let Some(said) = sparing.said {
@@ -202,4 +211,10 @@ fn records_since(
 const fn longest_snapshot(geometry: Geometry) -> u32 {
     let room = geometry.sub_buffer_bytes() - 8 * (2 + SNAPSHOT_HEAD as u32);
     if room < MAX_SNAPSHOT_BYTES { room } else { MAX_SNAPSHOT_BYTES }
+}
+
+/// Bytes of a packet that fit a sub-buffer beside the rest of their record.
+const fn longest_packet(geometry: Geometry) -> u32 {
+    let room = geometry.sub_buffer_bytes() - 8 * (1 + PACKET_HEAD as u32);
+    if room < MAX_PACKET_BYTES as u32 { room } else { MAX_PACKET_BYTES as u32 }
 }

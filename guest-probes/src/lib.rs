@@ -72,8 +72,9 @@
 //! | an interrupt's handler | [`interrupt`], or [`interrupt_enter`] and [`interrupt_exit`] | `irq` |
 //! | the allocator | [`allocated`], [`freed`] | `heap` |
 //! | its own interface | [`call!`] | `calls` |
+//! | the network stack and its drivers | [`net::packet`], [`net::Connection`] | `net` |
 //!
-//! Each costs a load and a predicted branch while nobody wants it (`switch` and `interrupt` keep a few words of the tables in any case).
+//! Each costs a load and a predicted branch while nobody wants it (`switch`, `interrupt` and `net` keep a few words of the tables in any case).
 //!
 //! # Calling contexts
 //!
@@ -94,6 +95,7 @@ mod irq;
 mod list;
 mod lock;
 mod log;
+pub mod net;
 mod off_cpu;
 mod platform;
 mod region;

@@ -8,11 +8,12 @@ use uniprof_wire::layout::{self, Geometry, LayoutError, RegionHeader, RingKind};
 use uniprof_wire::record::Class;
 use uniprof_wire::ring::{RingGeometry, Writer, WriterWords};
 use uniprof_wire::tables::{
-    ControlRequest, HEAP_SLOTS, IMAGE_WORDS, ImageEntry, MAX_HISTOGRAMS, MIN_HEAP_SLOTS,
+    ControlRequest, HEAP_SLOTS, IMAGE_WORDS, ImageEntry, MAX_CONNECTIONS, MAX_HISTOGRAMS, MIN_CONNECTIONS,
+    MIN_HEAP_SLOTS,
 };
 use uniprof_wire::text::FixedText;
 
-use crate::{arch, control, heap, histogram, platform, sites};
+use crate::{arch, control, heap, histogram, net, platform, sites};
 
 /// vCPUs that the probes serve; others run unobserved.
 pub(crate) const MAX_VCPUS: usize = 64;
@@ -68,6 +69,9 @@ pub struct Config<'a> {
     /// Mean of the allocated bytes from one sample of the heap to the next; 0: the heap is not watched. Takes effect if the kernel tells of
     /// its heap ([`allocated`](crate::allocated), [`freed`](crate::freed)). The samples lie behind the rings, where there is room left.
     pub heap_interval: u64,
+    /// Connections that the [network table](crate::net) shall have room for: rounded up to a power of two from 64 to 65536, and halved until
+    /// it fits behind all the rest; 0: there is no such table.
+    pub connections: u32,
     /// Wall clock in nanoseconds since the Unix epoch; 0 where the kernel has none.
     pub wall_ns: u64,
     /// The kernel's image.
@@ -75,7 +79,8 @@ pub struct Config<'a> {
 }
 
 impl Config<'_> {
-    /// One vCPU, rings of 1 MiB (or what fits), 10 Hz, the [light](Class::LIGHT) classes on, stacks by frame pointers, a sample of the heap every 512 KiB.
+    /// One vCPU, rings of 1 MiB (or what fits), 10 Hz, the [light](Class::LIGHT) classes on, stacks by frame pointers, a sample of the heap every 512 KiB, no
+    /// network.
     #[must_use]
     pub const fn new(memory: Memory) -> Self {
         Self {
@@ -89,6 +94,7 @@ impl Config<'_> {
             patterns: "",
             snapshot_bytes: 0,
             heap_interval: 512 << 10,
+            connections: 0,
             wall_ns: 0,
             image: Image { build_id: &[], start: 0, end: 0, bias: 0 },
         }
@@ -185,6 +191,16 @@ impl Words {
     fn word(self, index: usize) -> *mut u64 {
         // SAFETY: indexes come from a validated geometry whose region fits the memory given to `init`.
         unsafe { self.0.add(index) }
+    }
+
+    /// From what [`Words::as_ptr`] gave.
+    #[inline(always)]
+    pub(crate) const fn from_ptr(first: *mut u64) -> Self {
+        Self(first)
+    }
+
+    pub(crate) const fn as_ptr(self) -> *mut u64 {
+        self.0
     }
 
     pub(crate) fn at_byte(self, offset: usize) -> Self {
@@ -341,7 +357,7 @@ fn claim(config: &Config<'_>) -> Result<Geometry, Why> {
         if geometry.region_bytes() <= bytes {
             let geometry =
                 if config.heap_interval == 0 { geometry } else { with_heap_table(geometry, bytes) };
-            break with_histograms(geometry, bytes);
+            break with_connections(with_histograms(geometry, bytes), config.connections, bytes);
         }
         if ring_bytes == layout::MIN_RING {
             let (needed, available) = (geometry.region_bytes() as u64, bytes as u64);
@@ -379,6 +395,21 @@ fn with_histograms(geometry: Geometry, bytes: usize) -> Geometry {
     geometry
 }
 
+/// The geometry with a network table for so many connections, or for as many as what is left has room for.
+fn with_connections(geometry: Geometry, wanted: u32, bytes: usize) -> Geometry {
+    if wanted == 0 {
+        return geometry;
+    }
+    let mut connections = wanted.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS).next_power_of_two();
+    while connections >= MIN_CONNECTIONS {
+        match geometry.with_connections(connections) {
+            Ok(with) if with.region_bytes() <= bytes => return with,
+            _ => connections /= 2,
+        }
+    }
+    geometry
+}
+
 fn publish(config: &Config<'_>, geometry: Geometry) {
     let words = Words(config.memory.base.cast());
     words.store(0, 0);
@@ -389,6 +420,8 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
     let keys = words.at_byte(geometry.heap_keys());
     (0..geometry.heap_slots() as usize).for_each(|slot| keys.store(slot, 0));
     histogram::format(words, geometry);
+    let table = words.at_byte(geometry.net_table());
+    (0..geometry.net_bytes() / 8).for_each(|word| table.store(word, 0));
     let now = platform::now();
     let header = RegionHeader {
         architecture: arch::ARCHITECTURE,
@@ -437,6 +470,7 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
     if let Some(region) = region() {
         control::check(region, now);
         heap::start(region, config.heap_interval, header[2]);
+        net::start(region);
     }
 }
 

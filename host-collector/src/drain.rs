@@ -23,6 +23,7 @@ use crate::{
     histograms::Histograms,
     live_blocks::LiveBlocks,
     memory::{FoundRegion, GuestMemory, MemoryError, Window},
+    network::Network,
     recording::{Body, ClockPair, Message, RingCounters, RingId},
 };
 
@@ -38,6 +39,8 @@ const COUNTER_ATTEMPTS: usize = 1 << 14;
 const MAX_OVERRUNS: u64 = 4;
 /// How long the first sign of life is looked for at a time.
 const FIRST_LOOKS: Duration = Duration::from_millis(2);
+/// How often the network is told between the two ends of a recording.
+const NETWORK_EVERY: Duration = Duration::from_secs(10);
 /// Shortest and longest pause between two rounds.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
 
@@ -95,6 +98,8 @@ pub struct Drainer {
     clock: Clock,
     /// The histograms as they were told last.
     histograms: Option<Histograms>,
+    /// When the network was told last.
+    network: Option<Instant>,
 }
 
 struct Ring {
@@ -126,7 +131,7 @@ impl Drainer {
             .collect();
         let block = vec![0; geometry.ring().sub_buffer_words()];
         let clock = Clock::new(region.header.tsc_hz);
-        Ok(Self { memory, region, window, session, rings, block, clock, histograms: None })
+        Ok(Self { memory, region, window, session, rings, block, clock, histograms: None, network: None })
     }
 
     /// The region that is read.
@@ -179,7 +184,20 @@ impl Drainer {
         }
     }
 
-    /// Copies the header page and the tables, and the histograms where they have changed.
+    /// Copies interfaces and connections. What lacks them says less, and is a good recording.
+    fn network(&mut self, is_last: bool, emit: &mut impl FnMut(Message<'_>)) {
+        let is_first = self.network.is_none();
+        self.network = Some(Instant::now());
+        let FoundRegion { at, header } = &self.region;
+        if let Ok(Some(network)) = Network::read(&*self.memory, *at, header.geometry)
+            && self.is_same_boot()
+        {
+            let network = if is_first || is_last { network } else { network.without_ended() };
+            emit(self.message(Body::Network(network.to_words().into())));
+        }
+    }
+
+    /// Copies the header page and the tables, the histograms where they have changed, and the network now and then.
     pub fn snapshot(&mut self, emit: &mut impl FnMut(Message<'_>)) -> Result<(), MemoryError> {
         let geometry = self.region.header.geometry;
         let mut bytes = vec![0; geometry.tables_bytes()];
@@ -193,6 +211,9 @@ impl Drainer {
         if geometry.histograms() > 0 && self.histograms.as_ref() != Some(&histograms) {
             emit(self.message(Body::Histograms(histograms.to_words().into())));
             self.histograms = Some(histograms);
+        }
+        if self.network.is_none_or(|told| told.elapsed() >= NETWORK_EVERY) {
+            self.network(false, emit);
         }
         Ok(())
     }
@@ -273,6 +294,7 @@ impl Drainer {
         self.look_at_clock(emit);
         self.tell_pairs(Clock::last, emit);
         self.blocks(emit);
+        self.network(true, emit);
         self.snapshot(emit)?;
         Ok((total, settled))
     }

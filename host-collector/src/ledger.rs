@@ -73,7 +73,12 @@ impl Ledger {
                 }
             }
             Body::Counters(counters) => self.counters(counters),
-            Body::Clock(_) | Body::Console { .. } | Body::End(_) | Body::Histograms(_) | Body::Heap(_) => {}
+            Body::Clock(_)
+            | Body::Console { .. }
+            | Body::End(_)
+            | Body::Histograms(_)
+            | Body::Heap(_)
+            | Body::Network(_) => {}
         }
     }
 

@@ -67,6 +67,7 @@ pub mod ledger;
 pub mod live;
 pub mod live_blocks;
 pub mod memory;
+pub mod network;
 pub mod paging;
 pub mod ping;
 pub mod port;

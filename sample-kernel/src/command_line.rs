@@ -39,7 +39,7 @@ pub(crate) const WORDS: &str = "workload=, requests=, shares=, seconds=, ip=, un
 /// What a control request takes, and so the probes.
 pub(crate) const MAX_PATTERN_BYTES: usize = 256;
 
-const CLASS_NAMES: &str = "samples, events, spans, switches, counters, logs, threads, off-cpu, locks, irq, heap, calls (with commas and no spaces between them), light, all, none";
+const CLASS_NAMES: &str = "samples, events, spans, switches, counters, logs, threads, off-cpu, locks, irq, heap, calls, net (with commas and no spaces between them), light, all, none";
 
 impl fmt::Display for UsageError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -33,6 +33,8 @@ pub(crate) const BUILT_IN: bool = cfg!(not(feature = "no-probes"));
 
 /// The region for machines without a shared-memory device.
 const STATIC_REGION_BYTES: usize = 16 << 20;
+/// Connections that the network table has room for.
+const CONNECTIONS: u32 = 1024;
 const NAME: &str = "uniprof-sample-kernel";
 
 probe::region!(bytes = STATIC_REGION_BYTES);
@@ -111,6 +113,7 @@ pub(crate) unsafe fn init(memory: Memory, vcpus: u32, settings: &Settings) -> St
         patterns: settings.patterns.as_str(),
         snapshot_bytes: settings.snapshot_bytes,
         heap_interval: settings.heap_interval,
+        connections: CONNECTIONS,
         wall_ns: settings.wall_ns,
         image: probe::Image { build_id: image.build_id, start: image.start, end: image.end, bias: 0 },
         ..probe::Config::new(memory)

@@ -5,7 +5,7 @@
 
 use crate::address::{GuestPhysical, GuestVirtual};
 use crate::text::FixedText;
-use crate::{WIRE_VERSION, ring, tables};
+use crate::{OLDEST_VERSION, WIRE_VERSION, ring, tables};
 
 /// Bytes of a page: header, control page and rings start on one, so that a host can map them apart.
 pub const PAGE: usize = 4096;
@@ -90,6 +90,11 @@ pub enum LayoutError {
         /// What the region says.
         found: u32,
     },
+    /// Slots of a network table: not a power of two, or too few or many.
+    Connections {
+        /// What the region says.
+        found: u32,
+    },
     /// The stated size is smaller than what the geometry needs.
     TooSmall {
         /// Bytes that the geometry needs.
@@ -105,7 +110,7 @@ impl core::fmt::Display for LayoutError {
             Self::NotARegion => write!(f, "no observation region here: the magic word is missing"),
             Self::Version { found } => write!(
                 f,
-                "the guest's region has wire version {found}, this uniprof reads version {WIRE_VERSION}: \
+                "the guest's region has wire version {found}, this uniprof reads versions {OLDEST_VERSION} to {WIRE_VERSION}: \
                  rebuild the guest with matching probes"
             ),
             Self::Checksum => write!(f, "the region's header is damaged: its checksum does not match"),
@@ -125,6 +130,12 @@ impl core::fmt::Display for LayoutError {
             Self::Histograms { found } => {
                 write!(f, "{found} histograms to a vCPU; at most {} are possible", tables::MAX_HISTOGRAMS)
             }
+            Self::Connections { found } => write!(
+                f,
+                "a network table of {found} connections; a power of two from {} to {} is possible",
+                tables::MIN_CONNECTIONS,
+                tables::MAX_CONNECTIONS
+            ),
             Self::TooSmall { needed, available } => {
                 write!(f, "the region needs {needed} bytes and has {available}")
             }
@@ -142,6 +153,7 @@ pub struct Geometry {
     sub_buffer_bytes: u32,
     heap_slots: u32,
     histograms: u32,
+    connections: u32,
 }
 
 const fn align_up(value: usize, to: usize) -> usize {
@@ -168,7 +180,7 @@ impl Geometry {
         if !sizes_ok {
             return Err(LayoutError::Rings { ring_bytes, sub_buffer_bytes });
         }
-        Ok(Self { vcpus, ring_bytes, sub_buffer_bytes, heap_slots: 0, histograms: 0 })
+        Ok(Self { vcpus, ring_bytes, sub_buffer_bytes, heap_slots: 0, histograms: 0, connections: 0 })
     }
 
     /// The geometry with rings of `ring_bytes` and a sub-buffer size to go with them: an eighth of the ring,
@@ -215,6 +227,20 @@ impl Geometry {
             return Err(LayoutError::Histograms { found: histograms });
         }
         Ok(Self { histograms, ..self })
+    }
+
+    /// The same with a network table of `connections` connections behind the histograms; 0 for none.
+    ///
+    /// # Errors
+    /// [`LayoutError::Connections`], with the number.
+    pub const fn with_connections(self, connections: u32) -> Result<Self, LayoutError> {
+        let fine = connections.is_power_of_two()
+            && connections >= tables::MIN_CONNECTIONS
+            && connections <= tables::MAX_CONNECTIONS;
+        if connections != 0 && !fine {
+            return Err(LayoutError::Connections { found: connections });
+        }
+        Ok(Self { connections, ..self })
     }
 
     /// Number of vCPUs that have rings.
@@ -327,10 +353,32 @@ impl Geometry {
         align_up(self.histogram_table(self.vcpus) - self.histogram_table(0), PAGE)
     }
 
+    /// Connections that the network table has room for; 0 where there is no such table.
+    #[must_use]
+    pub const fn connections(self) -> u32 {
+        self.connections
+    }
+
+    /// Byte offset of the network table: the end of the histograms.
+    #[must_use]
+    pub const fn net_table(self) -> usize {
+        self.histogram_table(0) + self.histogram_bytes()
+    }
+
+    /// Bytes of the network table: totals, interfaces and connections.
+    #[must_use]
+    pub const fn net_bytes(self) -> usize {
+        if self.connections == 0 {
+            return 0;
+        }
+        let connections = self.connections as usize * tables::CONNECTION_WORDS;
+        align_up((tables::NET_HEAD_WORDS + connections) * 8, PAGE)
+    }
+
     /// Bytes of the whole region.
     #[must_use]
     pub const fn region_bytes(self) -> usize {
-        self.histogram_table(0) + self.histogram_bytes()
+        self.net_table() + self.net_bytes()
     }
 }
 
@@ -412,6 +460,7 @@ impl RegionHeader {
         words[12] = self.sites.1.0;
         words[13] = u64::from(self.geometry.heap_slots);
         words[14] = u64::from(self.geometry.histograms);
+        words[15] = u64::from(self.geometry.connections);
         words[16..24].copy_from_slice(&self.name.to_words());
         words[HEADER_WORDS - 1] = checksum(&words);
         words
@@ -427,7 +476,7 @@ impl RegionHeader {
             return Err(LayoutError::NotARegion);
         }
         let version = words[1] as u32;
-        if version != WIRE_VERSION {
+        if !(OLDEST_VERSION..=WIRE_VERSION).contains(&version) {
             return Err(LayoutError::Version { found: version });
         }
         if checksum(words) != words[HEADER_WORDS - 1] {
@@ -442,7 +491,11 @@ impl RegionHeader {
         // A number beyond 32 bits is as wrong as any other beyond the maximum.
         let heap_slots = u32::try_from(words[13]).unwrap_or(u32::MAX);
         let histograms = u32::try_from(words[14]).unwrap_or(u32::MAX);
-        let geometry = geometry.with_heap_slots(heap_slots)?.with_histograms(histograms)?;
+        let connections = u32::try_from(words[15]).unwrap_or(u32::MAX);
+        let geometry = geometry
+            .with_heap_slots(heap_slots)?
+            .with_histograms(histograms)?
+            .with_connections(connections)?;
         let needed = geometry.region_bytes() as u64;
         let available = available.min(words[3]);
         if needed > available {
@@ -571,6 +624,31 @@ mod tests {
         assert!(RegionHeader::from_words(&header.to_words(), little).is_err(), "the table is part of it");
         for found in [1, 32, 96, 1 << 17, u32::MAX] {
             assert_eq!(plain.with_heap_slots(found), Err(LayoutError::Heap { found }));
+        }
+    }
+
+    #[test]
+    fn a_network_table_lies_behind_all_the_rest() {
+        let plain = Geometry::with_ring_bytes(2, 64 << 10).unwrap().with_histograms(3).unwrap();
+        let with = plain.with_connections(1024).unwrap();
+        assert_eq!((with.net_table(), plain.net_bytes()), (plain.region_bytes(), 0));
+        assert_eq!(with.region_bytes(), plain.region_bytes() + align_up(8 * (16 + 8 * 32 + 1024 * 16), PAGE));
+        let header = RegionHeader { geometry: with, ..header() };
+        assert_eq!(RegionHeader::from_words(&header.to_words(), u64::MAX), Ok(header));
+        for found in [1, 32, 96, 1 << 17, u32::MAX] {
+            assert_eq!(plain.with_connections(found), Err(LayoutError::Connections { found }));
+        }
+    }
+
+    #[test]
+    fn versions_that_mean_the_same_are_read() {
+        for (version, is_read) in [(2, false), (OLDEST_VERSION, true), (WIRE_VERSION, true), (5, false)] {
+            let mut words = header().to_words();
+            words[1] = words[1] >> 32 << 32 | u64::from(version);
+            words[HEADER_WORDS - 1] = checksum(&words);
+            let read = RegionHeader::from_words(&words, u64::MAX);
+            let wanted = if is_read { Ok(header()) } else { Err(LayoutError::Version { found: version }) };
+            assert_eq!(read, wanted);
         }
     }
 

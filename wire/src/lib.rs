@@ -22,6 +22,8 @@
 //!         │ …                    │
 //!         ├──────────────────────┤
 //!         │ heap table           │            tables::HeapEntry × some; may be missing
+//!         │ histograms           │            tables::Histogram × some for each vCPU; may be missing
+//!         │ network table        │            tables::InterfaceEntry × 8, tables::ConnectionEntry × some; may be missing
 //!         └──────────────────────┘
 //! ```
 //!
@@ -51,6 +53,7 @@
 
 pub mod address;
 pub mod layout;
+pub mod net;
 pub mod pattern;
 pub mod record;
 pub mod ring;
@@ -59,5 +62,8 @@ pub mod stream;
 pub mod tables;
 pub mod text;
 
-/// Version of everything in this crate; a reader refuses a region of another version and names both.
-pub const WIRE_VERSION: u32 = 3;
+/// Version of everything in this crate: what a guest with these probes writes.
+pub const WIRE_VERSION: u32 = 4;
+/// The oldest version that is still read, and means the same to this crate: what came since then is not in it. A reader refuses older and
+/// newer ones, and names both.
+pub const OLDEST_VERSION: u32 = 3;

@@ -24,6 +24,8 @@
 //!  Free        thread:32 │ 0:32                            address, bytes, weight
 //!  Call        site:32 │ thread:32                         begin (TSC), arguments…, result
 //!  Mark        thread:32 │ bytes:32                        UTF-8, zero-padded
+//!  Packet      thread:32 │ interface:8 │ direction:8 │ verdict:8 │ 0:8    original:32 │ kept:32, bytes…
+//!  Connection  thread:32 │ old:8 │ new:8 │ protocol:8 │ families:8        id, ports:32 │ served by:32, local (2), remote (2), bytes in, bytes out, opened (TSC)
 //!  Padding     (header only; its length reaches to the end of the sub-buffer)
 //! ```
 //!
@@ -38,6 +40,7 @@ mod event;
 mod heap;
 mod lock;
 mod log;
+mod net;
 mod off_cpu;
 mod sample;
 mod thread;
@@ -54,6 +57,7 @@ pub use event::{
 pub use heap::{AllocationRecord, FreeRecord};
 pub use lock::{LockHoldRecord, LockKind, LockWaitRecord};
 pub use log::{LogRecord, MAX_LOG_BYTES};
+pub use net::{ConnectionRecord, DEFAULT_PACKET_BYTES, MAX_PACKET_BYTES, PACKET_HEAD, PacketRecord};
 pub use off_cpu::{ParkRecord, ResumeRecord, WakeRecord};
 pub use sample::{
     MAX_FRAMES, MAX_SNAPSHOT_BYTES, Registers, SNAPSHOT_HEAD, SampleRecord, SnapshotRecord, WalkEnd,
@@ -107,6 +111,10 @@ pub enum Kind {
     Call = 19,
     /// [`LogRecord`] that an observer asked for
     Mark = 20,
+    /// [`PacketRecord`]
+    Packet = 21,
+    /// [`ConnectionRecord`]
+    Connection = 22,
 }
 
 impl Kind {
@@ -132,6 +140,8 @@ impl Kind {
             18 => Self::Free,
             19 => Self::Call,
             20 => Self::Mark,
+            21 => Self::Packet,
+            22 => Self::Connection,
             _ => return None,
         })
     }
@@ -152,6 +162,7 @@ impl Kind {
             Self::Interrupt => Class::Irq,
             Self::Allocation | Self::Free => Class::Heap,
             Self::Call => Class::Call,
+            Self::Packet | Self::Connection => Class::Net,
             Self::Padding => Class::Other,
         }
     }
@@ -198,6 +209,10 @@ pub enum Record<'a> {
     Call(CallRecord<'a>),
     /// A line that an observer asked the guest to write.
     Mark(LogRecord<'a>),
+    /// A packet came in or went out.
+    Packet(PacketRecord<'a>),
+    /// A connection changed its state.
+    Connection(ConnectionRecord),
 }
 
 /// What is wrong with the words where a record should be.
@@ -259,6 +274,8 @@ impl<'a> Record<'a> {
             Self::Free(_) => Kind::Free,
             Self::Call(_) => Kind::Call,
             Self::Mark(_) => Kind::Mark,
+            Self::Packet(_) => Kind::Packet,
+            Self::Connection(_) => Kind::Connection,
         }
     }
 
@@ -283,6 +300,8 @@ impl<'a> Record<'a> {
             Self::Allocation(r) => r.tsc,
             Self::Free(r) => r.tsc,
             Self::Call(r) => r.tsc,
+            Self::Packet(r) => r.tsc,
+            Self::Connection(r) => r.tsc,
         }
     }
 }

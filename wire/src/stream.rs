@@ -6,7 +6,7 @@
 //!  as a host would: `ring::read_block`        ── Block ───►     header page and tables, words of a ring,
 //!                                             ── Counters ─►    counters of a ring
 //!  clock                                      ── Pong ────►
-//!  sites, heap table, histograms              ── Piece ───►     what has changed of them
+//!  sites, heap table, histograms, network     ── Piece ───►     what has changed of them
 //!                                             ◄── Attach ──     from the boot on, from now on, or where we were
 //!  the cursor of each ring                    ◄── Seek ────     "I have that ring up to here"
 //!  the slots of the control page              ◄── Request ─     what a host writes into shared memory

@@ -12,6 +12,8 @@
 //!  ControlRequest 64 words   written by a host, checked by the guest
 //!  HeapEntry      32 words   written by the vCPU that allocates the block; lies after the rings
 //!  Histogram     984 words   written by its vCPU; lies after the heap table
+//!  InterfaceEntry 32 words   written by all vCPUs; lies after the histograms
+//!  ConnectionEntry 16 words  written by who opens it and who moves its bytes; lies after the interfaces
 //! ```
 
 use crate::address::{GuestPhysical, GuestVirtual};
@@ -20,6 +22,7 @@ use crate::text::FixedText;
 mod control;
 mod heap;
 mod histogram;
+mod net;
 mod thread;
 
 pub use control::ControlRequest;
@@ -29,6 +32,11 @@ pub use heap::{
 };
 pub use histogram::{
     HISTOGRAM_BUCKETS, HISTOGRAM_WORDS, Histogram, MAX_HISTOGRAMS, bucket_of, bucket_range, histogram_field,
+};
+pub use net::{
+    CONNECTION_WORDS, ConnectionEntry, INTERFACE_SLOTS, INTERFACE_WORDS, InterfaceEntry, MAX_CONNECTIONS,
+    MIN_CONNECTIONS, NET_HEAD_WORDS, NET_TOTALS_WORDS, NetTotals, Traffic, connection_field, interface_field,
+    net_field,
 };
 pub use thread::{ThreadEntry, ThreadState, WaitKind, thread_field};
 
@@ -138,6 +146,8 @@ pub enum VcpuField {
     ClassesShed = 26,
     /// How often the control page has been looked at: a request is in effect once this has grown by two.
     Looks = 27,
+    /// Bytes of each packet that its record takes along at most, as of the latest look at the requests.
+    PacketBytes = 28,
 }
 
 /// Running totals of one vCPU.
@@ -186,6 +196,8 @@ pub struct VcpuStats {
     pub classes_shed: u64,
     /// How often the control page has been looked at.
     pub looks: u64,
+    /// Bytes of each packet that its record takes along at most.
+    pub packet_bytes: u32,
 }
 
 /// Running totals of the heap, of one vCPU: only their sum over all vCPUs says what is allocated, because blocks are given back
@@ -246,6 +258,7 @@ impl VcpuStats {
             throttled: field(VcpuField::Throttled),
             classes_shed: field(VcpuField::ClassesShed),
             looks: field(VcpuField::Looks),
+            packet_bytes: field(VcpuField::PacketBytes) as u32,
         }
     }
 

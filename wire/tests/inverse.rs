@@ -1,15 +1,18 @@
 //! Encode and decode are inverses, for every kind of record and across sub-buffer boundaries.
 
 use std::cell::Cell;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use uniprof_wire::address::GuestVirtual;
+use uniprof_wire::net::{ConnectionState, Direction, Endpoints, Protocol, Verdict};
 use uniprof_wire::record::{
-    AllocationRecord, CallRecord, Callers, CounterRecord, EventRecord, FreeRecord, InterruptRecord,
-    LockHoldRecord, LockKind, LockWaitRecord, LogRecord, MAX_ARG_WORDS, MAX_FRAMES, MAX_LOG_BYTES,
-    MAX_NAME_BYTES, ParkRecord, Record, Records, Registers, ResumeRecord, SampleRecord, SnapshotRecord,
-    SpanEndRecord, SwitchReason, SwitchRecord, Text, ThreadAction, ThreadRecord, WakeRecord, WalkEnd,
+    AllocationRecord, CallRecord, Callers, ConnectionRecord, CounterRecord, EventRecord, FreeRecord,
+    InterruptRecord, LockHoldRecord, LockKind, LockWaitRecord, LogRecord, MAX_ARG_WORDS, MAX_FRAMES,
+    MAX_LOG_BYTES, MAX_NAME_BYTES, PacketRecord, ParkRecord, Record, Records, Registers, ResumeRecord,
+    SampleRecord, SnapshotRecord, SpanEndRecord, SwitchReason, SwitchRecord, Text, ThreadAction,
+    ThreadRecord, WakeRecord, WalkEnd,
 };
 use uniprof_wire::ring::{self, Block, RingGeometry, Source, Writer};
 use uniprof_wire::tables::WaitKind;
@@ -45,6 +48,44 @@ impl Owned {
 
     fn begun_on(&self) -> u32 {
         if self.small.is_multiple_of(2) { self.thread } else { !self.thread }
+    }
+
+    fn packet(&self) -> PacketRecord<'_> {
+        PacketRecord {
+            tsc: self.tsc,
+            thread: self.thread,
+            interface: self.small,
+            direction: Direction::ALL[usize::from(self.small % 2)],
+            verdict: Verdict::ALL[usize::from(self.small) % Verdict::ALL.len()],
+            original: self.number.max(self.text.len() as u32),
+            bytes: Text::Bytes(&self.text),
+        }
+    }
+
+    fn connection(&self) -> ConnectionRecord {
+        let state = |number: u8| ConnectionState::ALL[usize::from(number) % ConnectionState::ALL.len()];
+        let v4 = |bits: u64| SocketAddr::new(Ipv4Addr::from(bits as u32).into(), (bits >> 32) as u16);
+        let v6 = |bits: u64| {
+            let address = Ipv6Addr::from(u128::from(bits) * u128::from(self.tsc | 1));
+            SocketAddr::new(address.into(), bits as u16)
+        };
+        let value = self.words.first().copied().unwrap_or(3);
+        ConnectionRecord {
+            tsc: self.tsc,
+            thread: self.thread,
+            id: value,
+            protocol: [Protocol::Tcp, Protocol::Udp, Protocol::Other][usize::from(self.small % 3)],
+            old: state(self.small),
+            new: state(self.small.wrapping_mul(7)),
+            ends: Endpoints {
+                local: if self.small.is_multiple_of(2) { v4(value) } else { v6(value) },
+                remote: if self.small.is_multiple_of(3) { v4(!value) } else { v6(!value) },
+            },
+            served_by: self.number,
+            bytes_in: !value,
+            bytes_out: value ^ 9,
+            opened: value ^ self.tsc,
+        }
     }
 
     fn record(&self) -> Record<'_> {
@@ -144,6 +185,8 @@ impl Owned {
             }),
             16 => Record::Call(CallRecord { tsc, site, thread, begin: value, args }),
             17 => Record::Mark(LogRecord { tsc, thread, text: name }),
+            18 => Record::Packet(self.packet()),
+            19 => Record::Connection(self.connection()),
             _ => Record::Thread(ThreadRecord {
                 tsc,
                 thread,
@@ -162,7 +205,7 @@ impl Owned {
 
 prop_compose! {
     fn owned()(
-        kind in 0u8..19,
+        kind in 0u8..21,
         tsc: u64,
         thread: u32,
         number: u32,

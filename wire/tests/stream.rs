@@ -49,7 +49,7 @@ impl Owned {
             7 => Frame::Finish,
             8 => Frame::Want { region: self.flag, counters: c % 2 == 0, areas: a as u8, all: b % 2 == 0 },
             9 => {
-                let area = Area::ALL[(a % 3) as usize];
+                let area = Area::ALL[(a % 4) as usize];
                 let first = b.min(u64::MAX - 100);
                 let total = first + self.words.len() as u64 + c % 2;
                 Frame::Piece { area, all: self.flag, number: c as u32, first, total, words }
@@ -58,6 +58,7 @@ impl Owned {
                 owner: a | 1,
                 renewals: b,
                 rate: c as u32,
+                packet_bytes: a as u32,
                 classes: 5,
                 patterns: FixedText::new(b"http.*"),
                 ..ControlRequest::default()

@@ -23,10 +23,11 @@ const LEAST_RATE: u32 = 1;
 const PATIENCE: u32 = 4;
 const MOST_PATIENCE: u32 = 64;
 /// What can be shed, each with what a record of it weighs: those with a stack cost several times as much as others.
-const SHEDDABLE: [(Class, u64); 8] = [
+const SHEDDABLE: [(Class, u64); 9] = [
     (Class::OffCpu, 6),
     (Class::Lock, 6),
     (Class::Heap, 6),
+    (Class::Net, 3),
     (Class::Irq, 1),
     (Class::Call, 1),
     (Class::Event, 1),
@@ -294,7 +295,7 @@ mod tests {
     impl Guest {
         fn new(rate: u32, budget_ppm: u32, events: u64) -> Self {
             let classes = Class::Sample.bit() | Class::Event.bit() | Class::Span.bit();
-            let wishes = Wishes { rate, classes, snapshot_bytes: 0, budget_ppm };
+            let wishes = Wishes { rate, classes, snapshot_bytes: 0, packet_bytes: 0, budget_ppm };
             let last = Sparing { rate, shed: 0, throttled: 0, said: None };
             Self { budget: Budget::new(), wishes, events, last }
         }

@@ -1,4 +1,4 @@
-//! What changes slowly and is large: sites, heap table, histograms. A host that wants an area gets a round of pieces, those that have changed
+//! What changes slowly and is large: sites, heap table, histograms, network table. A host that wants an area gets a round of pieces, those that have changed
 //! since the round before; a sum of each piece tells. Records go first: a piece is little, and goes in between.
 
 use uniprof_wire::layout::Geometry;
@@ -134,6 +134,7 @@ fn words_of(area: Area, geometry: Geometry) -> usize {
         Area::Sites => sites::section_words(),
         Area::Heap => geometry.heap_bytes() / 8,
         Area::Histograms => geometry.histogram_bytes() / 8,
+        Area::Net => geometry.net_bytes() / 8,
     }
 }
 
@@ -142,6 +143,7 @@ fn copy(region: &Region, area: Area, first: usize, out: &mut [u64]) {
         Area::Sites => return sites::copy_section(first, out),
         Area::Heap => region.geometry.heap_keys(),
         Area::Histograms => region.geometry.histogram_table(0),
+        Area::Net => region.geometry.net_table(),
     };
     ReaderWords::copy(&region.words.at_byte(start), first, out);
 }

@@ -6,7 +6,7 @@ use uniprof_wire::{
     stream::{Area, Words},
 };
 
-use crate::{histograms::Histograms, live_blocks::LiveBlocks};
+use crate::{histograms::Histograms, live_blocks::LiveBlocks, network::Network};
 
 /// A piece, as it came.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,7 @@ impl Areas {
             Area::Sites => usize::try_from(piece.total).unwrap_or(usize::MAX),
             Area::Heap => geometry.heap_bytes() / 8,
             Area::Histograms => geometry.histogram_bytes() / 8,
+            Area::Net => geometry.net_bytes() / 8,
         };
         if piece.total != total as u64 || total > most_words(geometry) {
             return false;
@@ -72,6 +73,11 @@ impl Areas {
     /// The sampled blocks of the heap, if they are whole.
     pub(super) fn live_blocks(&self, geometry: Geometry) -> Option<LiveBlocks> {
         LiveBlocks::of_table(self.get(Area::Heap)?, geometry)
+    }
+
+    /// Interfaces and connections, if they are whole.
+    pub(super) fn network(&self, geometry: Geometry) -> Option<Network> {
+        Network::of_table(self.get(Area::Net)?, geometry)
     }
 }
 

@@ -40,6 +40,8 @@ const RENEW_EVERY: u64 = 250 * MS;
 const SILENCE: u64 = 1_500 * MS;
 /// How often what has changed of the histograms is asked for.
 const AREAS_EVERY: u64 = 1_000 * MS;
+/// How often the network is told between the two ends of a recording.
+const NETWORK_EVERY: u64 = 10_000 * MS;
 /// How long a piece that was asked for again may take.
 const SEEK_EVERY: u64 = 200 * MS;
 /// Pings whose answers are waited for.
@@ -59,13 +61,15 @@ pub struct Troubles {
 /// What the guest is asked for in pieces.
 #[derive(Debug, Default)]
 struct Wanted {
-    /// Heap and histograms are told, for a recording.
+    /// Heap, histograms and network are told, for a recording.
     recorded: bool,
     /// Of these what has come since the end was wanted.
     last: u8,
     /// Areas that somebody waits for.
     areas: u8,
     asked_ns: u64,
+    /// When the network was asked for, for a recording.
+    network_ns: u64,
 }
 
 /// The tables as they are after what has been said so far.
@@ -265,7 +269,9 @@ impl Conversation {
         let Some(known) = self.known.as_ref().filter(|_| self.wanted.recorded) else { return 0 };
         let geometry = known.region.header.geometry;
         let bit = |area: Area, there: bool| if there { area.bit() } else { 0 };
-        bit(Area::Heap, geometry.heap_slots() > 0) | bit(Area::Histograms, geometry.histograms() > 0)
+        bit(Area::Heap, geometry.heap_slots() > 0)
+            | bit(Area::Histograms, geometry.histograms() > 0)
+            | bit(Area::Net, geometry.connections() > 0)
     }
 
     fn rings_are_over(&self) -> bool {
@@ -318,11 +324,17 @@ impl Conversation {
     }
 
     fn ask_for_areas(&mut self, ns: u64) {
-        // The heap is told at both ends, histograms all the time.
+        // The heap is told at both ends, the network now and then, too, histograms all the time.
         let mut recorded = self.recorded_areas();
-        let has_heap = self.known.as_ref().is_some_and(|known| known.areas.get(Area::Heap).is_some());
-        if has_heap && (!self.finishing || self.wanted.last & Area::Heap.bit() != 0) {
-            recorded &= !Area::Heap.bit();
+        for area in [Area::Heap, Area::Net] {
+            let has_it = self.known.as_ref().is_some_and(|known| known.areas.get(area).is_some());
+            if has_it && (!self.finishing || self.wanted.last & area.bit() != 0) {
+                recorded &= !area.bit();
+            }
+        }
+        if ns.saturating_sub(self.wanted.network_ns) >= NETWORK_EVERY {
+            self.wanted.network_ns = ns;
+            recorded |= self.recorded_areas() & Area::Net.bit();
         }
         let areas = self.wanted.areas | recorded;
         if areas == 0 || (self.wanted.asked_ns > 0 && ns.saturating_sub(self.wanted.asked_ns) < AREAS_EVERY) {
@@ -357,7 +369,8 @@ impl Conversation {
         if self.wanted.recorded {
             // At once: a guest that has little to do may end before it has been asked for anything else.
             self.wanted.asked_ns = now.monotonic_ns.max(1);
-            let areas = Area::Heap.bit() | Area::Histograms.bit();
+            self.wanted.network_ns = now.monotonic_ns;
+            let areas = Area::Heap.bit() | Area::Histograms.bit() | Area::Net.bit();
             self.say(&Frame::Want { region: false, counters: false, areas, all: true });
         }
     }

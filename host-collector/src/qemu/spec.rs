@@ -4,8 +4,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use uniprof_wire::layout::{Geometry, LayoutError, MAX_RING, MIN_RING};
+use uniprof_wire::tables::HEAP_SLOTS;
 
 use super::{AcceleratorChoice, Network};
+
+/// Histograms of each vCPU, and connections of a network table, that a device with a region has room for beside its rings.
+const HISTOGRAMS: u32 = 16;
+const CONNECTIONS: u32 = 1024;
 
 /// A QEMU machine type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,11 +179,20 @@ impl LaunchSpec {
         match self.placement() {
             Placement::Ram => Ok(self.memory),
             Placement::Ivshmem => {
-                let geometry = self.geometry()?;
+                let geometry = self.with_tables()?;
                 // A PCI BAR has a power of two bytes.
                 Ok((geometry.region_bytes() as u64).next_power_of_two())
             }
         }
+    }
+
+    /// The geometry with the tables that a guest puts behind its rings where there is room.
+    fn with_tables(&self) -> Result<Geometry, SpecError> {
+        self.geometry()?
+            .with_heap_slots(HEAP_SLOTS)
+            .and_then(|geometry| geometry.with_histograms(HISTOGRAMS))
+            .and_then(|geometry| geometry.with_connections(CONNECTIONS))
+            .map_err(SpecError::Region)
     }
 
     fn geometry(&self) -> Result<Geometry, SpecError> {

@@ -8,7 +8,7 @@ use uniprof_wire::{
     record::CLASSES,
 };
 
-use crate::{clock::HostTime, histograms::Histograms, live_blocks::LiveBlocks};
+use crate::{clock::HostTime, histograms::Histograms, live_blocks::LiveBlocks, network::Network};
 
 /// One ring of one vCPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +74,8 @@ pub enum Body<'a> {
     Histograms(Cow<'a, [u64]>),
     /// The sampled blocks that were allocated then: [`LiveBlocks::from_words`].
     Heap(Cow<'a, [u64]>),
+    /// Interfaces and connections as they were then: [`Network::from_words`].
+    Network(Cow<'a, [u64]>),
 }
 
 /// All counters of a ring at one moment at which nobody was writing.
@@ -108,6 +110,7 @@ const CONSOLE: u8 = 5;
 const END: u8 = 6;
 const HISTOGRAMS: u8 = 7;
 const HEAP: u8 = 8;
+const NETWORK: u8 = 9;
 
 impl Body<'_> {
     pub(super) const fn kind(&self) -> u8 {
@@ -120,6 +123,7 @@ impl Body<'_> {
             Self::End(_) => END,
             Self::Histograms(_) => HISTOGRAMS,
             Self::Heap(_) => HEAP,
+            Self::Network(_) => NETWORK,
         }
     }
 
@@ -142,6 +146,7 @@ impl Body<'_> {
             Self::End(_) => "end".into(),
             Self::Histograms(_) => "histograms".into(),
             Self::Heap(_) => "heap".into(),
+            Self::Network(_) => "network".into(),
         }
     }
 }
@@ -171,6 +176,7 @@ impl Message<'_> {
             Body::End(json) => Body::End(Cow::Owned(json.into_owned())),
             Body::Histograms(words) => Body::Histograms(Cow::Owned(words.into_owned())),
             Body::Heap(words) => Body::Heap(Cow::Owned(words.into_owned())),
+            Body::Network(words) => Body::Network(Cow::Owned(words.into_owned())),
         };
         Message { at: self.at, session: self.session, body }
     }
@@ -208,7 +214,7 @@ impl Message<'_> {
                 out.extend_from_slice(bytes);
             }
             Body::End(json) => out.extend_from_slice(json),
-            Body::Histograms(words) | Body::Heap(words) => put(out, words),
+            Body::Histograms(words) | Body::Heap(words) | Body::Network(words) => put(out, words),
         }
     }
 }
@@ -233,6 +239,7 @@ enum HeadBody {
     End,
     Histograms,
     Heap,
+    Network,
 }
 
 impl Head {
@@ -271,6 +278,7 @@ impl Head {
             END => (HeadBody::End, rest),
             HISTOGRAMS => (HeadBody::Histograms, whole_words(rest, Histograms::MOST_WORDS)?),
             HEAP => (HeadBody::Heap, whole_words(rest, LiveBlocks::MOST_WORDS)?),
+            NETWORK => (HeadBody::Network, whole_words(rest, Network::MOST_WORDS)?),
             _ => return None,
         };
         Some(Self { session: (first >> 32) as u32, body, tail: data.len() - rest.len() })
@@ -298,6 +306,7 @@ impl Head {
             HeadBody::End => Body::End(bytes.into()),
             HeadBody::Histograms => Body::Histograms(get(bytes, words).into()),
             HeadBody::Heap => Body::Heap(get(bytes, words).into()),
+            HeadBody::Network => Body::Network(get(bytes, words).into()),
         };
         Message { at, session: self.session, body }
     }

@@ -32,6 +32,7 @@
 //! | message `console` | [`Body::Console`] | a line of the console |
 //! | message `histograms` | [`Body::Histograms`] | histograms since the guest's boot, all vCPUs together, whenever they changed: at the start, every second, and at the end |
 //! | message `heap` | [`Body::Heap`] | sampled blocks that were allocated at one moment: at the start where the guest was running already, and at the end |
+//! | message `network` | [`Body::Network`] | interfaces and connections: at the start, every ten seconds those that live, and at the end |
 //! | message `end` | [`Body::End`] | why it ended, JSON; missing in a recording that was cut off |
 //!
 //! A message's `log_time` is the host's wall clock and its `publish_time` the host's monotonic clock, both in nanoseconds.
@@ -49,6 +50,7 @@
 //!  6 end       JSON …
 //!  7 histograms  each: site │ count │ sum │ maximum │ n │ n × (bucket │ its count)
 //!  8 heap      torn │ each: address │ bytes │ weight │ TSC │ thread:32 n:32 │ n × return address
+//!  9 network   opened │ ended │ no room │ of them ended │ torn │ n │ n × (number │ interface of 31 words) │ each: connection of 15 words
 //! ```
 
 mod file;
@@ -71,8 +73,11 @@ const CHUNK_BYTES: u64 = 1 << 20;
 /// Name of the metadata record.
 const SESSION: &str = "uniprof.session";
 /// MCAP profile and message encoding, with the wire version of the records in it.
-const PROFILE: &str = "uniprof/3";
-const _: () = assert!(uniprof_wire::WIRE_VERSION == 3, "name the version in PROFILE");
+const PROFILE: &str = "uniprof/4";
+/// Earlier versions that are still read: what they have means the same.
+const EARLIER: [&str; 1] = ["uniprof/3"];
+const _: () = assert!(uniprof_wire::WIRE_VERSION == 4, "name the version in PROFILE");
+const _: () = assert!(uniprof_wire::OLDEST_VERSION == 3, "name the versions in EARLIER");
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Message, PROFILE, SESSION, SessionInfo,
+    EARLIER, Message, PROFILE, SESSION, SessionInfo,
     frame::{CHUNK_HEAD, FRAME_HEAD, Frames, Next, chunk_is_whole, chunk_records, le32, le64, op},
     message::Head,
 };
@@ -162,11 +162,11 @@ impl<R: Read> Reader<R> {
         match reader.frames.peek().map_err(failed)? {
             Next::Frame(op::HEADER, len) => match string(reader.frames.body(len)) {
                 Some((profile, rest))
-                    if profile == PROFILE && string(rest).is_some_and(|(_, rest)| rest.is_empty()) =>
+                    if is_read(profile) && string(rest).is_some_and(|(_, rest)| rest.is_empty()) =>
                 {
                     reader.frames.skip(len);
                 }
-                Some((profile, _)) if profile != PROFILE && profile.chars().all(|c| c.is_ascii_graphic()) => {
+                Some((profile, _)) if !is_read(profile) && profile.chars().all(|c| c.is_ascii_graphic()) => {
                     return Err(foreign(&match profile.split_once('/').map_or(profile, |(name, _)| name) {
                         "uniprof" => format!(
                             "it was written by another version ({profile}; this one reads {PROFILE}): read it with that \
@@ -414,4 +414,9 @@ fn attachment(body: &[u8]) -> Option<(String, String, Range<usize>)> {
         u64::from_le_bytes(*len) == bytes.len() as u64 && [0, crc32fast::hash(fields)].contains(&le32(crc));
     let begin = fields.len() - bytes.len();
     whole.then(|| (name.to_owned(), media_type.to_owned(), begin..fields.len()))
+}
+
+/// Whether recordings with that profile are read.
+fn is_read(profile: &str) -> bool {
+    profile == PROFILE || EARLIER.contains(&profile)
 }

@@ -52,6 +52,7 @@ fn all_kinds() -> Vec<Message<'static>> {
         block(6, 100),
         message(7, Body::Histograms(vec![8, 2, 10, 6, 2, 4, 1, 6, 1].into())),
         message(8, Body::Heap(vec![0, 0x7000, 48, 4096, 9, 1 << 32 | 3, 0x10_0000].into())),
+        message(8, Body::Network(vec![9, 6, 2, 1, 0, 0].into())),
         message(9, Body::End(b"{}"[..].into())),
     ]
 }
@@ -105,6 +106,17 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn recordings_of_the_version_before_are_read_and_others_refused() {
+    let (bytes, _) = recording(&all_kinds(), 3);
+    let at = bytes.windows(PROFILE.len()).position(|part| part == PROFILE.as_bytes()).unwrap();
+    for (version, is_read) in [(b'2', false), (b'3', true), (b'4', true), (b'5', false)] {
+        let mut bytes = bytes.clone();
+        bytes[at + PROFILE.len() - 1] = version;
+        assert_eq!(read(&bytes).is_ok(), is_read, "version {}", version as char);
+    }
+}
+
+#[test]
 fn other_tools_read_it_too() {
     let (bytes, _) = recording(&all_kinds(), 2);
     let messages: Vec<_> =
@@ -119,12 +131,13 @@ fn other_tools_read_it_too() {
         "vcpu0/events",
         "histograms",
         "heap",
+        "network",
         "end",
     ];
     assert_eq!(topics, wanted);
     let summary = mcap::Summary::read(&bytes).unwrap().unwrap();
     assert_eq!(summary.attachment_indexes.len(), 1);
-    assert_eq!(summary.stats.unwrap().message_count, 9);
+    assert_eq!(summary.stats.unwrap().message_count, 10);
 }
 
 #[test]

@@ -74,7 +74,10 @@ fn bytes(message: &Message<'_>) -> usize {
     size_of_val(message)
         + match &message.body {
             Body::Region { bytes, .. } | Body::Console { bytes, .. } | Body::End(bytes) => bytes.len(),
-            Body::Block { words, .. } | Body::Histograms(words) | Body::Heap(words) => words.len() * 8,
+            Body::Block { words, .. }
+            | Body::Histograms(words)
+            | Body::Heap(words)
+            | Body::Network(words) => words.len() * 8,
             Body::Counters(counters) => counters.slots.len() * 8,
             Body::Clock(_) => 0,
         }

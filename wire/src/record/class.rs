@@ -31,13 +31,15 @@ pub enum Class {
     Heap = 10,
     /// Calls of the kernel's own interface.
     Call = 11,
+    /// Packets, and states of connections.
+    Net = 12,
     /// Padding; nothing is counted under it.
-    Other = 12,
+    Other = 13,
 }
 
 impl Class {
     /// Every class, in the order of the counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Sample,
         Self::Event,
         Self::Span,
@@ -50,14 +52,15 @@ impl Class {
         Self::Irq,
         Self::Heap,
         Self::Call,
+        Self::Net,
         Self::Other,
     ];
 
     /// Bits of all classes that something records.
     pub const RECORDED: u64 = Self::Other.bit() - 1;
 
-    /// Bits of the classes that cost little enough to be on at all times: all but those that come with a stack or with each call
-    /// and interrupt.
+    /// Bits of the classes that cost little enough to be on at all times: all but those that come with a stack or with each call,
+    /// interrupt or packet.
     pub const LIGHT: u64 = Self::OffCpu.bit() - 1;
 
     /// A word for people, JSON and the command line.
@@ -76,6 +79,7 @@ impl Class {
             Self::Irq => "irq",
             Self::Heap => "heap",
             Self::Call => "calls",
+            Self::Net => "net",
             Self::Other => "other",
         }
     }

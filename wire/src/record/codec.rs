@@ -1,10 +1,11 @@
 //! A record's payload as words, and back.
 
 use super::{
-    AllocationRecord, BadRecord, CallRecord, Callers, CounterRecord, EventRecord, FreeRecord,
-    InterruptRecord, Kind, LockHoldRecord, LockWaitRecord, LogRecord, MAX_ARG_WORDS, MAX_LOG_BYTES,
-    ParkRecord, Record, ResumeRecord, SNAPSHOT_HEAD, SampleRecord, SnapshotRecord, SpanEndRecord,
-    SwitchReason, SwitchRecord, ThreadRecord, WakeRecord, decode_text, high, low, pair,
+    AllocationRecord, BadRecord, CallRecord, Callers, ConnectionRecord, CounterRecord, EventRecord,
+    FreeRecord, InterruptRecord, Kind, LockHoldRecord, LockWaitRecord, LogRecord, MAX_ARG_WORDS,
+    MAX_LOG_BYTES, PACKET_HEAD, PacketRecord, ParkRecord, Record, ResumeRecord, SNAPSHOT_HEAD, SampleRecord,
+    SnapshotRecord, SpanEndRecord, SwitchReason, SwitchRecord, ThreadRecord, WakeRecord, decode_text, high,
+    low, pair,
 };
 use crate::text;
 
@@ -29,6 +30,8 @@ impl<'a> Record<'a> {
             Self::Allocation(r) => 1 + r.head().len() + r.callers.frames.len(),
             Self::Free(r) => 1 + r.head().len(),
             Self::Call(r) => 3 + r.args.len(),
+            Self::Packet(r) => PACKET_HEAD + text::words_for(r.bytes.len()),
+            Self::Connection(r) => 1 + r.head().len(),
         }
     }
 
@@ -85,6 +88,11 @@ impl<'a> Record<'a> {
                 put(1, &[pair(r.site, r.thread), r.begin]);
                 put(3, r.args);
             }
+            Self::Packet(r) => {
+                put(1, &r.head());
+                (0..text::words_for(r.bytes.len())).for_each(|i| put(PACKET_HEAD + i, &[r.bytes.word(i)]));
+            }
+            Self::Connection(r) => put(1, &r.head()),
         }
     }
 
@@ -128,6 +136,8 @@ impl<'a> Record<'a> {
             Kind::LockHold => Self::LockHold(LockHoldRecord::decode(tsc, shape, rest)?),
             Kind::Allocation => Self::Allocation(AllocationRecord::decode(tsc, shape, rest)?),
             Kind::Free => Self::Free(FreeRecord::decode(tsc, shape, rest)?),
+            Kind::Packet => Self::Packet(PacketRecord::decode(tsc, shape, rest)?),
+            Kind::Connection => Self::Connection(ConnectionRecord::decode(tsc, shape, rest)?),
             Kind::Call => {
                 let [begin, words @ ..] = rest else { return Err(BadRecord::Length) };
                 Self::Call(CallRecord { tsc, site, thread, begin: *begin, args: args(words)? })

@@ -83,11 +83,13 @@ pub enum Area {
     Heap = 1,
     /// The histograms of all vCPUs.
     Histograms = 2,
+    /// The network table: interfaces and connections.
+    Net = 3,
 }
 
 impl Area {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Sites, Self::Heap, Self::Histograms];
+    pub const ALL: [Self; 4] = [Self::Sites, Self::Heap, Self::Histograms, Self::Net];
 
     /// Its bit in a set of areas.
     #[must_use]

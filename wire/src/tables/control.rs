@@ -6,7 +6,7 @@ use crate::record::CLASSES;
 use crate::text::FixedText;
 
 /// What one collector asks of the guest. The guest serves the highest rate, the union of the classes and patterns, the longest
-/// snapshots and the smallest budget of all requests whose lease lives.
+/// snapshots and packets and the smallest budget of all requests whose lease lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ControlRequest {
     /// Who asks: any number but 0 that no other collector uses.
@@ -22,6 +22,9 @@ pub struct ControlRequest {
     /// Bytes of stack that each sample shall take along, for the host to unwind; 0: return addresses that the guest finds by
     /// frame pointers. The guest caps it.
     pub snapshot_bytes: u32,
+    /// Bytes of each packet that its record shall take along; 0: [`DEFAULT_PACKET_BYTES`](crate::record::DEFAULT_PACKET_BYTES). The guest
+    /// caps it.
+    pub packet_bytes: u32,
     /// What all probes of a vCPU may cost, in millionths of its time; 0: whatever it takes.
     pub budget_ppm: u32,
     /// Sites wanted by name, whatever their class, and sites that this collector does not want although it asks for their class
@@ -51,6 +54,7 @@ impl ControlRequest {
         rate: 0,
         classes: 0,
         snapshot_bytes: 0,
+        packet_bytes: 0,
         budget_ppm: 0,
         patterns: FixedText::EMPTY,
         mark: 0,
@@ -74,7 +78,7 @@ impl ControlRequest {
         words[0] = self.owner;
         words[1] = self.renewals;
         words[2] = self.lease_ms.into();
-        words[3] = self.rate.into();
+        words[3] = u64::from(self.rate) | u64::from(self.packet_bytes) << 32;
         words[4] = self.classes;
         words[5] = u64::from(self.snapshot_bytes) | u64::from(self.budget_ppm) << 32;
         words[6] = u64::from(self.mark) | u64::from(self.flush) << 32;
@@ -92,6 +96,7 @@ impl ControlRequest {
             renewals: words[2],
             lease_ms: words[3] as u32,
             rate: words[4] as u32,
+            packet_bytes: (words[4] >> 32) as u32,
             classes: words[5] & ((1 << CLASSES) - 1),
             snapshot_bytes: words[6] as u32,
             budget_ppm: (words[6] >> 32) as u32,
@@ -118,6 +123,7 @@ mod tests {
             rate: 4,
             classes: 5,
             snapshot_bytes: 6,
+            packet_bytes: 11,
             budget_ppm: 7,
             patterns: FixedText::new(b"http.*,-http.raw"),
             mark: 8,

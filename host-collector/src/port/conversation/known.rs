@@ -83,6 +83,11 @@ impl Known {
                     emit(Message { at, session, body: Body::Heap(blocks.to_words().into()) });
                 }
             }
+            Area::Net => {
+                if let Some(network) = self.areas.network(geometry) {
+                    emit(Message { at, session, body: Body::Network(network.to_words().into()) });
+                }
+            }
             Area::Histograms => {
                 let Some(now) = self.areas.histograms(geometry) else { return };
                 if self.histograms.is_none() && self.is_of_boot {

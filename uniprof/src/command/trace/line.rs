@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use uniprof_events::{Event, EventKind, Guest, Value};
+use uniprof_wire::net::Verdict;
 
 use super::times::Times;
 use crate::output::{self, Paint};
@@ -117,6 +118,8 @@ impl Line {
                 self.add(Tone::Name, format!("{}: ", event.kind.name()));
                 self.add(Tone::Plain, event.text().unwrap_or_default());
             }
+            EventKind::Packet => self.packet(event, guest),
+            EventKind::Connection => self.connection(event, guest, took.as_deref()),
             _ => self.scheduling(event, guest, took.as_deref()),
         }
     }
@@ -161,6 +164,33 @@ impl Line {
         }
         if let Some(took) = took {
             self.add(Tone::Faint, format!(" <{took}>"));
+        }
+    }
+
+    fn packet(&mut self, event: &Event, guest: &Guest) {
+        let word = |name: &str| event.field(name).map(|value| shown(value, guest)).unwrap_or_default();
+        self.add(Tone::Name, format!("packet {}", word("direction")));
+        self.add(Tone::Plain, format!(" {} bytes", word("length")));
+        let verdict = word("verdict");
+        if verdict != Verdict::Accepted.name() {
+            self.add(Tone::Alarm, format!(" dropped: {verdict}"));
+        }
+        self.add(Tone::Faint, format!(" {}", word("bytes")));
+    }
+
+    fn connection(&mut self, event: &Event, guest: &Guest, took: Option<&str>) {
+        let word = |name: &str| event.field(name).map(|value| shown(value, guest)).unwrap_or_default();
+        let address = |name: &str| match event.field(name) {
+            Some(Value::Text { kept, .. }) => kept.to_string(),
+            _ => String::new(),
+        };
+        self.add(Tone::Name, format!("{} {}", word("protocol"), word("to")));
+        let (local, remote) = (address("local"), address("remote"));
+        self.add(Tone::Plain, format!(" #{} {local} - {remote}", word("id")));
+        self.add(Tone::Faint, format!(" (was {})", word("from")));
+        if let Some(took) = took {
+            let moved = format!(" after {took}, {} bytes in, {} out", word("bytes_in"), word("bytes_out"));
+            self.add(Tone::Plain, moved);
         }
     }
 

@@ -292,6 +292,8 @@ fn sorted(record: &Record<'_>, sites: &Sites) -> Option<(Key, Option<u64>, Optio
         Record::Interrupt(interrupt) => bare(EventKind::Interrupt, since(interrupt.begin)),
         Record::Allocation(_) => bare(EventKind::Allocation, None),
         Record::Free(_) => bare(EventKind::Free, None),
+        Record::Packet(_) => bare(EventKind::Packet, None),
+        Record::Connection(_) => bare(EventKind::Connection, None),
     }
 }
 
