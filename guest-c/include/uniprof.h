@@ -397,7 +397,10 @@ void uniprof_tick_with_registers(const struct uniprof_registers *registers);
 // Clock ticks until the next `uniprof_tick` is due, at most 25 ms; UINT64_MAX where a tick would do nothing.
 uint64_t uniprof_next_tick(void);
 
-// Shows a sign of life and looks at what hosts ask for. For idle loops, and for kernels without a timer interrupt.
+// Shows a sign of life, looks at what hosts ask for, and on a vCPU without a timer interrupt (one where `uniprof_next_tick` was never
+// called) takes samples: for event loops and idle loops, at least 40 times a second.
+//
+// A sample's stack begins at the caller, which has the time since the call before: a handler that shall be seen calls this at its end.
 void uniprof_poll(void);
 
 // Tells that the calling vCPU has come up: its time counts from here, else from its first tick.

@@ -84,20 +84,51 @@
 /* Memory for the region, in .bss, under the symbol UNIPROF_REGION: at file scope. */
 #define UNIPROF_STATIC_REGION(bytes) __attribute__((aligned(4096))) unsigned char UNIPROF_REGION[bytes]
 
+/* The caller stays on the stack: a call that ends a function could become a jump, and its caller would be sampled. */
+#define uniprof_poll()                                                                                         \
+    do {                                                                                                       \
+        (uniprof_poll)();                                                                                      \
+        __asm__ volatile("");                                                                                  \
+    } while (0)
+
 #if defined(__x86_64__)
+/* The registers here, in the function that this is inlined into. */
+static inline __attribute__((always_inline, unused)) struct uniprof_registers uniprof_registers_here(void)
+{
+    struct uniprof_registers registers;
+    __asm__ volatile("leaq 0(%%rip), %0" : "=r"(registers.rip));
+    __asm__ volatile("movq %%rsp, %0" : "=m"(registers.rsp));
+    __asm__ volatile("movq %%rbp, %0" : "=m"(registers.rbp));
+    __asm__ volatile("movq %%rbx, %0" : "=m"(registers.rbx));
+    __asm__ volatile("movq %%r12, %0" : "=m"(registers.r12));
+    __asm__ volatile("movq %%r13, %0" : "=m"(registers.r13));
+    __asm__ volatile("movq %%r14, %0" : "=m"(registers.r14));
+    __asm__ volatile("movq %%r15, %0" : "=m"(registers.r15));
+    return registers;
+}
+
+/* Physical address of the page tables. Reading it is a privilege: whoever runs without defines this as 0 before including this file. */
+#ifndef UNIPROF_PAGE_TABLES
+#define UNIPROF_PAGE_TABLES                                                                                    \
+    __extension__({                                                                                            \
+        uint64_t uniprof__cr3;                                                                                 \
+        __asm__ volatile("movq %%cr3, %0" : "=r"(uniprof__cr3));                                               \
+        uniprof__cr3;                                                                                          \
+    })
+#endif
+
 /* Leaves a record of a panic in the function that this is written in; the caller then stops the machine. */
 #define UNIPROF_PANIC(text)                                                                                    \
     do {                                                                                                       \
-        struct uniprof_crash uniprof__crash = {.reason = UNIPROF_CRASH_PANIC, .message = (text)};              \
-        uint64_t *uniprof__r = uniprof__crash.registers;                                                       \
-        __asm__ volatile("leaq 0(%%rip), %0" : "=r"(uniprof__crash.rip));                                      \
-        __asm__ volatile("movq %%rbx, 8(%0)\n\tmovq %%rbp, 48(%0)\n\tmovq %%rsp, 56(%0)\n\t"                   \
-                         "movq %%r12, 96(%0)\n\tmovq %%r13, 104(%0)\n\tmovq %%r14, 112(%0)\n\t"                \
-                         "movq %%r15, 120(%0)"                                                                 \
-                         :                                                                                     \
-                         : "r"(uniprof__r)                                                                     \
-                         : "memory");                                                                          \
-        __asm__ volatile("movq %%cr3, %0" : "=r"(uniprof__crash.cr3));                                         \
+        struct uniprof_registers uniprof__r = uniprof_registers_here();                                        \
+        struct uniprof_crash uniprof__crash = {                                                                \
+            .reason = UNIPROF_CRASH_PANIC,                                                                     \
+            .rip = uniprof__r.rip,                                                                             \
+            .registers = {0, uniprof__r.rbx, 0, 0, 0, 0, uniprof__r.rbp, uniprof__r.rsp, 0, 0, 0, 0,           \
+                          uniprof__r.r12, uniprof__r.r13, uniprof__r.r14, uniprof__r.r15},                     \
+            .message = (text),                                                                                 \
+        };                                                                                                     \
+        uniprof__crash.cr3 = UNIPROF_PAGE_TABLES;                                                              \
         (void)uniprof_crash(&uniprof__crash);                                                                  \
     } while (0)
 #endif

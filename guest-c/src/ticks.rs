@@ -1,6 +1,7 @@
 //! The clock of the probes: ticks, idling, polling.
 
 use uniprof_probes as probe;
+use uniprof_probes::expansion;
 
 /// Registers at an interrupt: all that unwinding needs.
 #[repr(C)]
@@ -23,6 +24,13 @@ pub struct Registers {
     pub r15: u64,
 }
 
+impl Registers {
+    const fn for_probes(&self) -> probe::Registers {
+        let &Self { rip, rsp, rbp, rbx, r12, r13, r14, r15 } = self;
+        probe::Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 }
+    }
+}
+
 /// Takes a sample, its callers found by frame pointers. Call it from the timer interrupt when the time that `uniprof_next_tick` gave has
 /// passed, with the interrupted instruction, stack and frame pointer. A kernel whose timer has a fixed rate calls it at each
 /// interrupt, and `uniprof_next_tick` after it all the same.
@@ -43,12 +51,10 @@ pub unsafe extern "C" fn uniprof_tick(rip: u64, rsp: u64, rbp: u64) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uniprof_tick_with_registers(registers: *const Registers) {
     // SAFETY: the caller vouches for it.
-    let Some(&Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 }) = (unsafe { registers.as_ref() }) else {
-        return;
-    };
-    let registers = probe::Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 };
-    // SAFETY: the same contract.
-    unsafe { probe::tick_with_registers(&registers) }
+    if let Some(registers) = unsafe { registers.as_ref() } {
+        // SAFETY: the same contract.
+        unsafe { probe::tick_with_registers(&registers.for_probes()) }
+    }
 }
 
 /// Clock ticks until the next `uniprof_tick` is due, at most 25 ms; UINT64_MAX where a tick would do nothing.
@@ -57,10 +63,14 @@ pub extern "C" fn uniprof_next_tick() -> u64 {
     probe::next_tick()
 }
 
-/// Shows a sign of life and looks at what hosts ask for. For idle loops, and for kernels without a timer interrupt.
+/// Shows a sign of life, looks at what hosts ask for, and on a vCPU without a timer interrupt (one where `uniprof_next_tick` was never
+/// called) takes samples: for event loops and idle loops, at least 40 times a second.
+///
+/// A sample's stack begins at the caller, which has the time since the call before: a handler that shall be seen calls this at its end.
+#[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub extern "C" fn uniprof_poll() {
-    probe::poll();
+    core::arch::naked_asm!("jmp {poll}", poll = sym expansion::poll_here)
 }
 
 /// Tells that the calling vCPU has come up: its time counts from here, else from its first tick.

@@ -7,4 +7,7 @@ mod current;
 #[path = "arch/portable.rs"]
 mod current;
 
-pub(crate) use current::{ARCHITECTURE, frame, has_bits, local_add, local_compare_exchange, local_increment};
+pub use current::poll_here;
+pub(crate) use current::{
+    ARCHITECTURE, frame, has_bits, local_add, local_compare_exchange, local_increment, nothing,
+};

@@ -40,10 +40,16 @@ pub(crate) fn emit_at<A: Args>(kind: Kind, site: u32, args: impl FnOnce(u64) -> 
         payload.put(1, shape);
         args.put(payload, 2);
     });
-    if measures_itself(tsc) {
-        add_cost(vcpu, tsc);
-    }
+    count_cost_sometimes(vcpu, tsc);
     tsc
+}
+
+/// Counts what has been done since `begin` as own cost, for all the times at which that is not measured.
+#[inline(always)]
+pub(crate) fn count_cost_sometimes(vcpu: u32, begin: u64) {
+    if measures_itself(begin) {
+        add_cost(vcpu, begin);
+    }
 }
 
 #[cold]

@@ -98,6 +98,7 @@ mod log;
 pub mod net;
 mod off_cpu;
 mod platform;
+mod poll;
 mod region;
 mod sample;
 mod sites;
@@ -119,8 +120,9 @@ pub use lock::{LockWait, lock_released, lock_wait};
 pub use log::log_line;
 pub use off_cpu::{woken, woken_by_interrupt};
 pub use platform::{Platform, ThreadId};
+pub use poll::poll;
 pub use region::{Config, Image, Memory, Status, Why, init, set_interrupt_cost};
-pub use sample::{next_tick, poll, tick, tick_with_registers};
+pub use sample::{next_tick, tick, tick_with_registers};
 pub use sites::Site;
 pub use span::{Span, SpanId};
 pub use stream::{Sink, Step, Streamer};
@@ -133,6 +135,7 @@ pub use wait::{SavedRegisters, Wait, saved, wait_begin, wait_end};
 /// What the macros expand to, and what probes for other languages are made of; not for direct use.
 #[doc(hidden)]
 pub mod expansion {
+    pub use crate::arch::poll_here;
     pub use crate::arg::{Address, Word, bytes, same, text};
     pub use crate::event::{counter, event, gauge};
     pub use crate::histogram::record;

@@ -139,13 +139,23 @@ unsafe fn on_tick(registers: &Registers, snapshot_bytes: u32) {
     vcpu.add(VcpuField::InterruptTime, interrupt_cost());
     let spent = platform::now().saturating_sub(begin);
     vcpu.add(VcpuField::ProbeTime, spent);
-    let cost = local.cost.load(Ordering::Relaxed);
-    local.cost.store(cost.wrapping_add(spent).wrapping_add(interrupt_cost()), Ordering::Relaxed);
+    add_tick_cost(id, spent.wrapping_add(interrupt_cost()));
 }
 
 /// TSC ticks that the ticks of a vCPU have cost since init.
 pub(crate) fn tick_cost(vcpu: u32) -> u64 {
     local(vcpu).cost.load(Ordering::Relaxed)
+}
+
+/// Adds to what [`tick_cost`] gives.
+pub(crate) fn add_tick_cost(vcpu: u32, spent: u64) {
+    let local = local(vcpu);
+    local.cost.store(tick_cost(vcpu).wrapping_add(spent), Ordering::Relaxed);
+}
+
+/// Whether a vCPU has a timer interrupt that takes its samples: it has armed one, or had one.
+pub(crate) fn has_timer(id: u32, vcpu: Vcpu) -> bool {
+    local(id).interval.load(Ordering::Relaxed) != 0 || vcpu.get(VcpuField::Ticks) != 0
 }
 
 /// How many ticks it takes to sample once, so that control does not wait for a slow rate.
@@ -167,9 +177,11 @@ impl SwapLocal for AtomicU64 {
     }
 }
 
+/// Writes a sample, or a snapshot where one is asked for.
+///
 /// # Safety
 /// As [`tick`].
-unsafe fn sample(
+pub(crate) unsafe fn sample(
     vcpu: u32,
     tsc: u64,
     registers: &Registers,
@@ -217,7 +229,7 @@ unsafe fn stack_top<'a>(rsp: usize, stack: &Range<usize>, words: &'a mut [u64; S
 /// TSC ticks until the next [`tick`] is due: the sampling period, jittered by an eighth either way so that it never falls
 /// in step with what it samples. They count from now, or from when the last tick was due. A period of more than 25 ms is cut into
 /// several ticks, and while sampling is off a tick is due every 25 ms, so that control is still looked at: an idle loop should not halt
-/// for much longer either, and [`poll`] when it wakes. `u64::MAX` where a tick would do nothing: before
+/// for much longer either, and [`poll`](crate::poll) when it wakes. `u64::MAX` where a tick would do nothing: before
 /// [`init`](crate::init), and on a vCPU that the region has no place for.
 #[must_use]
 pub fn next_tick() -> u64 {
@@ -233,7 +245,7 @@ pub fn next_tick() -> u64 {
         if left == 0 || left > parts {
             local.left.store(parts, Ordering::Relaxed);
         }
-        jittered(region.tsc_hz / u64::from(rate.max(1)), local) / u64::from(parts)
+        jittered(region.tsc_hz / u64::from(rate.max(1)), &local.random) / u64::from(parts)
     } else {
         local.off.store(true, Ordering::Relaxed);
         local.left.store(0, Ordering::Relaxed);
@@ -246,28 +258,19 @@ pub fn next_tick() -> u64 {
     interval
 }
 
-fn jittered(period: u64, local: &Local) -> u64 {
+/// A period, an eighth shorter or longer at random.
+pub(crate) fn jittered(period: u64, random: &AtomicU64) -> u64 {
     // xorshift64; any seed but 0 does.
-    let mut x = local.random.load(Ordering::Relaxed);
+    let mut x = random.load(Ordering::Relaxed);
     if x == 0 {
         x = platform::now() | 1;
     }
     x ^= x << 13;
     x ^= x >> 7;
     x ^= x << 17;
-    local.random.store(x, Ordering::Relaxed);
+    random.store(x, Ordering::Relaxed);
     let eighth = period / 8;
     period - eighth + x % (2 * eighth + 1)
-}
-
-/// For kernels without a timer interrupt, and idle loops: shows a sign of life and looks at the control page.
-pub fn poll() {
-    let Some(region) = region() else { return };
-    let now = platform::now();
-    if let Some(vcpu) = Vcpu::current() {
-        vcpu.set(VcpuField::Heartbeat, now);
-    }
-    control::check(region, now);
 }
 
 const _: () = assert!(Kind::Sample as u8 == 2 && STACK_WORDS <= 255);

@@ -12,7 +12,7 @@ use crate::percpu::{MAX_VCPUS, PerCpu};
 use crate::probes::{self, Status};
 use crate::region::{self, Region};
 use crate::sched::Stack;
-use crate::{drain, heap, net, sched, workload};
+use crate::{drain, heap, net, sched, tick, workload};
 
 const COMMAND_LINE_BYTES: usize = 4096;
 
@@ -46,7 +46,11 @@ pub(crate) fn start(info: Option<BootInfo>) -> ! {
     // SAFETY: what the loader left there has been read.
     unsafe { arch::unmap_null_page() };
     arch::calibrate();
-    let vcpus = arch::vcpu_count().min(MAX_VCPUS);
+    let mut vcpus = arch::vcpu_count().min(MAX_VCPUS);
+    if options.workload.is_cooperative() {
+        vcpus = 1;
+        tick::switch_off();
+    }
     start_probes(&options, &region, vcpus, memory_bytes);
     // SAFETY: interrupts are off, and nothing else runs on this stack.
     unsafe { sched::become_idle(arch::boot_stack()) };

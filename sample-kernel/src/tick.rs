@@ -1,6 +1,6 @@
 //! One timer interrupt for everything: samples, time slices, wake-ups. Each vCPU programs its timer for whatever comes first.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::percpu::PerCpu;
 use crate::{arch, probes, sched, time};
@@ -12,8 +12,21 @@ const URGENT_NS: u64 = 500_000;
 /// How often an idle vCPU looks around, so that an observer's wishes are heard.
 const IDLE_NS: u64 = 25_000_000;
 
+/// There is no timer interrupt.
+static OFF: AtomicBool = AtomicBool::new(false);
+
+/// No vCPU's timer is ever set: what runs does so until it ends, and nobody wakes a sleeper. Before [`start`].
+pub(crate) fn switch_off() {
+    OFF.store(true, Ordering::Relaxed);
+}
+
 /// Starts this vCPU's schedule.
 pub(crate) fn start(cpu: &PerCpu) {
+    if OFF.load(Ordering::Relaxed) {
+        // The probes take a vCPU that never asked them when to tick for one without a timer.
+        cpu.next_sample.set(u64::MAX);
+        return;
+    }
     let now = arch::now();
     cpu.next_sample.set(now.saturating_add(probes::next_tick()));
     cpu.slice_end.set(now.saturating_add(time::ticks(SLICE_NS)));
@@ -65,6 +78,9 @@ fn next_due(cpu: &PerCpu) -> u64 {
 }
 
 fn set(cpu: &PerCpu, at: u64, now: u64) {
+    if OFF.load(Ordering::Relaxed) {
+        return;
+    }
     cpu.timer_at.set(at);
     arch::set_timer(at.saturating_sub(now));
 }

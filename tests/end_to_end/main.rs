@@ -8,6 +8,7 @@ mod c_library;
 mod capture;
 mod clocks;
 mod control;
+mod cooperative;
 mod cores;
 mod cost;
 mod demo;

@@ -114,3 +114,45 @@ pub(crate) fn frame() -> (usize, usize) {
     }
     (frame, stack_pointer)
 }
+
+/// [`poll`](crate::poll()) for whoever calls this: hands over rip, rsp, rbp, rbx and r12 to r15 as they are once this has returned. Without a
+/// frame of its own, so that it is not part of what it tells.
+#[unsafe(naked)]
+pub extern "C" fn poll_here() {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "push r15",
+        "push r14",
+        "push r13",
+        "push r12",
+        "push rbx",
+        "push rbp",
+        ".cfi_adjust_cfa_offset 48",
+        "lea rax, [rsp + 56]",
+        "push rax",
+        "push qword ptr [rsp + 56]",
+        "mov rdi, rsp",
+        "sub rsp, 8",
+        ".cfi_adjust_cfa_offset 24",
+        "call {poll}",
+        "add rsp, 24",
+        ".cfi_adjust_cfa_offset -24",
+        "pop rbp",
+        "pop rbx",
+        "pop r12",
+        "pop r13",
+        "pop r14",
+        "pop r15",
+        ".cfi_adjust_cfa_offset -48",
+        "ret",
+        ".cfi_endproc",
+        poll = sym crate::poll::poll_as,
+    );
+}
+
+/// Does nothing, but not before what stands before it, nor as part of it.
+#[inline(always)]
+pub(crate) fn nothing() {
+    // SAFETY: no instruction.
+    unsafe { asm!("", options(nomem, nostack, preserves_flags)) }
+}

@@ -2,6 +2,7 @@
 
 mod burst;
 mod calls;
+mod cooperative;
 mod crash;
 mod deep;
 mod http;
@@ -35,11 +36,12 @@ pub(crate) enum Workload {
     Locks,
     Leak,
     Calls,
+    Cooperative,
     Crash(Crash),
 }
 
 impl Workload {
-    pub(crate) const NAMES: &str = "ratio, kv, http, deep, burst, idle, nofp, waits, locks, leak, calls, or crash- and one of null, wild, gp, stack, double, triple, panic, oom, deadlock, spin, lostwake, heap, scribble";
+    pub(crate) const NAMES: &str = "ratio, kv, http, deep, burst, idle, nofp, waits, locks, leak, calls, cooperative, or crash- and one of null, wild, gp, stack, double, triple, panic, oom, deadlock, spin, lostwake, heap, scribble";
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -54,12 +56,18 @@ impl Workload {
             "locks" => Self::Locks,
             "leak" => Self::Leak,
             "calls" => Self::Calls,
+            "cooperative" => Self::Cooperative,
             _ => Self::Crash(Crash::named(name.strip_prefix("crash-")?)?),
         })
     }
 }
 
 impl Workload {
+    /// Whether it runs on one vCPU and nothing interrupts it.
+    pub(crate) fn is_cooperative(self) -> bool {
+        matches!(self, Self::Cooperative)
+    }
+
     /// Whether it listens to a network.
     pub(crate) fn needs_network(self) -> bool {
         matches!(self, Self::Http)
@@ -83,6 +91,7 @@ pub(crate) fn run(options: &Options, vcpus: u32) {
         Workload::Locks => locks::run(vcpus, || after(options, locks::DEFAULT_SECONDS)),
         Workload::Leak => leak::run(vcpus, || after(options, leak::DEFAULT_SECONDS)),
         Workload::Calls => calls::run(vcpus),
+        Workload::Cooperative => cooperative::run(Deadline::after(options.seconds)),
     }
 }
 
