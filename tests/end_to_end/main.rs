@@ -27,6 +27,7 @@ mod off_cpu;
 mod offline;
 mod ping;
 mod port;
+mod porting;
 mod print;
 mod ratio;
 mod recordings;
