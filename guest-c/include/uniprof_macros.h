@@ -92,21 +92,6 @@
     } while (0)
 
 #if defined(__x86_64__)
-/* The registers here, in the function that this is inlined into. */
-static inline __attribute__((always_inline, unused)) struct uniprof_registers uniprof_registers_here(void)
-{
-    struct uniprof_registers registers;
-    __asm__ volatile("leaq 0(%%rip), %0" : "=r"(registers.rip));
-    __asm__ volatile("movq %%rsp, %0" : "=m"(registers.rsp));
-    __asm__ volatile("movq %%rbp, %0" : "=m"(registers.rbp));
-    __asm__ volatile("movq %%rbx, %0" : "=m"(registers.rbx));
-    __asm__ volatile("movq %%r12, %0" : "=m"(registers.r12));
-    __asm__ volatile("movq %%r13, %0" : "=m"(registers.r13));
-    __asm__ volatile("movq %%r14, %0" : "=m"(registers.r14));
-    __asm__ volatile("movq %%r15, %0" : "=m"(registers.r15));
-    return registers;
-}
-
 /* Physical address of the page tables. Reading it is a privilege: whoever runs without defines this as 0 before including this file. */
 #ifndef UNIPROF_PAGE_TABLES
 #define UNIPROF_PAGE_TABLES                                                                                    \
@@ -120,14 +105,15 @@ static inline __attribute__((always_inline, unused)) struct uniprof_registers un
 /* Leaves a record of a panic in the function that this is written in; the caller then stops the machine. */
 #define UNIPROF_PANIC(text)                                                                                    \
     do {                                                                                                       \
-        struct uniprof_registers uniprof__r = uniprof_registers_here();                                        \
-        struct uniprof_crash uniprof__crash = {                                                                \
-            .reason = UNIPROF_CRASH_PANIC,                                                                     \
-            .rip = uniprof__r.rip,                                                                             \
-            .registers = {0, uniprof__r.rbx, 0, 0, 0, 0, uniprof__r.rbp, uniprof__r.rsp, 0, 0, 0, 0,           \
-                          uniprof__r.r12, uniprof__r.r13, uniprof__r.r14, uniprof__r.r15},                     \
-            .message = (text),                                                                                 \
-        };                                                                                                     \
+        struct uniprof_crash uniprof__crash = {.reason = UNIPROF_CRASH_PANIC, .message = (text)};              \
+        __asm__ volatile("leaq 0(%%rip), %0" : "=r"(uniprof__crash.rip));                                      \
+        __asm__ volatile("movq %%rbx, %0" : "=m"(uniprof__crash.registers[1]));                                \
+        __asm__ volatile("movq %%rbp, %0" : "=m"(uniprof__crash.registers[6]));                                \
+        __asm__ volatile("movq %%rsp, %0" : "=m"(uniprof__crash.registers[7]));                                \
+        __asm__ volatile("movq %%r12, %0" : "=m"(uniprof__crash.registers[12]));                               \
+        __asm__ volatile("movq %%r13, %0" : "=m"(uniprof__crash.registers[13]));                               \
+        __asm__ volatile("movq %%r14, %0" : "=m"(uniprof__crash.registers[14]));                               \
+        __asm__ volatile("movq %%r15, %0" : "=m"(uniprof__crash.registers[15]));                               \
         uniprof__crash.cr3 = UNIPROF_PAGE_TABLES;                                                              \
         (void)uniprof_crash(&uniprof__crash);                                                                  \
     } while (0)

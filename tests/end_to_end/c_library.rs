@@ -184,9 +184,10 @@ const EXPECTED: [&str; 11] = [
 
 #[test]
 fn c_macros_make_sites_as_the_format_says() {
-    for compiler in ["gcc", "clang"] {
+    let strict = ["-std=c11", "-Wpedantic", "-mgeneral-regs-only"];
+    for (compiler, flags) in [("gcc", &strict[..]), ("clang", &strict[..]), ("gcc", &strict[2..])] {
         let dir = tempfile::tempdir().expect("a directory");
-        let object = compiled(compiler, SITES, built(TARGET), dir.path(), &["-mgeneral-regs-only"]);
+        let object = compiled(compiler, SITES, built(TARGET), dir.path(), flags);
         let object = fs::read(object).expect("the object reads");
         let file = File::parse(&*object).expect("an ELF file");
         let section = file.section_by_name("uniprof_sites").expect("the section");

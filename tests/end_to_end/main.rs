@@ -3,6 +3,7 @@
 mod attach;
 mod bad_input;
 mod by_hand;
+mod c_hooks;
 mod c_kernel;
 mod c_library;
 mod capture;

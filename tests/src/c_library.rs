@@ -48,3 +48,26 @@ pub fn kernel(target: &str) -> &'static Path {
         kernel
     })
 }
+
+/// A Linux program of one file of C with the library in it.
+#[must_use]
+pub fn program(source: &Path, target: &str) -> PathBuf {
+    let (library, program) = (built(target), Path::new(target).join("c-program"));
+    let mut cc = Command::new("cc");
+    // At a fixed address, because the file has to tell where everything is, and with the frame pointers that a kernel has.
+    cc.args([
+        "-std=gnu11",
+        "-O2",
+        "-g",
+        "-no-pie",
+        "-fno-omit-frame-pointer",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-I",
+    ]);
+    cc.arg(library.join("include")).arg(source).arg(library.join("lib/libuniprof.a")).arg("-o").arg(&program);
+    let output = cc.output().expect("the compiler runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    program
+}
