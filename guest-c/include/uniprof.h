@@ -58,6 +58,9 @@
 // Sampled blocks of the heap.
 #define UNIPROF_CLASS_HEAP (1 << 10)
 
+// Packets, and states of connections.
+#define UNIPROF_CLASS_NET (1 << 12)
+
 // Most arguments of an event or a span.
 #define UNIPROF_MOST_ARGS 16
 
@@ -72,6 +75,72 @@
 
 // They leave the CPU.
 #define UNIPROF_BLOCKS 1
+
+// Which way a packet goes: into the kernel.
+#define UNIPROF_IN 0
+
+// Out of it.
+#define UNIPROF_OUT 1
+
+// What becomes of a packet: it is taken, or sent.
+#define UNIPROF_ACCEPTED 0
+
+// It is dropped: there is no buffer for it.
+#define UNIPROF_NO_BUFFER 1
+
+// Its checksum is wrong.
+#define UNIPROF_CHECKSUM 2
+
+// It is malformed.
+#define UNIPROF_MALFORMED 3
+
+// Nobody listens there.
+#define UNIPROF_NO_LISTENER 4
+
+// The queue that it should go to is full.
+#define UNIPROF_QUEUE_FULL 5
+
+// It is another machine's.
+#define UNIPROF_NOT_FOR_US 6
+
+// Something else.
+#define UNIPROF_DROPPED 7
+
+// States of a connection: those of TCP (RFC 9293).
+#define UNIPROF_CLOSED 0
+
+// A socket that waits for connections.
+#define UNIPROF_LISTEN 1
+
+// A SYN was sent.
+#define UNIPROF_SYN_SENT 2
+
+// A SYN came, and was answered.
+#define UNIPROF_SYN_RECEIVED 3
+
+// Established.
+#define UNIPROF_ESTABLISHED 4
+
+// This side has closed.
+#define UNIPROF_FIN_WAIT_1 5
+
+// This side has closed, and the other one knows.
+#define UNIPROF_FIN_WAIT_2 6
+
+// The other side has closed.
+#define UNIPROF_CLOSE_WAIT 7
+
+// Both have closed, and the other one does not know yet.
+#define UNIPROF_CLOSING 8
+
+// The other side had closed, and this one has.
+#define UNIPROF_LAST_ACK 9
+
+// It may still be spoken of.
+#define UNIPROF_TIME_WAIT 10
+
+// Of protocols without states.
+#define UNIPROF_OPEN 11
 
 // Why a thread leaves the CPU: its time slice ended.
 #define UNIPROF_PREEMPTED 0
@@ -124,6 +193,8 @@ struct uniprof_config {
   uint64_t classes;
   // Mean of the allocated bytes from one sample of the heap to the next; 0: the heap is not watched.
   uint64_t heap_interval;
+  // Connections that the region has room for, of kernels that tell of their network; 0: none, and no packets are counted.
+  uint32_t connections;
   // Wall clock in nanoseconds since the Unix epoch; 0 where the kernel has none.
   uint64_t wall_ns;
   // The region: mapped, readable and writable for ever, at a multiple of 4096; nothing else writes it.
@@ -208,6 +279,24 @@ struct uniprof_lock_waiting {
   uint32_t kind;
   // Who held it then; 0: unknown.
   uint32_t owner;
+};
+
+// A connection under way. May be moved, and is not to be copied.
+struct uniprof_connection {
+  // Where it is told of; 0: nowhere.
+  uint64_t place;
+  // Its number, which no other one has; 0 where nothing is told.
+  uint64_t id;
+};
+
+// One end of a connection.
+struct uniprof_endpoint {
+  // In network order: 4 bytes of IPv4, or 16 of IPv6.
+  uint8_t address[16];
+  // In the processor's own order.
+  uint16_t port;
+  // 4 or 6.
+  uint8_t version;
 };
 
 // Address range of a stack: from its lowest byte to the one after its last; both 0 where it is unknown.
@@ -331,6 +420,41 @@ void uniprof_lock_acquired(const struct uniprof_lock_waiting *waiting);
 // Tells that the running thread releases a lock that others wait for, while it still holds it, since `since` (of the clock; 0: unknown).
 // Not to be called where nobody waits.
 void uniprof_lock_released(uint32_t kind, const void *lock, uint64_t since);
+
+// Tells of an interface: its number (from 0), name (the first 32 bytes count), MAC address (6 bytes; null where packets begin with an IP
+// header) and MTU.
+// The caller promises: Both pointers are what they say.
+void uniprof_interface(uint8_t index, const char *name, const uint8_t *mac, uint32_t mtu);
+
+// Tells of a packet and of what becomes of it, once, when that is known: UNIPROF_IN or UNIPROF_OUT, and UNIPROF_ACCEPTED and so on. Counts
+// it, and records its first bytes if somebody wants that.
+// The caller promises: `packet` is null or points to so many bytes.
+void uniprof_packet(uint8_t interface, uint8_t direction, const uint8_t *packet, size_t bytes, uint8_t verdict);
+
+// Tells of a connection, or of a socket that listens (then `remote` is all 0): its protocol as in IP headers (6 TCP, 17 UDP) and its
+// state, UNIPROF_ESTABLISHED and so on.
+// The caller promises: Both ends are what they say.
+struct uniprof_connection uniprof_connection_open(uint8_t protocol, const struct uniprof_endpoint *local, const struct uniprof_endpoint *remote, uint8_t state);
+
+// Its state is another one: UNIPROF_ESTABLISHED and so on.
+// The caller promises: `connection` is null or what `uniprof_connection_open` gave.
+void uniprof_connection_state(const struct uniprof_connection *connection, uint8_t state);
+
+// The thread that serves it; 0: none.
+// The caller promises: `connection` is null or what `uniprof_connection_open` gave.
+void uniprof_connection_served_by(const struct uniprof_connection *connection, uint32_t thread);
+
+// Bytes that wait to be read, and bytes that wait to be sent or acknowledged.
+// The caller promises: `connection` is null or what `uniprof_connection_open` gave.
+void uniprof_connection_queues(const struct uniprof_connection *connection, uint32_t to_read, uint32_t to_send);
+
+// It has brought so many bytes more, and taken so many.
+// The caller promises: `connection` is null or what `uniprof_connection_open` gave.
+void uniprof_connection_moved(const struct uniprof_connection *connection, uint64_t received, uint64_t sent);
+
+// It has ended. What it was kept in then tells of no connection.
+// The caller promises: `connection` is null or what `uniprof_connection_open` gave.
+void uniprof_connection_close(struct uniprof_connection *connection);
 
 // The kernel provides this: the vCPU's clock, in ticks of `uniprof_config.clock_hz`, which never goes back on one vCPU. On x86_64
 // it is `rdtsc`: hosts compare it with the time stamp counter. Called once or twice for each record.

@@ -30,6 +30,8 @@ pub struct Config {
     pub classes: u64,
     /// Mean of the allocated bytes from one sample of the heap to the next; 0: the heap is not watched.
     pub heap_interval: u64,
+    /// Connections that the region has room for, of kernels that tell of their network; 0: none, and no packets are counted.
+    pub connections: u32,
     /// Wall clock in nanoseconds since the Unix epoch; 0 where the kernel has none.
     pub wall_ns: u64,
     /// The region: mapped, readable and writable for ever, at a multiple of 4096; nothing else writes it.
@@ -66,6 +68,7 @@ pub extern "C" fn uniprof_defaults(region: *mut c_void, bytes: usize, physical: 
         snapshot_bytes: config.snapshot_bytes,
         classes: config.classes,
         heap_interval: config.heap_interval,
+        connections: config.connections,
         wall_ns: config.wall_ns,
         region,
         region_bytes: bytes,
@@ -109,6 +112,7 @@ pub unsafe extern "C" fn uniprof_init(config: *const Config) -> *const c_char {
         patterns: valid(&patterns[..length]),
         snapshot_bytes: config.snapshot_bytes,
         heap_interval: config.heap_interval,
+        connections: config.connections,
         wall_ns: config.wall_ns,
         image: probe::Image {
             build_id,

@@ -30,6 +30,8 @@ pub const UNIPROF_CLASS_LOCKS: u64 = 1 << 8;
 pub const UNIPROF_CLASS_IRQ: u64 = 1 << 9;
 /// Sampled blocks of the heap.
 pub const UNIPROF_CLASS_HEAP: u64 = 1 << 10;
+/// Packets, and states of connections.
+pub const UNIPROF_CLASS_NET: u64 = 1 << 12;
 
 const _: () = {
     assert!(UNIPROF_CLASS_SAMPLES == Class::Sample.bit() && UNIPROF_CLASS_EVENTS == Class::Event.bit());
@@ -37,7 +39,7 @@ const _: () = {
     assert!(UNIPROF_CLASS_COUNTERS == Class::Counter.bit() && UNIPROF_CLASS_LOGS == Class::Log.bit());
     assert!(UNIPROF_CLASS_THREADS == Class::Thread.bit() && UNIPROF_CLASS_OFF_CPU == Class::OffCpu.bit());
     assert!(UNIPROF_CLASS_LOCKS == Class::Lock.bit() && UNIPROF_CLASS_IRQ == Class::Irq.bit());
-    assert!(UNIPROF_CLASS_HEAP == Class::Heap.bit());
+    assert!(UNIPROF_CLASS_HEAP == Class::Heap.bit() && UNIPROF_CLASS_NET == Class::Net.bit());
 };
 
 /// Most arguments of an event or a span.

@@ -14,6 +14,7 @@ pub mod emit;
 pub mod heap;
 pub mod interrupts;
 pub mod locks;
+pub mod net;
 pub mod platform;
 mod text;
 pub mod threads;

@@ -34,6 +34,7 @@ static int start(void)
     config.name = "hooks";
     int wrong = refused(uniprof_init(NULL), "no configuration") + refused(uniprof_init(&config), "clock_hz");
     config.clock_hz = 2600000000;
+    config.connections = 64;
     config.region_bytes = 4096;
     wrong += refused(uniprof_init(&config), "too small");
     config.region_bytes = sizeof UNIPROF_REGION;
@@ -71,6 +72,25 @@ static void wait_for_lock(void)
     uniprof_lock_acquired(&waiting);
 }
 
+static void network(void)
+{
+    static const uint8_t mac[6] = {0x52, 0x54, 0, 1, 2, 3}, packet[60] = {0xff, 0xff};
+    uniprof_interface(0, "eth0", mac, 1500);
+    uniprof_packet(0, UNIPROF_IN, packet, sizeof packet, UNIPROF_ACCEPTED);
+    uniprof_packet(0, UNIPROF_IN, packet, sizeof packet, UNIPROF_CHECKSUM);
+    uniprof_packet(0, UNIPROF_OUT, NULL, 0, 99);
+    struct uniprof_endpoint local = {{10, 0, 2, 15}, 80, 4}, remote = {{10, 0, 2, 2}, 40112, 4};
+    struct uniprof_connection kept = uniprof_connection_open(6, &local, &remote, UNIPROF_SYN_RECEIVED);
+    struct uniprof_connection ended = uniprof_connection_open(17, &local, &remote, UNIPROF_OPEN);
+    uniprof_connection_state(&kept, UNIPROF_ESTABLISHED);
+    uniprof_connection_served_by(&kept, 1);
+    uniprof_connection_queues(&kept, 100, 200);
+    uniprof_connection_moved(&kept, 1000, 2000);
+    uniprof_connection_close(&ended);
+    uniprof_connection_close(&ended);
+    uniprof_connection_close(NULL);
+}
+
 int main(int argc, char **argv)
 {
     static char blocks[100 * 4096];
@@ -93,6 +113,7 @@ int main(int argc, char **argv)
     uniprof_switch(0, 1, UNIPROF_IDLE);
     allocate(blocks);
     wait_for_lock();
+    network();
     uniprof_woken_by_interrupt(2);
     uniprof_interrupt_exit(33, uniprof_interrupt_enter());
     uniprof_idle_enter();

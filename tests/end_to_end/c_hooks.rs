@@ -29,6 +29,7 @@ fn every_function_of_the_c_library_tells_what_it_says() {
     events.iter().for_each(|event| *kinds.entry(event["kind"].as_str().expect("a kind")).or_default() += 1);
     let expected = [
         ("allocation", 100),
+        ("connection", 4),
         ("event", 1),
         ("free", 50),
         ("gauge", 1),
@@ -36,6 +37,7 @@ fn every_function_of_the_c_library_tells_what_it_says() {
         ("lock_hold", 1),
         ("lock_wait", 1),
         ("log", 1),
+        ("packet", 3),
         ("park", 1),
         ("resume", 1),
         ("span_begin", 1),

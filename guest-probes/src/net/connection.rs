@@ -1,5 +1,6 @@
 //! A connection's place in the table.
 
+use core::mem::ManuallyDrop;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,6 +59,22 @@ impl Connection {
             }
         }
         Self { slot, id }
+    }
+
+    /// Two words to keep in its place, for languages without this type; both 0 where nothing is told. It does not end by that.
+    #[must_use = "the connection ends with what `from_words` makes of them"]
+    pub fn into_words(self) -> [u64; 2] {
+        let connection = ManuallyDrop::new(self);
+        [connection.slot.map_or(0, Slot::address), connection.id]
+    }
+
+    /// The connection that [`Connection::into_words`] made of these words.
+    ///
+    /// # Safety
+    /// They are what it gave, and nobody has made an end of the connection since.
+    pub unsafe fn from_words([slot, id]: [u64; 2]) -> Self {
+        // SAFETY: the address of a slot, as the caller promises.
+        Self { slot: (slot != 0).then(|| unsafe { Slot::at_address(slot) }), id }
     }
 
     /// Its number, which no other connection of this boot has; 0 where nothing is told. For spans and events.

@@ -94,6 +94,17 @@ impl Table {
 }
 
 impl Slot {
+    /// Where it is: what [`Slot::at_address`] takes.
+    pub(super) fn address(self) -> u64 {
+        self.0.as_ptr() as u64
+    }
+
+    /// # Safety
+    /// What [`Slot::address`] gave.
+    pub(super) unsafe fn at_address(address: u64) -> Self {
+        Self(Words::from_ptr(address as usize as *mut u64))
+    }
+
     pub(super) fn load(self, field: usize) -> u64 {
         self.0.load(field)
     }
