@@ -41,3 +41,4 @@ mod top;
 mod trace;
 mod unwinding;
 mod verdicts;
+mod web;

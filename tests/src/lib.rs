@@ -21,6 +21,7 @@ mod scene;
 mod schema;
 mod stopped;
 mod terminal;
+pub mod web;
 
 pub use binary::{example, uniprof};
 pub use browser::Browser;

@@ -28,6 +28,8 @@ pub(crate) const TESTS: &[Program] = &[
     ("/usr/lib/debug/.build-id", "libc6-dbg"),
     // A terminal whose screen can be read.
     ("tmux", "tmux"),
+    // Asks the guest's server.
+    ("curl", "curl"),
     // Says what stacks are like; programs of two compilers are asked about.
     ("gdb", "gdb"),
     ("clang", "clang"),
