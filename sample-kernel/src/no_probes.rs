@@ -88,3 +88,44 @@ pub(crate) fn interrupt<R>(_: u32, handler: impl FnOnce() -> R) -> R {
 /// None is needed; the real one has a contract.
 #[inline(always)]
 pub(crate) unsafe fn tick_with_registers(_: &Registers) {}
+
+/// What the network tells.
+pub(crate) mod net {
+    use core::net::SocketAddr;
+
+    pub(crate) use uniprof_wire::net::{ConnectionState, Direction, Protocol, Verdict};
+
+    pub(crate) struct Connection;
+
+    impl Connection {
+        pub(crate) const NONE: Self = Self;
+
+        nothing_in! {
+            fn open(protocol: Protocol, local: SocketAddr, remote: SocketAddr, state: ConnectionState) -> Connection = Connection;
+        }
+
+        pub(crate) fn id(&self) -> u64 {
+            0
+        }
+
+        #[inline(always)]
+        pub(crate) fn state(&self, _: ConnectionState) {}
+
+        #[inline(always)]
+        pub(crate) fn served_by(&self, _: u32) {}
+
+        #[inline(always)]
+        pub(crate) fn queues(&self, _: u32, _: u32) {}
+
+        #[inline(always)]
+        pub(crate) fn received(&self, _: u64) {}
+
+        #[inline(always)]
+        pub(crate) fn sent(&self, _: u64) {}
+    }
+
+    nothing_in! {
+        fn interface(index: u8, name: &str, mac: [u8; 6], mtu: u32);
+        fn packet(interface: u8, direction: Direction, bytes: &[u8], verdict: Verdict);
+    }
+}

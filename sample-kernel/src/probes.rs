@@ -4,6 +4,8 @@ use core::fmt;
 use core::ops::Range;
 
 use uniprof_probes as probe;
+#[cfg(not(feature = "no-probes"))]
+pub(crate) use uniprof_probes::net;
 pub(crate) use uniprof_probes::{
     Class, CrashReason, LockKind, Memory, Registers, SavedRegisters, Sink, Span, SpanId, Status, Step,
     Streamer, SwitchReason, Wait, WaitKind,

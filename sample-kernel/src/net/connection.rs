@@ -1,7 +1,9 @@
 //! One connection: its TCP socket, what has come in, and what goes out.
 
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::{Ipv4Addr, SocketAddr};
 
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
@@ -10,6 +12,7 @@ use smoltcp::time::{Duration, Instant};
 use super::classify::Peer;
 use super::limits::{self, INPUT_BYTES, RECEIVE_BYTES, SEND_BYTES};
 use super::{Answer, PORT, Work};
+use crate::probes::net::{self, ConnectionState, Protocol};
 
 /// Until a client has acknowledged that it is connected.
 const OPENING: Duration = Duration::from_secs(5);
@@ -54,7 +57,10 @@ pub(super) enum End {
 
 pub(super) struct Connection {
     id: u32,
+    local: Ipv4Addr,
     pub(super) peer: Peer,
+    /// What is told of it, once there is something to tell.
+    told: Option<Arc<net::Connection>>,
     /// With this connection's socket alone: so the stack need not look for it.
     pub(super) sockets: SocketSet<'static>,
     handle: SocketHandle,
@@ -75,7 +81,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// One that waits for a client's first segment; `None` if the stack can't have it.
-    pub(super) fn new(id: u32, peer: Peer, now: Instant) -> Option<Self> {
+    pub(super) fn new(id: u32, local: Ipv4Addr, peer: Peer, now: Instant) -> Option<Self> {
         let buffer = |bytes| SocketBuffer::new(vec![0; bytes]);
         let mut socket = Socket::new(buffer(RECEIVE_BYTES), buffer(SEND_BYTES));
         socket.set_nagle_enabled(false);
@@ -84,7 +90,9 @@ impl Connection {
         let handle = sockets.add(socket);
         Some(Self {
             id,
+            local,
             peer,
+            told: None,
             sockets,
             handle,
             phase: Phase::Reading,
@@ -121,7 +129,26 @@ impl Connection {
         let before = self.held();
         let want = if self.keep_times(now) { Want::Removal(End::Closed) } else { self.advance(now) };
         limits::holds(before, self.held());
+        self.tell();
         want
+    }
+
+    /// Tells what it is like now.
+    fn tell(&mut self) {
+        let waiting = self.output.len() - if let Phase::Writing(sent) = self.phase { sent } else { 0 };
+        let socket = self.sockets.get::<Socket<'_>>(self.handle);
+        let queues = (socket.recv_queue() + self.input.len(), socket.send_queue() + waiting);
+        let state = told(socket.state());
+        let told = self.told();
+        told.state(state);
+        told.queues(queues.0 as u32, queues.1 as u32);
+    }
+
+    fn told(&mut self) -> &Arc<net::Connection> {
+        let (address, port) = self.peer;
+        let ends = (SocketAddr::new(self.local.into(), PORT), SocketAddr::new(address.into(), port));
+        let open = || net::Connection::open(Protocol::Tcp, ends.0, ends.1, ConnectionState::SynReceived);
+        self.told.get_or_insert_with(|| Arc::new(open()))
     }
 
     fn advance(&mut self, now: Instant) -> Want {
@@ -140,7 +167,8 @@ impl Connection {
                     if self.input.len() >= self.wanted || (ended && !self.input.is_empty()) {
                         self.phase = Phase::Serving;
                         let input = core::mem::take(&mut self.input);
-                        return Want::Service(Work { connection: self.id, input, ended });
+                        let told = Arc::clone(self.told());
+                        return Want::Service(Work { connection: self.id, told, input, ended });
                     }
                     if !ended {
                         return Want::Nothing;
@@ -159,8 +187,9 @@ impl Connection {
                 }
                 Phase::Closing => {
                     // What comes is thrown away: a client that is still sending would otherwise get a reset before it has read its answer.
-                    let socket = self.socket();
-                    while matches!(socket.recv(|bytes| (bytes.len(), bytes.len())), Ok(1..)) {}
+                    while let Ok(count @ 1..) = self.socket().recv(|bytes| (bytes.len(), bytes.len())) {
+                        self.told().received(count as u64);
+                    }
                     return Want::Nothing;
                 }
             }
@@ -177,10 +206,10 @@ impl Connection {
                 input.extend_from_slice(bytes);
                 (bytes.len(), bytes.len())
             });
-            match taken {
-                Ok(1..) if first => self.began = now,
-                Ok(1..) => {}
-                _ => return,
+            let Ok(count @ 1..) = taken else { return };
+            self.told().received(count as u64);
+            if first {
+                self.began = now;
             }
         }
     }
@@ -192,6 +221,7 @@ impl Connection {
         let count = socket.send_slice(&self.output[sent..]).unwrap_or(self.output.len() - sent);
         if count > 0 {
             self.since = now;
+            self.told().sent(count as u64);
         }
         if sent + count < self.output.len() {
             self.phase = Phase::Writing(sent + count);
@@ -245,7 +275,8 @@ impl Connection {
             Phase::Reading if self.state() != State::SynReceived => {
                 if !self.input.is_empty() {
                     // All is in the buffer or nothing: there is nobody left to wait for.
-                    let _ = self.socket().send_slice(LATE);
+                    let sent = self.socket().send_slice(LATE).unwrap_or(0);
+                    self.told().sent(sent as u64);
                     self.timed_out = true;
                 }
                 self.close(now);
@@ -279,6 +310,26 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        // Whoever still serves it keeps its place in the table, but it is over.
+        if let Some(told) = &self.told {
+            told.state(ConnectionState::Closed);
+        }
         limits::holds(self.held(), 0);
+    }
+}
+
+fn told(state: State) -> ConnectionState {
+    match state {
+        State::Closed => ConnectionState::Closed,
+        State::Listen => ConnectionState::Listen,
+        State::SynSent => ConnectionState::SynSent,
+        State::SynReceived => ConnectionState::SynReceived,
+        State::Established => ConnectionState::Established,
+        State::FinWait1 => ConnectionState::FinWait1,
+        State::FinWait2 => ConnectionState::FinWait2,
+        State::CloseWait => ConnectionState::CloseWait,
+        State::Closing => ConnectionState::Closing,
+        State::LastAck => ConnectionState::LastAck,
+        State::TimeWait => ConnectionState::TimeWait,
     }
 }

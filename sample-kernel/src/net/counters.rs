@@ -2,32 +2,10 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Why a frame was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Drop {
-    /// Shorter than it says, or not what it says.
-    Malformed,
-    Checksum,
-    /// For another machine.
-    NotForUs,
-    /// TCP to a port where nobody listens, or beyond the bound: answered with a reset.
-    NoListener,
-    /// A protocol that this machine does not speak.
-    Unknown,
-    /// Of those to be sent: the device has taken no frame for a while.
-    QueueFull,
-}
+use crate::probes::net::{self, Direction, Verdict};
 
-impl Drop {
-    pub(crate) const ALL: [(Self, &'static str); 6] = [
-        (Self::Malformed, "malformed"),
-        (Self::Checksum, "checksum"),
-        (Self::NotForUs, "not_for_us"),
-        (Self::NoListener, "no_listener"),
-        (Self::Unknown, "unknown_protocol"),
-        (Self::QueueFull, "queue_full"),
-    ];
-}
+/// The number of the one interface.
+const INTERFACE: u8 = 0;
 
 /// Counts of this kernel's own, beside the probes.
 pub(crate) struct Counters {
@@ -35,7 +13,7 @@ pub(crate) struct Counters {
     pub(crate) bytes_in: AtomicU64,
     pub(crate) packets_out: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
-    drops: [AtomicU64; Drop::ALL.len()],
+    drops: [AtomicU64; Verdict::ALL.len()],
     pub(crate) opened: AtomicU64,
     pub(crate) closed: AtomicU64,
     /// Of those: by a reset from the client, or because it took too long.
@@ -51,7 +29,7 @@ pub(crate) static COUNTERS: Counters = Counters {
     bytes_in: AtomicU64::new(0),
     packets_out: AtomicU64::new(0),
     bytes_out: AtomicU64::new(0),
-    drops: [const { AtomicU64::new(0) }; Drop::ALL.len()],
+    drops: [const { AtomicU64::new(0) }; Verdict::ALL.len()],
     opened: AtomicU64::new(0),
     closed: AtomicU64::new(0),
     reset: AtomicU64::new(0),
@@ -70,12 +48,34 @@ pub(super) fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
 }
 
-impl Counters {
-    pub(super) fn drop(&self, reason: Drop) {
-        count(&self.drops[reason as usize]);
-    }
+/// Tells of the interface.
+pub(super) fn interface(address: [u8; 6], mtu: u32) {
+    net::interface(INTERFACE, "eth0", address, mtu);
+}
 
-    pub(crate) fn dropped(&self, reason: Drop) -> u64 {
-        self.drops[reason as usize].load(Ordering::Relaxed)
+/// A frame has come in, and that becomes of it.
+pub(super) fn packet_in(frame: &[u8], verdict: Verdict) {
+    count(&COUNTERS.packets_in);
+    add(&COUNTERS.bytes_in, frame.len() as u64);
+    packet(Direction::In, frame, verdict);
+}
+
+/// A frame goes out, or would.
+pub(super) fn packet_out(frame: &[u8], verdict: Verdict) {
+    count(&COUNTERS.packets_out);
+    add(&COUNTERS.bytes_out, frame.len() as u64);
+    packet(Direction::Out, frame, verdict);
+}
+
+fn packet(direction: Direction, frame: &[u8], verdict: Verdict) {
+    if verdict.is_drop() {
+        count(&COUNTERS.drops[verdict as usize]);
+    }
+    net::packet(INTERFACE, direction, frame, verdict);
+}
+
+impl Counters {
+    pub(crate) fn dropped(&self, verdict: Verdict) -> u64 {
+        self.drops[verdict as usize].load(Ordering::Relaxed)
     }
 }

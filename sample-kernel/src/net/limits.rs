@@ -9,8 +9,8 @@ pub(super) const SEND_BYTES: usize = 8 << 10;
 pub(super) const INPUT_BYTES: usize = 80 << 10;
 /// Of a connection that does nothing, roughly.
 const CONNECTION_BYTES: u64 = (RECEIVE_BYTES + SEND_BYTES + 4096) as u64;
-/// As many as a table in the observation region has slots.
-const MOST_CONNECTIONS: u64 = 1024;
+/// As many as the table in the observation region has slots, and one for the socket that listens.
+const MOST_CONNECTIONS: u64 = 1023;
 const FEWEST_CONNECTIONS: u64 = 4;
 /// Of the heap: for connections, and for what they have sent or are to be sent.
 const SHARE: u64 = 4;

@@ -13,15 +13,17 @@ mod wire;
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use virtio_drivers::transport::DeviceType;
 
 pub(crate) use self::addresses::Addresses;
-pub(crate) use self::counters::{COUNTERS, Drop};
+pub(crate) use self::counters::COUNTERS;
 use self::limits::Limits;
 use self::mailbox::Mailbox;
 use crate::heap;
+use crate::probes::net::Connection;
 use crate::sched::{self, Bell};
 use crate::sync::SpinLock;
 use crate::virtio::{self, MmioDevice, Network};
@@ -35,6 +37,8 @@ pub(crate) const PORT: u16 = 80;
 /// What has come in on a connection.
 pub(crate) struct Work {
     pub(crate) connection: u32,
+    /// What is told of it.
+    pub(crate) told: Arc<Connection>,
     /// All bytes that have not been answered yet.
     pub(crate) input: Vec<u8>,
     /// The client will send no more.

@@ -2,6 +2,8 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::sync::atomic::Ordering;
 
 use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
 use smoltcp::socket::tcp::State;
@@ -13,9 +15,18 @@ use super::connection::{Connection, End, Want};
 use super::counters::{self, COUNTERS};
 use super::limits::Limits;
 use super::wire::{FULL, Wire};
-use super::{Addresses, Answer, Drop, PORT, WORK};
+use super::{Addresses, Answer, PORT, WORK};
 use crate::arch;
-use crate::virtio::{Network, Sender};
+use crate::probes::net::{self, ConnectionState, Protocol, Verdict};
+use crate::virtio::{FRAME_BYTES, Network, Sender};
+
+const ETHERNET_HEADER: u32 = 14;
+/// The other end of a socket that listens.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+fn local(addresses: Addresses) -> SocketAddr {
+    SocketAddr::new(addresses.own.into(), PORT)
+}
 
 pub(super) struct Stack {
     interface: Interface,
@@ -31,11 +42,14 @@ pub(super) struct Stack {
     due: BTreeSet<(Instant, u32)>,
     /// Those to which something has happened.
     touched: Vec<u32>,
+    /// What is told of the socket that listens.
+    _listener: net::Connection,
 }
 
 impl Stack {
     pub(super) fn new(network: &mut Network, addresses: Addresses, limits: Limits, now: Instant) -> Self {
         let own = EthernetAddress(network.address());
+        counters::interface(own.0, FRAME_BYTES as u32 - ETHERNET_HEADER);
         let mut config = Config::new(HardwareAddress::Ethernet(own));
         config.random_seed = arch::now();
         let mut interface = Interface::new(config, &mut Wire::new(None, &mut network.sender), now);
@@ -59,27 +73,40 @@ impl Stack {
             by_peer: BTreeMap::new(),
             due: BTreeSet::new(),
             touched: Vec::new(),
+            _listener: net::Connection::open(
+                Protocol::Tcp,
+                local(addresses),
+                NOBODY,
+                ConnectionState::Listen,
+            ),
         }
     }
 
     /// A frame has come in.
     pub(super) fn receive(&mut self, frame: &[u8], sender: &mut Sender, now: Instant) {
-        counters::count(&COUNTERS.packets_in);
-        counters::add(&COUNTERS.bytes_in, frame.len() as u64);
         let broadcast = self.network.broadcast().unwrap_or(self.network.address());
         let wire = &mut Wire::new(Some(frame), sender);
         match classify(frame, self.own, self.network.address(), broadcast) {
-            Frame::Tcp { peer, port, opens } => self.segment(peer, port, opens, wire, now),
+            Frame::Tcp { peer, port, opens } => {
+                let id = self.owner(peer, port, opens, now);
+                counters::packet_in(
+                    frame,
+                    if id.is_some() { Verdict::Accepted } else { Verdict::NoListener },
+                );
+                self.segment(id, wire, now);
+            }
             Frame::Stack => {
+                counters::packet_in(frame, Verdict::Accepted);
                 self.interface.poll_ingress_single(now, wire, &mut self.nobody);
             }
-            Frame::Dropped(reason) => COUNTERS.drop(reason),
+            Frame::Dropped(verdict) => counters::packet_in(frame, verdict),
         }
     }
 
-    fn segment(&mut self, peer: Peer, port: u16, opens: bool, wire: &mut Wire<'_>, now: Instant) {
+    /// Whose a segment is.
+    fn owner(&mut self, peer: Peer, port: u16, opens: bool, now: Instant) -> Option<u32> {
         let known = (port == PORT).then(|| self.by_peer.get(&peer).copied()).flatten();
-        let id = match known {
+        match known {
             // The same port again, of a connection that is over.
             Some(id) if opens && self.connections.get(&id).is_some_and(Connection::may_be_replaced) => {
                 self.remove(id, &End::Closed);
@@ -88,9 +115,11 @@ impl Stack {
             Some(id) => Some(id),
             None if opens && port == PORT => self.open(peer, now),
             None => None,
-        };
+        }
+    }
+
+    fn segment(&mut self, id: Option<u32>, wire: &mut Wire<'_>, now: Instant) {
         let Some((id, connection)) = id.and_then(|id| Some((id, self.connections.get_mut(&id)?))) else {
-            COUNTERS.drop(Drop::NoListener);
             self.interface.poll_ingress_single(now, wire, &mut self.nobody);
             return;
         };
@@ -120,14 +149,14 @@ impl Stack {
             }
         }
         let id = self.next;
-        let connection = Connection::new(id, peer, now)?;
+        let connection = Connection::new(id, self.network.address(), peer, now)?;
         self.next = self.next.wrapping_add(1).max(1);
         self.connections.insert(id, connection);
         self.by_peer.insert(peer, id);
         counters::count(&COUNTERS.opened);
         let now_open = self.connections.len() as u64;
-        if now_open > COUNTERS.most_at_once.load(core::sync::atomic::Ordering::Relaxed) {
-            COUNTERS.most_at_once.store(now_open, core::sync::atomic::Ordering::Relaxed);
+        if now_open > COUNTERS.most_at_once.load(Ordering::Relaxed) {
+            COUNTERS.most_at_once.store(now_open, Ordering::Relaxed);
         }
         Some(id)
     }

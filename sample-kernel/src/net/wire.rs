@@ -5,7 +5,8 @@ use core::time::Duration;
 use smoltcp::phy::{Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
-use super::counters::{self, COUNTERS};
+use super::counters;
+use crate::probes::net::Verdict;
 use crate::virtio::{FRAME_BYTES, Sender};
 
 /// How soon to look again whether a device that was full is so still.
@@ -38,9 +39,12 @@ impl RxToken for Incoming<'_> {
 
 impl TxToken for Outgoing<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, bytes: usize, write: F) -> R {
-        counters::count(&COUNTERS.packets_out);
-        counters::add(&COUNTERS.bytes_out, bytes as u64);
-        self.0.send(bytes, write)
+        let verdict = if self.0.has_room() { Verdict::Accepted } else { Verdict::QueueFull };
+        self.0.send(bytes, |frame| {
+            let result = write(frame);
+            counters::packet_out(frame, verdict);
+            result
+        })
     }
 }
 

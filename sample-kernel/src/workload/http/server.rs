@@ -10,7 +10,7 @@ use super::stats::Stats;
 use super::status::Status;
 use super::store::Store;
 use crate::net::{self, Answer, Work};
-use crate::{arch, probes, time};
+use crate::{arch, probes, sched, time};
 
 /// With so much to send, the rest of the requests in a row has to wait until it is sent.
 const OUTPUT_BYTES: usize = 32 << 10;
@@ -49,7 +49,9 @@ impl Server {
     /// Answers all requests that are whole.
     #[inline(never)]
     fn serve(&self, work: Work) -> Answer {
-        let Work { connection, mut input, ended } = work;
+        let Work { connection: number, told, mut input, ended } = work;
+        told.served_by(sched::current_id());
+        let connection = told.id();
         let mut output = Vec::new();
         let mut done = 0;
         let mut close = false;
@@ -86,12 +88,12 @@ impl Server {
         if input.is_empty() {
             input = Vec::new();
         }
-        Answer { connection, rest: input, wanted, output, close }
+        Answer { connection: number, rest: input, wanted, output, close }
     }
 
     /// Answers one request; whether another may follow.
     #[inline(never)]
-    fn answer(&self, connection: u32, request: &Request<'_>, output: &mut Vec<u8>) -> bool {
+    fn answer(&self, connection: u64, request: &Request<'_>, output: &mut Vec<u8>) -> bool {
         let begin = arch::now();
         let call = Call::of(request.method, request.target);
         let route = call.as_ref().map_or(Route::None, Call::route);
@@ -128,7 +130,7 @@ impl Server {
     /// Says why a request that is none is not served.
     #[cold]
     #[inline(never)]
-    fn refuse(&self, connection: u32, method: &str, status: Status, output: &mut Vec<u8>) {
+    fn refuse(&self, connection: u64, method: &str, status: Status, output: &mut Vec<u8>) {
         let begin = arch::now();
         let before = output.len();
         let span = probes::span!(

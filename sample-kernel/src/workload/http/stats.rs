@@ -10,7 +10,8 @@ use super::route::Route;
 use super::status::Status;
 use super::store::Store;
 use crate::console::print_line;
-use crate::net::{self, COUNTERS};
+use crate::net::COUNTERS;
+use crate::probes::net::Verdict;
 use crate::{arch, time};
 
 /// Of one route.
@@ -136,9 +137,10 @@ fn write_network(out: &mut Text<'_>) -> fmt::Result {
     )?;
     write!(out, ",\"bytes_in\":{},\"bytes_out\":{}", read(&COUNTERS.bytes_in), read(&COUNTERS.bytes_out))?;
     out.write_str(",\"drops\":{")?;
-    for (index, (reason, name)) in net::Drop::ALL.into_iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        write!(out, "{comma}\"{name}\":{}", COUNTERS.dropped(reason))?;
+    let mut comma = "";
+    for verdict in Verdict::ALL.into_iter().filter(|verdict| verdict.is_drop()) {
+        write!(out, "{comma}\"{}\":{}", verdict.name(), COUNTERS.dropped(verdict))?;
+        comma = ",";
     }
     out.write_str("}}")
 }
