@@ -16,6 +16,7 @@ mod demo;
 mod diff;
 mod dump_kinds;
 mod exports;
+mod frames;
 mod gdb;
 mod guests;
 mod heap;

@@ -1,6 +1,6 @@
 //! A network of two: a guest, and a test that puts any frame on the wire.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,9 @@ use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{
-    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, HardwareAddress,
-    IpAddress, IpCidr, IpProtocol, Ipv4Address, Ipv4Packet, TcpPacket, TcpSeqNumber,
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr,
+    HardwareAddress, Icmpv4Packet, IpAddress, IpCidr, IpProtocol, Ipv4Address, Ipv4Packet, TcpPacket,
+    TcpSeqNumber,
 };
 
 /// QEMU's first network device, unless it is told another.
@@ -200,14 +201,14 @@ pub struct Fuzzer<'a> {
     segment: &'a Segment,
     random: Rng,
     /// By the fuzzer's host and port: what the guest expects next, and what it has said so far.
-    open: HashMap<(u8, u16), (TcpSeqNumber, TcpSeqNumber)>,
+    open: BTreeMap<(u8, u16), (TcpSeqNumber, TcpSeqNumber)>,
 }
 
 impl<'a> Fuzzer<'a> {
     /// One that sends the same for the same seed, but for what the guest says.
     #[must_use]
     pub fn new(segment: &'a Segment, seed: u64) -> Self {
-        Self { segment, random: Rng::with_seed(seed), open: HashMap::new() }
+        Self { segment, random: Rng::with_seed(seed), open: BTreeMap::new() }
     }
 
     /// Sends so many frames.
@@ -245,7 +246,8 @@ impl<'a> Fuzzer<'a> {
         let mut frame = match random.u8(..20) {
             0 => bytes(random, 200),
             1 => {
-                let mut frame = ethernet(other_host(random), EthernetProtocol::from(random.u16(..)), &bytes(random, 100));
+                let mut frame =
+                    ethernet(other_host(random), EthernetProtocol::from(random.u16(..)), &bytes(random, 100));
                 frame[..6].copy_from_slice(&[0xff; 6]);
                 frame
             }
@@ -257,7 +259,12 @@ impl<'a> Fuzzer<'a> {
                 ipv4(host, destination(random), IpProtocol::Icmp, &echo)
             }
             4 => ipv4(other_host(random), destination(random), IpProtocol::Udp, &bytes(random, 64)),
-            5 => ipv4(other_host(random), destination(random), IpProtocol::from(random.u8(..)), &bytes(random, 64)),
+            5 => ipv4(
+                other_host(random),
+                destination(random),
+                IpProtocol::from(random.u8(..)),
+                &bytes(random, 64),
+            ),
             _ => self.tcp(),
         };
         let random = &mut self.random;
@@ -289,8 +296,9 @@ impl<'a> Fuzzer<'a> {
     fn tcp(&mut self) -> Vec<u8> {
         const TEXT: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nPUT /kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
         let random = &mut self.random;
-        let known = *random.choice(self.open.keys().collect::<Vec<_>>()).unwrap_or(&&(0, 0));
-        let known = self.open.get(known).copied().map(|sequence| (*known, sequence)).filter(|_| random.u8(..4) > 0);
+        let known = (!self.open.is_empty() && random.u8(..4) > 0).then(|| random.usize(..self.open.len()));
+        let known =
+            known.and_then(|index| self.open.iter().nth(index)).map(|(key, sequence)| (*key, *sequence));
         let ((host, port), (next, heard)) = known.unwrap_or_else(|| {
             let sequence = TcpSeqNumber(random.i32(..));
             ((other_host(random), random.u16(1..600)), (sequence, TcpSeqNumber(random.i32(..))))
@@ -325,14 +333,19 @@ impl<'a> Fuzzer<'a> {
         if self.answer_address_request(frame) {
             return;
         }
-        let Ok(ethernet) = EthernetFrame::new_checked(frame) else { panic!("the guest sent no frame: {frame:?}") };
+        let Ok(ethernet) = EthernetFrame::new_checked(frame) else {
+            panic!("the guest sent no frame: {frame:?}")
+        };
         let Ok(packet) = Ipv4Packet::new_checked(ethernet.payload()) else { return };
         if packet.next_header() != IpProtocol::Tcp {
             return;
         }
         let tcp = TcpPacket::new_checked(packet.payload()).expect("the guest's segments are whole");
         let ends = [packet.src_addr(), packet.dst_addr()].map(IpAddress::Ipv4);
-        assert!(packet.verify_checksum() && tcp.verify_checksum(&ends[0], &ends[1]), "a wrong checksum: {frame:?}");
+        assert!(
+            packet.verify_checksum() && tcp.verify_checksum(&ends[0], &ends[1]),
+            "a wrong checksum: {frame:?}"
+        );
         let key = (packet.dst_addr().octets()[3], tcp.dst_port());
         if tcp.rst() {
             self.open.remove(&key);
@@ -342,8 +355,10 @@ impl<'a> Fuzzer<'a> {
     }
 
     fn answer_address_request(&mut self, frame: &[u8]) -> bool {
-        let ethernet = EthernetFrame::new_checked(frame).ok().filter(|frame| frame.ethertype() == EthernetProtocol::Arp);
-        let arp = ethernet.and_then(|frame| ArpRepr::parse(&ArpPacket::new_checked(frame.payload()).ok()?).ok());
+        let ethernet =
+            EthernetFrame::new_checked(frame).ok().filter(|frame| frame.ethertype() == EthernetProtocol::Arp);
+        let arp =
+            ethernet.and_then(|frame| ArpRepr::parse(&ArpPacket::new_checked(frame.payload()).ok()?).ok());
         let Some(ArpRepr::EthernetIpv4 { operation, target_protocol_addr, .. }) = arp else { return false };
         let host = target_protocol_addr.octets()[3];
         if operation == ArpOperation::Request && host != CLIENT {
@@ -440,11 +455,11 @@ fn mend(frame: &mut [u8]) {
     let protocol = packet.next_header();
     let payload = packet.payload_mut();
     match protocol {
-        IpProtocol::Tcp if payload.len() >= 20 => TcpPacket::new_unchecked(payload).fill_checksum(&ends[0], &ends[1]),
+        IpProtocol::Tcp if payload.len() >= 20 => {
+            TcpPacket::new_unchecked(payload).fill_checksum(&ends[0], &ends[1])
+        }
         IpProtocol::Icmp if payload.len() >= 4 => {
-            payload[2..4].fill(0);
-            let sum = !smoltcp::wire::checksum_of(payload);
-            payload[2..4].copy_from_slice(&sum.to_be_bytes());
+            Icmpv4Packet::new_unchecked(payload).fill_checksum();
         }
         _ => {}
     }

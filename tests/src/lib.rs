@@ -12,6 +12,7 @@ mod binary;
 mod browser;
 pub mod c_library;
 pub mod consumers;
+pub mod frames;
 pub mod kdump;
 pub mod kernels;
 mod profile_document;

@@ -24,6 +24,8 @@ const REQUEST: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(10);
 /// From our end to the client's.
 const CLOSING: Duration = Duration::from_secs(3);
+/// After that, for what may still be under way: a machine's own network has no detours.
+const OVER: Duration = Duration::from_secs(1);
 
 const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
@@ -127,7 +129,7 @@ impl Connection {
     /// Takes the bytes, sends the bytes, keeps the times. After anything that may have changed it.
     pub(super) fn look_after(&mut self, now: Instant) -> Want {
         let before = self.held();
-        let want = if self.keep_times(now) { Want::Removal(End::Closed) } else { self.advance(now) };
+        let want = if self.keep_times(now) { Want::Removal(self.end()) } else { self.advance(now) };
         limits::holds(before, self.held());
         self.tell();
         want
@@ -154,11 +156,7 @@ impl Connection {
     fn advance(&mut self, now: Instant) -> Want {
         loop {
             if self.state() == State::Closed {
-                return Want::Removal(match self.phase {
-                    _ if self.timed_out => End::TimedOut,
-                    Phase::Closing => End::Closed,
-                    _ => End::Reset,
-                });
+                return Want::Removal(self.end());
             }
             match self.phase {
                 Phase::Reading => {
@@ -193,6 +191,15 @@ impl Connection {
                     return Want::Nothing;
                 }
             }
+        }
+    }
+
+    /// How it ended.
+    fn end(&self) -> End {
+        match self.phase {
+            _ if self.timed_out => End::TimedOut,
+            Phase::Closing => End::Closed,
+            _ => End::Reset,
         }
     }
 
@@ -257,6 +264,7 @@ impl Connection {
     fn patience(&self) -> Option<Instant> {
         let patience = match self.phase {
             _ if self.state() == State::SynReceived => OPENING,
+            _ if self.state() == State::TimeWait => OVER,
             Phase::Reading if self.input.is_empty() => IDLE,
             Phase::Reading => return Some(self.began + REQUEST),
             Phase::Serving => return None,
