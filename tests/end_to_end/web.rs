@@ -202,8 +202,7 @@ fn half_requests_resets_and_silence_free_their_slots() {
     let answer = read_answer(&mut slow, &mut Vec::new()).unwrap();
     assert_eq!((answer.status, answer.last), (408, true));
     assert_eq!(slow.read(&mut [0; 1]).unwrap_or(0), 0);
-    let stats = server.until("it has gone", |stats| stats["connections"]["now"].as_u64() <= Some(2));
-    assert!(stats["connections"]["timed_out"].as_u64() >= Some(1), "{stats}");
+    server.until("it has gone", |stats| stats["connections"]["timed_out"].as_u64() >= Some(1));
     server.stop();
 }
 
@@ -269,28 +268,23 @@ fn what_is_no_http_is_refused_and_harms_nobody() {
 #[test]
 fn an_end_after_so_many_requests_is_kept_and_each_has_a_span() {
     let scene = Scene::with_guest();
-    let server = WebServer::start(&scene, &["--", "requests=300"]);
-    let recording = scene.start(&["record", "web", "-e", "+spans,events", "-o", "r.uniprof"]);
-    // The recording hears of it when the guest does.
-    server.until("spans are recorded", |_| {
-        let listed = scene.run(&["list", "web"]).stdout;
-        listed.lines().any(|line| line.contains("http.request") && line.contains("on"))
-    });
+    let server = WebServer::record(&scene, &["-e", "+spans,events", "-o", "r.uniprof", "--", "requests=300"]);
+    // Each has a beginning and an end.
     let mut asked = 0;
     while let Some(answer) = server.ask("/kv/none") {
         assert_eq!(answer.status, 404);
         asked += 1;
     }
     assert!(asked > 100, "{asked}");
-    recording.wait(std::time::Duration::from_secs(60)).ok();
-    let said = server.end();
+    let recorded = server.end();
+    let logs = scene.run(&["logs", "r.uniprof", "--from", "console"]).ok().stdout;
     let answered =
-        said.split_once("http: requests=").and_then(|(_, rest)| rest.split(' ').next()?.parse::<u64>().ok());
+        logs.split_once("http: requests=").and_then(|(_, rest)| rest.split(' ').next()?.parse::<u64>().ok());
     // Some more while it makes up its mind.
-    assert!(answered.is_some_and(|answered| (300..400).contains(&answered)), "{said}");
+    assert!(answered.is_some_and(|answered| (300..400).contains(&answered)), "{logs}");
     let trace = scene.run(&["trace", "r.uniprof", "--filter", "http.request"]).ok().stdout;
     let spans = trace.lines().filter(|line| line.contains("http.request")).collect::<Vec<_>>();
-    assert!(spans.len() >= asked, "{} spans of {asked} requests: {trace}", spans.len());
+    assert!(spans.len() >= 2 * asked, "{} lines of {asked} requests: {recorded} {trace}", spans.len());
     assert!(spans.iter().any(|line| line.contains("/kv") && line.contains("GET")), "{}", spans[0]);
 }
 

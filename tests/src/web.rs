@@ -33,6 +33,23 @@ pub struct WebAnswer {
 }
 
 impl WebServer {
+    /// Starts one that is recorded, and waits until it serves. `words` go to `uniprof record`, those after `--` to the kernel.
+    #[must_use]
+    pub fn record(scene: &Scene, words: &[&str]) -> Self {
+        let (own, kernel) =
+            words.split_at(words.iter().position(|word| *word == "--").unwrap_or(words.len()));
+        let line = [&["record", "--publish", "0:80"], own, &["--", "bundled", "workload=http"]].concat();
+        let guest = scene.start(&[&line[..], kernel.get(1..).unwrap_or_default()].concat());
+        let said = until_said(&guest, " leads to port 80");
+        let server = Self { guest, address: published(&said) };
+        // QEMU takes clients before the guest does, and forgets them.
+        let until = Instant::now() + PATIENCE;
+        while server.ask_within("/healthz", Duration::from_millis(500)).is_none() {
+            assert!(Instant::now() < until, "{}", server.guest.so_far());
+        }
+        server
+    }
+
     /// Starts one, and waits until it serves. `words` go to `uniprof run`, those after `--` to the kernel.
     #[must_use]
     pub fn start(scene: &Scene, words: &[&str]) -> Self {
@@ -42,9 +59,7 @@ impl WebServer {
             .concat();
         let guest = scene.start(&[&line[..], kernel.get(1..).unwrap_or_default()].concat());
         let said = until_said(&guest, "http: listening on");
-        let port = said.split_once(" leads to port 80").and_then(|(before, _)| before.rsplit_once(' '));
-        let address = port.and_then(|(_, address)| address.parse().ok()).unwrap_or_else(|| panic!("{said}"));
-        Self { guest, address }
+        Self { guest, address: published(&said) }
     }
 
     /// A connection, with patience for each answer.
@@ -69,7 +84,12 @@ impl WebServer {
     /// Asks once. `None`: no connection, or no answer.
     #[must_use]
     pub fn ask(&self, target: &str) -> Option<WebAnswer> {
+        self.ask_within(target, PATIENCE)
+    }
+
+    fn ask_within(&self, target: &str, patience: Duration) -> Option<WebAnswer> {
         let mut stream = connect(self.address).ok()?;
+        stream.set_read_timeout(Some(patience)).ok()?;
         write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
         read_answer(&mut stream, &mut Vec::new()).ok()
     }
@@ -106,9 +126,11 @@ impl WebServer {
         &self.guest
     }
 
-    /// Waits for its own end, and gives what it said.
+    /// Waits for its own end, and gives what was said.
+    #[must_use]
     pub fn end(self) -> String {
-        self.guest.wait(PATIENCE).ok().stdout
+        let ended = self.guest.wait(PATIENCE).ok();
+        ended.stdout + &ended.stderr
     }
 
     /// Ends it, and requires that it had not ended by itself.
@@ -130,6 +152,12 @@ pub fn until_said(guest: &Running, text: &str) -> String {
         assert!(Instant::now() < until, "`{text}` was not said: {said}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The address that `uniprof` has said it publishes.
+fn published(said: &str) -> SocketAddr {
+    let before = said.split_once(" leads to port 80").and_then(|(before, _)| before.rsplit_once(' '));
+    before.and_then(|(_, address)| address.parse().ok()).unwrap_or_else(|| panic!("{said}"))
 }
 
 fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
