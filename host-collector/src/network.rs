@@ -72,6 +72,13 @@ impl Network {
         (geometry.connections() > 0).then(|| Self::of(table, geometry, |_| true))
     }
 
+    /// The same, as [`Port::area`](crate::port::Port::area) gives it.
+    #[must_use]
+    pub fn of_bytes(table: &[u8], geometry: Geometry) -> Option<Self> {
+        let words = table.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+        Self::of_table(&words.collect::<Vec<u64>>(), geometry)
+    }
+
     /// `is_settled` says whether the slot that begins with that word belonged to one connection while it was copied.
     fn of(table: &[u64], geometry: Geometry, is_settled: impl Fn(usize) -> bool) -> Self {
         let (head, slots) = table.split_at_checked(NET_HEAD_WORDS).unwrap_or((table, &[]));

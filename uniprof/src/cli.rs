@@ -13,6 +13,7 @@ Exit codes:
   0  done                       3  no such guest, or several that could be meant
   1  failed                     4  the image is not the one that the guest runs
   2  wrong command line         5  a --fail-if of `diff` is true
+  6  `net`, `pcap`: the guest has no network
   `ping`: 0 alive, 10 wedged, 11 dead, 12 paused, 13 starved of the host's CPU
 
 Defaults come from $XDG_CONFIG_HOME/uniprof/config.toml; UNIPROF_* variables go over it, and flags over both.";
@@ -64,6 +65,10 @@ pub(crate) enum Command {
     Ps(command::core::ps::Args),
     /// Print the value of an expression, by its type
     Print(command::core::print::Args),
+    /// List connections with state, queues and threads, and interfaces with counters
+    Net(command::net::Args),
+    /// Write packets as the guest saw them, for Wireshark
+    Pcap(command::pcap::Args),
     /// Say who waits for whom, and name deadlocks
     Locks(command::core::locks::Args),
     /// Say what the heap is made of, and what nobody points to

@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     Image = 4,
     /// A rule of `--fail-if` is true.
     Rule = 5,
+    /// `net`, `pcap`: the guest has no network, or its probes tell of none.
+    NoNetwork = 6,
     /// `ping`: it runs and will not come back.
     Wedged = 10,
     /// `ping`: it has ended or crashed.

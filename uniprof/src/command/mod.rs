@@ -15,6 +15,8 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod net;
+pub(crate) mod pcap;
 pub(crate) mod ping;
 pub(crate) mod record;
 pub(crate) mod report;
@@ -47,6 +49,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Stacks(args) => core::stacks::run(&args),
         Command::Ps(args) => core::ps::run(&args),
         Command::Print(args) => core::print::run(&args),
+        Command::Pcap(args) => pcap::run(&args),
+        Command::Net(args) => net::run(&args),
         Command::Locks(args) => core::locks::run(&args),
         Command::Heap(args) => core::heap::run(&args),
         Command::Regs(args) => core::regs::run(&args),

@@ -12,10 +12,10 @@
 mod calls;
 mod document;
 mod find;
-mod follow;
+pub(crate) mod follow;
 mod growing;
 mod line;
-mod stream;
+pub(crate) mod stream;
 mod summary;
 mod times;
 

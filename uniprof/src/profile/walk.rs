@@ -3,6 +3,7 @@
 use uniprof_collector::clock::{HostTime, Looks};
 use uniprof_collector::ledger::Ledger;
 use uniprof_collector::live_blocks::LiveBlocks;
+use uniprof_collector::network::Network;
 use uniprof_collector::recording::{Body, Damage, Item, Message, SessionInfo};
 use uniprof_collector::tables::Tables;
 use uniprof_events::waits::Window;
@@ -24,6 +25,9 @@ pub(crate) trait Visitor {
 
     /// The sampled blocks of the heap that were allocated then.
     fn live_blocks(&mut self, _blocks: &LiveBlocks) {}
+
+    /// Interfaces and connections as they were then.
+    fn network(&mut self, _network: &Network) {}
 
     /// What follows is of that boot of the guest.
     fn boot(&mut self, _session: u32) {}
@@ -79,6 +83,7 @@ pub(crate) fn walk(
             Body::Console { bytes, .. } => visitor.console(message.at, bytes),
             Body::End(_) => ended = true,
             Body::Histograms(words) => figures.metrics.take_histograms(message.session, words),
+            Body::Network(words) => visitor.network(&Network::from_words(words)),
             Body::Heap(words) => visitor.live_blocks(&LiveBlocks::from_words(words)),
             body => {
                 // Only a reader that came late says what the counters were before it.

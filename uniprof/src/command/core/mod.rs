@@ -22,7 +22,7 @@ pub(crate) mod stacks;
 
 use clap::Subcommand;
 
-use crate::command::{flame, logs, symbols, trace};
+use crate::command::{flame, logs, net, symbols, trace};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +34,7 @@ Examples:
   uniprof core flame kv.core -o last.svg        where its last seconds went
   uniprof core export kv.core -o x.elf          a core with all threads, for gdb
 
-Without a verb it is `report`. A file that is called like a verb is ./VERB. `uniprof stacks`, `ps`, `print`, `locks`, `heap`, `regs`, `mem`, `find`, `trace`, `logs` \
+Without a verb it is `report`. A file that is called like a verb is ./VERB. `uniprof stacks`, `ps`, `print`, `locks`, `net`, `heap`, `regs`, `mem`, `find`, `trace`, `logs` \
 and `flame` without `core` do the same, and take a running guest, too.";
 
 #[derive(Debug, clap::Args)]
@@ -59,6 +59,8 @@ enum Verb {
     Ps(ps::Args),
     /// The value of an expression, by its type
     Print(print::Args),
+    /// Connections with state, queues and threads, and interfaces with counters
+    Net(net::Args),
     /// Who waits for whom, and deadlocks
     Locks(locks::Args),
     /// The heap by size and by who allocated, and blocks that nobody points to
@@ -91,6 +93,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Verb::Stacks(args) => stacks::run(args),
         Verb::Ps(args) => ps::run(args),
         Verb::Print(args) => print::run(args),
+        Verb::Net(args) => net::run(args),
         Verb::Locks(args) => locks::run(args),
         Verb::Heap(args) => heap::run(args),
         Verb::Dis(args) => dis::run(args),

@@ -43,6 +43,45 @@ const PORT_LIMIT: Duration = Duration::from_secs(3);
 /// How often losses are told.
 const LOSS_EVERY: Duration = Duration::from_millis(500);
 
+/// A running guest whose records are told as they come.
+pub(crate) struct Followed {
+    pub(crate) entry: GuestEntry,
+    pub(crate) attached: Attached,
+    /// Ends it.
+    pub(crate) cancel: Cancel,
+}
+
+impl Followed {
+    /// Finds the guest `name` and its region.
+    pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
+        let cancel = interrupt::token()?;
+        let entry = profile::find_guest(name)?.entry()?;
+        let wait = WaitOptions { limit: options::BOOT_LIMIT.0, hint: None, cancel: cancel.clone() };
+        let attached = wait_for_region(&Observed::Other(&entry), &wait)?;
+        Ok(Self { entry: *entry, attached, cancel })
+    }
+
+    /// Hands on what the guest writes from now on until it ends or the token is set; whether it has ended. Whoever tells events of the stream
+    /// can `flush` what has been told.
+    pub(crate) fn read(
+        &self,
+        ledger: &mut Ledger,
+        stream: &mut Stream<'_>,
+        flush: &mut impl FnMut() -> io::Result<()>,
+    ) -> anyhow::Result<bool> {
+        let Self { entry, attached, cancel } = self;
+        let observed = Observed::Other(entry);
+        match &attached.port {
+            Some(port) => over_port(port, &observed, cancel, (ledger, stream), flush),
+            None => {
+                let drainer = Drainer::attach(Arc::clone(&attached.memory), attached.region, 0)?;
+                let mut reader = Reader { drainer, ledger, stream, restarts: 0 };
+                in_memory(&mut reader, &attached.memory, &observed, cancel, flush)
+            }
+        }
+    }
+}
+
 /// Tells the events of the guest `name` until it ends or somebody presses Ctrl-C.
 pub(super) fn follow(
     name: &str,
@@ -50,31 +89,20 @@ pub(super) fn follow(
     filter: Option<&Filter>,
     view: &mut View,
 ) -> anyhow::Result<Report> {
-    let cancel = interrupt::token()?;
-    let entry = profile::find_guest(name)?.entry()?;
-    let observed = Observed::Other(&entry);
-    let wait = WaitOptions { limit: options::BOOT_LIMIT.0, hint: None, cancel: cancel.clone() };
-    let attached = wait_for_region(&observed, &wait)?;
-    let head = Head { session: attached.session_info(&entry), ..Head::default() };
+    let followed = Followed::open(name)?;
+    let Followed { entry, attached, .. } = &followed;
+    let head = Head { session: attached.session_info(entry), ..Head::default() };
     let sites = find::of_input(&Input::Guest(name.to_owned()), &head, &args.symbols)?;
     require_names(filter, &sites)?;
     record::check(args.events.as_ref(), || Ok(sites.clone()), name)?;
-    let _request = args.events.as_ref().and_then(|events| ask(&entry, &attached, events));
+    let _request = args.events.as_ref().and_then(|events| ask(entry, attached, events));
     let began = Instant::now();
     let view = RefCell::new(view);
     let times = Times::default();
     let mut tell = |event: &Event, guest: &Guest| view.borrow_mut().tell(event, guest, &times);
     let mut stream = Stream::new(&sites, filter, &mut tell);
     let mut ledger = Ledger::new();
-    let mut flush = || view.borrow_mut().flush();
-    let is_dead = match &attached.port {
-        Some(port) => over_port(port, &observed, &cancel, (&mut ledger, &mut stream), &mut flush)?,
-        None => {
-            let drainer = Drainer::attach(Arc::clone(&attached.memory), attached.region, 0)?;
-            let mut reader = Reader { drainer, ledger: &mut ledger, stream: &mut stream, restarts: 0 };
-            in_memory(&mut reader, &attached.memory, &observed, &cancel, &mut flush)?
-        }
-    };
+    let is_dead = followed.read(&mut ledger, &mut stream, &mut || view.borrow_mut().flush())?;
     let mut figures = Figures::of(&ledger, began.elapsed(), false);
     figures.session = head.session;
     figures.is_settled = ledger.unsettled().next().is_none();
@@ -193,6 +221,7 @@ struct Reader<'a, 's> {
 
 /// Hands a message's records on.
 fn feed(ledger: &mut Ledger, stream: &mut Stream<'_>, message: &Message<'_>) {
+    stream.message(message);
     ledger.feed(message, |ring, record: Record<'_>| stream.record(ring.vcpu.into(), &record));
     if let (Body::Region { .. }, Some(tables)) = (&message.body, ledger.tables()) {
         stream.tables(tables);

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use uniprof_events::{Event, EventKind, Guest, Value};
+use uniprof_events::{Event, EventKind, Guest, Value, packet_summary};
 use uniprof_wire::net::Verdict;
 
 use super::times::Times;
@@ -175,7 +175,11 @@ impl Line {
         if verdict != Verdict::Accepted.name() {
             self.add(Tone::Alarm, format!(" dropped: {verdict}"));
         }
-        self.add(Tone::Faint, format!(" {}", word("bytes")));
+        let kept = match event.field("bytes") {
+            Some(Value::Bytes { kept, .. }) => packet_summary(kept),
+            _ => String::new(),
+        };
+        self.add(Tone::Plain, format!(": {kept}"));
     }
 
     fn connection(&mut self, event: &Event, guest: &Guest, took: Option<&str>) {

@@ -5,6 +5,7 @@ use std::io;
 use std::num::NonZeroUsize;
 
 use uniprof_collector::clock::HostTime;
+use uniprof_collector::recording::Message;
 use uniprof_collector::tables::Tables;
 use uniprof_events::{Event, Filter, Guest, Reorder};
 use uniprof_wire::record::Record;
@@ -20,12 +21,15 @@ const STEP_NS: u64 = 20_000_000;
 const MOST_WAITING: usize = 1 << 19;
 
 type Tell<'a> = dyn FnMut(&Event, &Guest) -> io::Result<()> + 'a;
+/// Takes what a running guest says besides records.
+type Hear<'a> = dyn Fn(&Message<'_>) + 'a;
 
 /// The way.
-pub(super) struct Stream<'a> {
+pub(crate) struct Stream<'a> {
     sites: &'a Sites,
     filter: Option<&'a Filter>,
     tell: &'a mut Tell<'a>,
+    hear: Option<&'a Hear<'a>>,
     guest: Guest,
     waiting: Reorder<Event>,
     mode: Mode,
@@ -51,26 +55,27 @@ enum Mode {
 
 /// How many events there were.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// Those that came.
-    pub(super) seen: u64,
+    pub(crate) seen: u64,
     /// Those that matched the filter and were told.
-    pub(super) told: u64,
+    pub(crate) told: u64,
     /// Those that matched and were not among the last.
-    pub(super) passed: u64,
+    pub(crate) passed: u64,
     /// Those that came behind later ones.
-    pub(super) late: u64,
+    pub(crate) late: u64,
     /// Whether any had a site.
-    pub(super) has_sites: bool,
+    pub(crate) has_sites: bool,
 }
 
 impl<'a> Stream<'a> {
     /// Hands what `filter` chooses to `tell`.
-    pub(super) fn new(sites: &'a Sites, filter: Option<&'a Filter>, tell: &'a mut Tell<'a>) -> Self {
+    pub(crate) fn new(sites: &'a Sites, filter: Option<&'a Filter>, tell: &'a mut Tell<'a>) -> Self {
         Self {
             sites,
             filter,
             tell,
+            hear: None,
             guest: Guest::default(),
             waiting: Reorder::new(MOST_WAITING),
             mode: Mode::InOrder,
@@ -83,7 +88,7 @@ impl<'a> Stream<'a> {
 
     /// What is kept back: the `last` until the end; nothing, where they are only counted; all, where one ring was read after the other
     /// as a whole.
-    pub(super) fn keeps(&mut self, last: Option<NonZeroUsize>, is_counted: bool, is_recovered: bool) {
+    pub(crate) fn keeps(&mut self, last: Option<NonZeroUsize>, is_counted: bool, is_recovered: bool) {
         (self.mode, self.waiting) = match last {
             Some(most) => (Mode::Last, Reorder::new(most.get())),
             None if is_counted => (Mode::AsTheyCome, Reorder::new(1)),
@@ -92,36 +97,48 @@ impl<'a> Stream<'a> {
         };
     }
 
+    /// Every message of a running guest is handed to `hear`, too, before what is told of it.
+    pub(crate) fn hears(&mut self, hear: &'a Hear<'a>) {
+        self.hear = Some(hear);
+    }
+
+    /// A message of a running guest, whose records come by themselves.
+    pub(crate) fn message(&mut self, message: &Message<'_>) {
+        if let Some(hear) = self.hear {
+            hear(message);
+        }
+    }
+
     /// What is not later than `until` is told: all rings have been read up to there.
-    pub(super) fn release(&mut self, until: u64) {
+    pub(crate) fn release(&mut self, until: u64) {
         while let Some(event) = self.waiting.next_until(until) {
             self.tell(&event);
         }
     }
 
     /// The guest's clock begins anew: all that was to be told before has been.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.latest = 0;
         self.waiting = Reorder::new(MOST_WAITING);
     }
 
     /// The latest event so far.
-    pub(super) fn latest(&self) -> u64 {
+    pub(crate) fn latest(&self) -> u64 {
         self.latest
     }
 
     /// The guest's clock and threads, as far as they are known.
-    pub(super) fn guest(&self) -> &Guest {
+    pub(crate) fn guest(&self) -> &Guest {
         &self.guest
     }
 
     /// Whether the other end takes no more.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
 
     /// Tells what is left.
-    pub(super) fn finish(mut self) -> io::Result<Outcome> {
+    pub(crate) fn finish(mut self) -> io::Result<Outcome> {
         self.release(u64::MAX);
         self.outcome.late = if self.mode == Mode::InOrder { self.waiting.late() } else { 0 };
         match self.failed {

@@ -1,9 +1,10 @@
 use uniprof_events::{Site, SiteArg};
 use uniprof_wire::address::GuestVirtual;
+use uniprof_wire::net::{ConnectionState, Direction, Endpoints, Protocol, Verdict};
 use uniprof_wire::record::{
-    CallRecord, Callers, CounterRecord, EventRecord, InterruptRecord, LockHoldRecord, LockKind,
-    LockWaitRecord, LogRecord, ParkRecord, Record, ResumeRecord, SpanEndRecord, SwitchReason, SwitchRecord,
-    Text, WakeRecord,
+    CallRecord, Callers, ConnectionRecord, CounterRecord, EventRecord, InterruptRecord, LockHoldRecord,
+    LockKind, LockWaitRecord, LogRecord, PacketRecord, ParkRecord, Record, ResumeRecord, SpanEndRecord,
+    SwitchReason, SwitchRecord, Text, WakeRecord,
 };
 use uniprof_wire::site::{ArgType, SiteKind};
 use uniprof_wire::tables::WaitKind;
@@ -130,5 +131,50 @@ fn durations_have_three_digits() {
             "0 ns", "999 ns", "1.00 us", "9.99 us", "10.0 us", "100 us", "999 us", "1.00 ms", "123 ms",
             "1.00 s", "61.0 s"
         ]
+    );
+}
+
+#[test]
+fn packets_and_connections_have_one_line_each() {
+    // An ARP packet, as far as the Ethernet header and the first words of it.
+    let bytes = [[0xff; 6].as_slice(), &[2; 6], &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &[0; 20]].concat();
+    let packet = |verdict| {
+        Record::Packet(PacketRecord {
+            tsc: 1,
+            thread: 4,
+            interface: 0,
+            direction: Direction::In,
+            verdict,
+            original: 60,
+            bytes: Text::Bytes(&bytes),
+        })
+    };
+    assert_eq!(told(&packet(Verdict::Accepted)), "packet in 60 bytes: arp");
+    assert_eq!(told(&packet(Verdict::Checksum)), "packet in 60 bytes dropped: checksum: arp");
+    let change = |new| {
+        Record::Connection(ConnectionRecord {
+            tsc: 3_000_000,
+            thread: 4,
+            id: 7,
+            protocol: Protocol::Tcp,
+            old: ConnectionState::SynReceived,
+            new,
+            ends: Endpoints {
+                local: "10.0.2.15:80".parse().unwrap(),
+                remote: "10.0.2.2:40112".parse().unwrap(),
+            },
+            served_by: 3,
+            bytes_in: 20,
+            bytes_out: 30,
+            opened: 1_000_000,
+        })
+    };
+    assert_eq!(
+        told(&change(ConnectionState::Established)),
+        "tcp established #7 10.0.2.15:80 - 10.0.2.2:40112 (was syn-received)"
+    );
+    assert_eq!(
+        told(&change(ConnectionState::Closed)),
+        "tcp closed #7 10.0.2.15:80 - 10.0.2.2:40112 (was syn-received) after 2.00 s, 20 bytes in, 30 out"
     );
 }
