@@ -9,6 +9,7 @@ use uniprof_collector::cpu::CpuState;
 use uniprof_collector::qemu::{self, LaunchSpec};
 use uniprof_flamegraph::Profile;
 use uniprof_symbolizer::{Cache, Tables};
+use uniprof_wire::record::MAX_PACKET_BYTES;
 
 use crate::cache;
 use crate::config::Config;
@@ -125,6 +126,9 @@ pub(crate) struct Sampling {
     /// - changes the default [default: light]
     #[arg(short, long = "events", value_name = "WHAT", allow_hyphen_values = true)]
     pub(crate) events: Option<Selection>,
+    /// Bytes of each packet, where packets are recorded (-e +net) [default: 128]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=MAX_PACKET_BYTES as i64))]
+    pub(crate) snaplen: Option<u32>,
     /// What the probes may cost each vCPU, such as 1%: beyond that the guest samples and records less
     #[arg(long, value_name = "SHARE")]
     pub(crate) budget: Option<Budget>,

@@ -31,6 +31,8 @@ pub(crate) struct Job<'a> {
     pub(crate) hz: Option<u32>,
     /// The classes of records and the event sites that were asked for.
     pub(crate) events: Option<Selection>,
+    /// Bytes of each packet, where that was said.
+    pub(crate) packet_bytes: Option<u32>,
     /// What the probes may cost.
     pub(crate) budget: Option<Budget>,
     /// How stacks shall be found, where that was said.
@@ -170,6 +172,7 @@ impl Job<'_> {
             patterns: FixedText::new(self.events.as_ref().map_or(&[], |events| events.patterns.as_bytes())),
             budget_ppm: self.budget.map_or(0, |budget| budget.0),
             snapshot_bytes: self.call_graph.map_or(0, CallGraph::snapshot_bytes),
+            packet_bytes: self.packet_bytes.unwrap_or(0),
             ..ControlRequest::default()
         };
         if wanted == ControlRequest::default() {

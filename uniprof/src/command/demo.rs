@@ -71,6 +71,7 @@ fn record_and_draw(args: &Args, kernel: &Kernel) -> anyhow::Result<()> {
         events: None,
         budget: None,
         call_graph: None,
+        packet_bytes: None,
         duration: Some(args.duration.0),
         boot_limit: options::BOOT_LIMIT.0,
         symbols: &symbols,

@@ -1,6 +1,7 @@
 //! What is asked for: words of the command line, and the request that they make.
 
 use uniprof_collector::control::Asker;
+use uniprof_wire::record::MAX_PACKET_BYTES;
 use uniprof_wire::tables::ControlRequest;
 use uniprof_wire::text::FixedText;
 
@@ -16,6 +17,7 @@ pub(super) struct Ask {
     rate: Option<Hertz>,
     pub(super) events: Option<Selection>,
     stack: Option<CallGraph>,
+    packets: Option<u32>,
     budget: Option<Budget>,
     mark: Option<String>,
     flush: bool,
@@ -30,13 +32,14 @@ impl Ask {
                 "rate" => ask.rate = Some(value.parse()?),
                 "events" => ask.events = Some(Selection::added(value)?),
                 "stack" => ask.stack = Some(value.parse()?),
+                "packets" => ask.packets = Some(packets(value)?),
                 "budget" => ask.budget = Some(value.parse()?),
                 "mark" => ask.mark = Some(mark(value)?),
                 "flush" if word == "flush" => ask.flush = true,
                 _ => {
                     return Err(format!(
-                        "`{word}` is nothing that can be asked for; words are rate=, events=, stack=, budget=, mark= \
-                         and flush"
+                        "`{word}` is nothing that can be asked for; words are rate=, events=, stack=, packets=, budget=, \
+                         mark= and flush"
                     ));
                 }
             }
@@ -51,7 +54,11 @@ impl Ask {
 
     /// Whether it asks for something that has to be held.
     pub(super) fn is_lasting(&self) -> bool {
-        self.rate.is_some() || self.events.is_some() || self.stack.is_some() || self.budget.is_some()
+        self.rate.is_some()
+            || self.events.is_some()
+            || self.stack.is_some()
+            || self.packets.is_some()
+            || self.budget.is_some()
     }
 
     pub(super) fn request(&self) -> ControlRequest {
@@ -61,6 +68,7 @@ impl Ask {
             classes: events.map_or(0, |events| events.classes),
             patterns: FixedText::new(events.map_or(&[], |events| events.patterns.as_bytes())),
             snapshot_bytes: self.stack.map_or(0, CallGraph::snapshot_bytes),
+            packet_bytes: self.packets.unwrap_or(0),
             budget_ppm: self.budget.map_or(0, |budget| budget.0),
             mark: self.mark.is_some().into(),
             mark_text: FixedText::new(self.mark.as_deref().unwrap_or_default().as_bytes()),
@@ -68,6 +76,12 @@ impl Ask {
             ..ControlRequest::default()
         }
     }
+}
+
+/// Bytes of each packet.
+fn packets(text: &str) -> Result<u32, String> {
+    let bytes = text.parse().ok().filter(|bytes| (1..=MAX_PACKET_BYTES as u32).contains(bytes));
+    bytes.ok_or_else(|| format!("of each packet 1 to {MAX_PACKET_BYTES} bytes can be recorded, not `{text}`"))
 }
 
 fn mark(text: &str) -> Result<String, String> {
@@ -98,6 +112,9 @@ pub(super) fn words(asker: &Asker) -> String {
     if request.snapshot_bytes > 0 {
         words.push(format!("stack=dwarf,{}", request.snapshot_bytes));
     }
+    if request.packet_bytes > 0 {
+        words.push(format!("packets={}", request.packet_bytes));
+    }
     if request.budget_ppm > 0 {
         words.push(format!("budget={}%", percent(request.budget_ppm)));
     }
@@ -122,8 +139,15 @@ mod tests {
 
     #[test]
     fn words_make_a_request_and_a_request_makes_words() {
-        let all =
-            ["rate=99", "events=locks,net.*,-net.raw", "stack=dwarf,16384", "budget=1%", "mark=a b", "flush"];
+        let all = [
+            "rate=99",
+            "events=locks,net.*,-net.raw",
+            "stack=dwarf,16384",
+            "packets=96",
+            "budget=1%",
+            "mark=a b",
+            "flush",
+        ];
         let ask = parsed(&all).unwrap();
         let request = ask.request();
         assert_eq!((request.rate, request.classes), (99, Class::Lock.bit()));
@@ -131,6 +155,8 @@ mod tests {
             (request.snapshot_bytes, request.budget_ppm, request.mark, request.flush),
             (16384, 10_000, 1, 1)
         );
+        assert_eq!(request.packet_bytes, 96);
+        assert!(parsed(&["packets=0"]).is_err() && parsed(&["packets=4096"]).is_err());
         let told = words(&Asker { slot: 0, request, alive: true });
         assert_eq!(told, all.join(" ").replace("mark=a b", "mark=\"a b\""));
         assert!(ask.is_lasting() && !ask.is_nothing());

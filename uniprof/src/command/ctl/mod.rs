@@ -48,10 +48,11 @@ Examples:
 Words:
   rate=HZ        samples per second and vCPU          stack=HOW     fp, or dwarf[,BYTES]
   events=WHAT    classes, and names of event sites    budget=SHARE  what the probes may cost, such as 1%
-  mark=TEXT      a mark among the records             flush         hand over records at once
+  packets=BYTES  of each packet, with events=net      mark=TEXT     a mark among the records
+  flush          hand over records at once
 
 A request adds to what the guest and other collectors ask for: the highest rate, all classes and sites, the longest
-stacks and the smallest budget count. It ends with this command; if that is killed, two seconds later.";
+stacks and packets, and the smallest budget count. It ends with this command; if that is killed, two seconds later.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

@@ -38,6 +38,8 @@ struct Effect {
     classes_shed: Vec<&'static str>,
     /// Bytes of stack with each sample; 0: frame pointers.
     stack_bytes: u32,
+    /// Of each packet; 0: none are recorded.
+    packet_bytes: u32,
     budget_percent: Option<f64>,
     /// How often the budget made the guest give something up.
     throttled: u64,
@@ -96,6 +98,7 @@ impl Effect {
             classes: class_names(first.classes),
             classes_shed: class_names(first.classes_shed),
             stack_bytes: vcpus.iter().map(|vcpu| vcpu.snapshot_bytes).max().unwrap_or(0),
+            packet_bytes: first.packet_bytes,
             budget_percent: (first.budget_ppm > 0).then(|| percent(first.budget_ppm)),
             throttled: first.throttled,
             looks: first.looks,
@@ -111,6 +114,9 @@ impl Effect {
             0 => "frame pointers".into(),
             bytes => format!("{bytes} bytes of stack"),
         });
+        if self.packet_bytes > 0 {
+            parts.push(format!("{} bytes of packets", self.packet_bytes));
+        }
         parts.push(if self.classes.is_empty() { "no classes".into() } else { self.classes.join(" ") });
         if !self.classes_shed.is_empty() {
             parts.push(format!("without {} for the budget", self.classes_shed.join(" ")));

@@ -68,8 +68,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let filter = parsed.map_err(|error| Failure::error(Exit::Usage, error.to_string()))?;
     let input = Input::choose(Some(&args.input))?;
     let limit = args.duration.map(|span| span.0);
-    let mut outcome = None;
-    output::file(&args.output, |out| {
+    let (mut outcome, mut failure) = (None, None);
+    let written = output::file(&args.output, |out| {
         let wanted = Wanted {
             snaplen: args.snaplen,
             count: args.count.unwrap_or(u64::MAX),
@@ -77,12 +77,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             filter,
         };
         let sink = Sink::new(out, wanted)?;
-        outcome = Some(match &input {
-            Input::Guest(name) => live::capture(name, sink, limit)?,
-            input => recorded::copy(input, sink, limit)?,
-        });
+        let done = match &input {
+            Input::Guest(name) => live::capture(name, sink, limit),
+            input => recorded::copy(input, sink, limit),
+        };
+        match done {
+            // Not the file's fault.
+            Err(error) if error.is::<Failure>() => {
+                failure = Some(error);
+                anyhow::bail!("there is nothing to write")
+            }
+            done => outcome = Some(done?),
+        }
         Ok(())
-    })?;
+    });
+    match failure {
+        Some(failure) => return Err(failure),
+        None => written?,
+    }
     if let Some(outcome) = outcome {
         tell(&outcome);
         let name = args.output.display();
