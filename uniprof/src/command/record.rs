@@ -36,7 +36,7 @@ Examples:
   uniprof record -e samples,logs -- bundled     no events, spans, switches
   uniprof record -e 'kv.*,off-cpu' -- bundled   event sites by name, and where threads wait; nothing else
   uniprof record -e +off-cpu,-kv.get -- bundled the default and off-CPU time, but not one event
-  uniprof record -e +net --snaplen 96 -d 10 web packets and connections, for `uniprof pcap`, `net` and `trace`
+  uniprof record -e +net --snaplen 96 web       packets and connections, for `pcap`, `net` and `trace`
   uniprof record -F 9999 --budget 1% web        as fast as 1 % of each vCPU allows
 
 Ctrl-C ends a recording well. Until it is finished it is called FILE.partial; killed, that file can be read.";
