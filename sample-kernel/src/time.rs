@@ -30,6 +30,11 @@ impl Deadline {
         Self(arch::now().saturating_add(ticks(nanoseconds)))
     }
 
+    /// In TSC ticks.
+    pub(crate) fn tsc(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn has_passed(self) -> bool {
         arch::now() >= self.0
     }

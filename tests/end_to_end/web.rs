@@ -280,12 +280,40 @@ fn an_end_after_so_many_requests_is_kept_and_each_has_a_span() {
     let logs = scene.run(&["logs", "r.uniprof", "--from", "console"]).ok().stdout;
     let answered =
         logs.split_once("http: requests=").and_then(|(_, rest)| rest.split(' ').next()?.parse::<u64>().ok());
-    // Some more while it makes up its mind.
+    // And those that were being answered when it was enough.
     assert!(answered.is_some_and(|answered| (300..400).contains(&answered)), "{logs}");
     let trace = scene.run(&["trace", "r.uniprof", "--filter", "http.request"]).ok().stdout;
     let spans = trace.lines().filter(|line| line.contains("http.request")).collect::<Vec<_>>();
     assert!(spans.len() >= 2 * asked, "{} lines of {asked} requests: {recorded} {trace}", spans.len());
     assert!(spans.iter().any(|line| line.contains("/kv") && line.contains("GET")), "{}", spans[0]);
+}
+
+#[test]
+fn a_server_without_clients_sleeps() {
+    let scene = Scene::with_guest();
+    for machine in ["q35", "microvm"] {
+        let line = [
+            "record",
+            "-d",
+            "3",
+            "-o",
+            machine,
+            "--machine",
+            machine,
+            "--publish",
+            "0:80",
+            "--",
+            "bundled",
+            "workload=http",
+        ];
+        scene.run(&line).ok();
+        // With not a single sample it says so by its exit code.
+        let report = scene.run(&["report", machine, "--json"]).json();
+        // One that asked its device again and again would be at 0.
+        assert!(report["idle_share"].as_f64() > Some(0.7), "{machine}: {report}");
+        let switches = report["vcpus"][0]["by_class"]["switches"]["emitted"].as_u64();
+        assert!(switches < Some(100), "{machine}: {report}");
+    }
 }
 
 #[test]

@@ -109,6 +109,8 @@ impl Network {
     /// Tells the device of frames to send, and of buffers for more.
     pub(crate) fn flush(&mut self) {
         self.receiver.give_back_shown();
+        // Whether the device wants to be told is asked after it can see the buffers: in the other order it might have looked before, and sleep.
+        fence(Ordering::SeqCst);
         if core::mem::take(&mut self.receiver.given_back) && self.receiver.queue.should_notify() {
             self.transport.notify(RECEIVE);
         }

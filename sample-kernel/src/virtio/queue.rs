@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use core::sync::atomic::{Ordering, fence};
 
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::{SomeTransport, Transport};
@@ -61,6 +62,8 @@ impl Buffered {
             return 0;
         };
         self.held[usize::from(token) % ENTRIES] = (index as u8, count);
+        // The device sees the buffer before it is asked whether it wants to be told.
+        fence(Ordering::SeqCst);
         if self.queue.should_notify() {
             transport.notify(self.index);
         }
@@ -95,6 +98,7 @@ impl Buffered {
             self.held[usize::from(token) % ENTRIES] = (index as u8, count);
             added = true;
         }
+        fence(Ordering::SeqCst);
         if added && self.queue.should_notify() {
             transport.notify(self.index);
         }

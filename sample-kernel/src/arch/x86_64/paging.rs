@@ -14,8 +14,8 @@ const LARGE: u64 = 1 << 7;
 const LARGE_BYTES: u64 = 2 << 20;
 const MAPPED_AT_BOOT: u64 = 4 << 30;
 const ENTRIES: usize = 512;
-/// Two for each level below the root, for two ranges that may cross a border: shared memory, and a device's registers.
-const SPARE_TABLES: usize = 8;
+/// Two for each level below the root, for ranges that may cross a border: shared memory, and the registers of two devices.
+const SPARE_TABLES: usize = 12;
 
 #[repr(C, align(4096))]
 struct Table([AtomicU64; ENTRIES]);

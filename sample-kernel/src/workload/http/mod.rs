@@ -14,20 +14,22 @@ mod store;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use self::server::Server;
-use self::stats::Stats;
 use super::join_all;
 use crate::command_line::Options;
 use crate::console::print_line;
 use crate::exit::{Exit, exit};
+use crate::sched::Bell;
 use crate::time::Deadline;
 use crate::{net, sched};
 
 /// A handler that waits keeps its thread.
 const THREADS_PER_VCPU: u32 = 4;
-/// How often is looked whether it is time to end.
-const LOOK_NS: u64 = 20_000_000;
+
+/// Rung when as many requests are answered as there are to be.
+static END: Bell = Bell::new();
 
 pub(super) fn run(options: &Options, vcpus: u32) {
     if !net::start(options.addresses) {
@@ -36,7 +38,8 @@ pub(super) fn run(options: &Options, vcpus: u32) {
         );
         exit(Exit::Usage);
     }
-    let server = Arc::new(Server::new());
+    END.claim();
+    let server = Arc::new(Server::new(options.requests.map_or(u64::MAX, NonZeroU64::get)));
     let mut threads = Vec::new();
     for vcpu in 0..vcpus {
         for number in 0..THREADS_PER_VCPU {
@@ -45,17 +48,11 @@ pub(super) fn run(options: &Options, vcpus: u32) {
         }
     }
     print_line!("http: listening on {}, port {}", options.addresses, net::PORT);
-    wait(server.stats(), options);
+    let end = Deadline::after(options.seconds);
+    while !end.has_passed() && !server.is_done() {
+        END.wait_until(end.tsc());
+    }
     net::finish();
     join_all(threads);
     server.stats().print_line();
-}
-
-/// Until so many seconds have passed or so many requests are answered.
-fn wait(stats: &Stats, options: &Options) {
-    let end = Deadline::after(options.seconds);
-    let requests = options.requests.map_or(u64::MAX, |requests| requests.get());
-    while !end.has_passed() && stats.requests() < requests {
-        sched::sleep(LOOK_NS);
-    }
 }

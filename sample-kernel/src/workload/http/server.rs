@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::END;
 use super::handler::handle;
 use super::request::{Parsed, Request, parse};
 use super::response::Response;
@@ -20,14 +21,21 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub(super) struct Server {
     store: Store,
     stats: &'static Stats,
+    /// Requests to be answered.
+    most: u64,
 }
 
 /// Large, and so not made on anybody's stack.
 static STATS: Stats = Stats::new();
 
 impl Server {
-    pub(super) fn new() -> Self {
-        Self { store: Store::new(), stats: &STATS }
+    pub(super) fn new(most: u64) -> Self {
+        Self { store: Store::new(), stats: &STATS, most }
+    }
+
+    /// Whether as many are answered as there are to be.
+    pub(super) fn is_done(&self) -> bool {
+        self.stats.requests() >= self.most
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -152,7 +160,9 @@ impl Server {
     }
 
     fn count(&self, route: Route, status: Status, ticks: u64) {
-        self.stats.add(route, status, ticks);
+        if self.stats.add(route, status, ticks) == self.most {
+            END.ring();
+        }
         probes::histogram!("http.latency_ns", time::nanoseconds(ticks));
         probes::counter!("http.requests", self.stats.requests());
     }

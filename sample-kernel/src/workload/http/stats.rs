@@ -37,12 +37,12 @@ impl Stats {
         }
     }
 
-    /// One more request has been answered.
-    pub(super) fn add(&self, route: Route, status: Status, ticks: u64) {
+    /// One more request has been answered; how many those are.
+    pub(super) fn add(&self, route: Route, status: Status, ticks: u64) -> u64 {
         let counts = &self.routes[route as usize];
         counts.latency.add(time::nanoseconds(ticks));
         counts.statuses[status as usize].fetch_add(1, Ordering::Relaxed);
-        self.total.fetch_add(1, Ordering::Relaxed);
+        self.total.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// How many have been answered, however.
