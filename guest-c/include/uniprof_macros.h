@@ -36,7 +36,7 @@
 
 /* The rest of this scope is a span. A declaration, not to be jumped over. */
 #define UNIPROF_SPAN(...)                                                                                      \
-    __attribute__((cleanup(uniprof_span_end), unused)) const struct uniprof_span UNIPROF__JOIN(                \
+    __attribute__((cleanup(uniprof__span_leaves), unused)) const struct uniprof_span UNIPROF__JOIN(            \
         uniprof_span_, __LINE__) = UNIPROF_SPAN_BEGIN(__VA_ARGS__)
 
 /* A span that goes on until `uniprof_span_end`, on whichever thread: a `struct uniprof_span`. */
@@ -120,6 +120,13 @@
 #endif
 
 /* ---- What the macros above are made of. ---- */
+
+/* The scope of a span ends: nothing for one of a site that was off. */
+static inline __attribute__((always_inline, unused)) void uniprof__span_leaves(const struct uniprof_span *span)
+{
+    if (span->begin)
+        uniprof_span_end(span);
+}
 
 /* The layout is docs/wire-format.md, "Sites". */
 #define UNIPROF__SITE(kind, ...)                                                                               \
