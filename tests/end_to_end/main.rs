@@ -25,6 +25,7 @@ mod html;
 mod late_attach;
 mod loss;
 mod metrics;
+mod network;
 mod off_cpu;
 mod offline;
 mod ping;

@@ -30,6 +30,8 @@ pub(crate) const TESTS: &[Program] = &[
     ("tmux", "tmux"),
     // Asks the guest's server.
     ("curl", "curl"),
+    // Reads captures.
+    ("tshark", "tshark"),
     // Says what stacks are like; programs of two compilers are asked about.
     ("gdb", "gdb"),
     ("clang", "clang"),
