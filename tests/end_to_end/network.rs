@@ -317,3 +317,31 @@ fn a_guest_without_a_network_says_so() {
     guest.signal(Signal::INT);
     guest.wait(PATIENCE);
 }
+
+/// The table and the packets come over a port as they come out of memory.
+#[test]
+fn without_shared_memory_it_is_the_same() {
+    let scene = Scene::with_guest();
+    let server = WebServer::start(&scene, &["--transport", "virtio-serial"]);
+    let capture = scene.start(&["pcap", "web", "-w", "web.pcapng"]);
+    uniprof_tests::web::until_said(&capture, "eth0: up to 2048 bytes");
+    let mut client = server.connect();
+    let answer = ask(&mut client, HEALTH);
+    let wanted = BTreeMap::from([(port(&client), ("established".into(), 0, HEALTH.len() as u64, answer))]);
+    until(&scene, "the connection, with what it has moved", |seen| states(seen) == wanted);
+    // Asked over and over, because the capture may have been in effect only after the first time.
+    let is_seen = |packets: &[Packet]| {
+        let holds = |bytes: &[u8]| bytes.windows(HEALTH.len()).any(|part| part == HEALTH.as_bytes());
+        packets.iter().filter(|(_, bytes)| holds(bytes)).count()
+    };
+    for _ in 0..3 {
+        thread::sleep(Duration::from_millis(300));
+        ask(&mut client, HEALTH);
+    }
+    thread::sleep(Duration::from_millis(500));
+    capture.signal(Signal::INT);
+    let said = capture.wait(PATIENCE).ok().stderr;
+    assert!(said.contains(" 0 lost in the ring"), "{said}");
+    assert!(is_seen(&captured(&scene.path("web.pcapng"), 2048)) >= 1, "{said}");
+    server.stop();
+}
