@@ -4,8 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 
-use uniprof_tests::Scene;
 use uniprof_tests::web::{WebServer, read_answer};
+use uniprof_tests::{Scene, assert_matches_its_schema};
 
 /// What curl makes of a request: the status and the body.
 fn curl(scene: &Scene, server: &WebServer, arguments: &[&str], target: &str) -> (u16, String) {
@@ -66,6 +66,7 @@ fn every_route(machine: &str) {
     assert_eq!(ask(&["-H", &field], "/healthz").0, 431);
 
     let stats = server.stats();
+    assert_matches_its_schema(&stats);
     let route = |method: &str, path: &str| {
         let routes = stats["routes"].as_array().unwrap();
         let found = routes.iter().find(|route| route["method"] == method && route["route"] == path);

@@ -33,6 +33,7 @@ Examples:
   uniprof record --call-graph dwarf -- bundled workload=nofp     code without frame pointers
   uniprof record --call-graph dwarf,16384 web   16 KiB of stack with each sample, for deep stacks
   uniprof record --transport virtio-serial -- bundled            no memory shared with the guest
+  uniprof record --publish 8080:80 -- bundled workload=http      a server, for as long as it runs
   uniprof record -e samples,logs -- bundled     no events, spans, switches
   uniprof record -e 'kv.*,off-cpu' -- bundled   event sites by name, and where threads wait; nothing else
   uniprof record -e +off-cpu,-kv.get -- bundled the default and off-CPU time, but not one event
