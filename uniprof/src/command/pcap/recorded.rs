@@ -47,8 +47,12 @@ pub(super) fn copy(given: &Input, sink: Sink<'_>, limit: Option<Duration>) -> an
     let sink = sink.into_inner();
     sink.interfaces().map_err(|why| Failure::error(Exit::Usage, why))?;
     let lost = figures.class(Class::Net).lost();
+    let is_full = sink.is_full();
     let mut outcome = sink.finish(lost)?;
-    outcome.notes.extend(figures.notes);
+    // Of what was not read to its end nothing can be said.
+    if !is_full {
+        outcome.notes.extend(figures.notes);
+    }
     Ok(outcome)
 }
 
