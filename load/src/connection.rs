@@ -46,11 +46,23 @@ impl Failure {
 }
 
 /// What came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP's status code.
+    pub status: u16,
     /// The server will close the connection.
-    pub(crate) last: bool,
+    pub last: bool,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Asks for one target on a connection of its own: `/healthz`, `/stats`.
+///
+/// # Errors
+/// Any [`Failure`], the first that happens.
+pub fn get(address: SocketAddr, target: &str, patience: Duration) -> Result<Answer, Failure> {
+    let request = format!("GET {target} HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n");
+    Connection::open(address, patience)?.exchange(request.as_bytes())
 }
 
 /// The line, and what has come over it and belongs to no answer yet.
@@ -78,11 +90,12 @@ impl Connection {
     pub(crate) fn exchange(&mut self, request: &[u8]) -> Result<Answer, Failure> {
         self.stream.write_all(request).map_err(|error| Failure::of(&error))?;
         self.bytes_sent += request.len() as u64;
-        let (head, body, answer) = self.head()?;
+        let (head, body, mut answer) = self.head()?;
         let whole = head + body;
         while self.pending.len() < whole {
             self.fill()?;
         }
+        answer.body.extend_from_slice(&self.pending[head..whole]);
         self.pending.drain(..whole);
         Ok(answer)
     }
@@ -108,7 +121,7 @@ impl Connection {
                     if body > MOST_BODY {
                         return Err(Failure::Malformed);
                     }
-                    return Ok((length, body, Answer { status, last }));
+                    return Ok((length, body, Answer { status, last, body: Vec::new() }));
                 }
                 Ok(httparse::Status::Partial) if self.pending.len() < MOST_HEAD => self.fill()?,
                 Ok(httparse::Status::Partial) | Err(_) => return Err(Failure::Malformed),

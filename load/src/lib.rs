@@ -10,7 +10,7 @@ mod plan;
 mod running;
 mod tally;
 
-pub use connection::Failure;
+pub use connection::{Answer, Failure, get};
 pub use plan::{Kind, Mix, Plan};
 pub use running::{Load, LoadError};
 pub use tally::{ConnectionTally, RouteTally, Tally};

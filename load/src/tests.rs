@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use crate::{Failure, Kind, Load, Mix, Plan};
+use crate::{Failure, Kind, Load, Mix, Plan, get};
 
 /// Answers each request of a connection with what `answer` makes of its first line.
 fn serve(answer: fn(&str) -> &'static str) -> SocketAddr {
@@ -114,4 +114,14 @@ fn a_load_without_end_stops_when_told_and_keeps_to_its_rate() {
     // Each connection makes its first request at once.
     let most = 4.0 + tally.elapsed.as_secs_f64() * 100.0;
     assert!((tally.answered() as f64) <= most, "{} in {:?}", tally.answered(), tally.elapsed);
+}
+
+#[test]
+fn one_answer_comes_with_its_body() {
+    let address = serve(|line| {
+        assert_eq!(line, "GET /stats HTTP/1.1");
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+    });
+    let answer = get(address, "/stats", Duration::from_secs(10)).unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"hello"[..]));
 }
