@@ -23,6 +23,7 @@ mod heap;
 mod hooks;
 mod html;
 mod late_attach;
+mod load;
 mod loss;
 mod metrics;
 mod network;

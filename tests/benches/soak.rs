@@ -1,0 +1,162 @@
+//! Half an hour of load with a recording on: does memory stay bounded on both sides, does anything stall, is everything counted?
+//!
+//!     cargo bench -p uniprof-tests --bench soak
+//!     cargo bench -p uniprof-tests --bench soak -- --minutes 3
+//!
+//! Ends with 1 where an answer is no.
+
+use std::fs;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use uniprof_load::{Kind, Load, Mix, Plan};
+use uniprof_tests::{HttpGuest, Scene};
+
+const MINUTES: u64 = 30;
+/// How often the state of things is looked at.
+const LOOK: Duration = Duration::from_secs(10);
+/// What the collector may have, in MiB, and by how much more it and QEMU may have at the end than after the first tenth.
+const MOST_MIB: f64 = 100.0;
+const MOST_GROWTH_MIB: f64 = 8.0;
+const CONNECTIONS: usize = 8;
+
+/// One look.
+struct Look {
+    answered: u64,
+    collector_mib: f64,
+    qemu_mib: f64,
+    heap_bytes: u64,
+}
+
+fn main() -> ExitCode {
+    let minutes = minutes();
+    let scene = Scene::with_guest();
+    let seconds = minutes * 60;
+    let line = ["record", "-o", "soak.uniprof", "-F", "99", "-e", "+off-cpu", "--vcpus", "2"];
+    let guest = HttpGuest::start(&scene, &line, &["--", "bundled", "workload=http"]);
+    // Nothing that leaks, so that the guest's heap has a bound to be held to.
+    let mix = [
+        (Kind::Get, 60),
+        (Kind::Put, 20),
+        (Kind::Delete, 5),
+        (Kind::Scan, 10),
+        (Kind::Slow(2), 2),
+        (Kind::Lock(100), 3),
+    ];
+    let plan = Plan {
+        connections: CONNECTIONS,
+        requests_per_connection: Some(500),
+        mix: Mix::new(&mix),
+        ..Plan::new(guest.address)
+    };
+    let load = Load::start(plan).expect("threads");
+    let began = Instant::now();
+    let mut looks = Vec::new();
+    while began.elapsed() < Duration::from_secs(seconds) {
+        thread::sleep(LOOK);
+        let look = look(&scene, &guest, load.answered());
+        println!(
+            "{:6.0} s  {:9} answered  collector {:6.1} MiB  QEMU {:6.1} MiB  guest's heap {:7} bytes",
+            began.elapsed().as_secs_f64(),
+            look.answered,
+            look.collector_mib,
+            look.qemu_mib,
+            look.heap_bytes
+        );
+        looks.push(look);
+    }
+    let tally = load.stop();
+    let stats = guest.stats();
+    guest.stop();
+    let mut verdict = Verdict { good: true };
+    verdict.about_memory(&looks);
+    verdict.about_stalls(&looks);
+    verdict.about_counts(&scene, tally.answered(), &stats);
+    verdict.say(tally.failures.is_empty(), format_args!("requests that failed: {:?}", tally.failures));
+    if verdict.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn minutes() -> u64 {
+    let mut words = std::env::args().skip_while(|word| word != "--minutes").skip(1);
+    words.next().map_or(MINUTES, |word| word.parse().expect("a number of minutes"))
+}
+
+fn look(scene: &Scene, guest: &HttpGuest, answered: u64) -> Look {
+    let qemu_mib = scene.qemus().iter().map(|pid| resident_mib(*pid)).sum();
+    let heap_bytes = guest.stats()["heap_bytes"].as_u64().expect("the guest's heap");
+    Look { answered, collector_mib: resident_mib(guest.pid()), qemu_mib, heap_bytes }
+}
+
+fn resident_mib(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse().expect("a number");
+    kib / 1024.0
+}
+
+struct Verdict {
+    good: bool,
+}
+
+impl Verdict {
+    fn say(&mut self, good: bool, what: std::fmt::Arguments<'_>) {
+        println!("{}  {what}", if good { "yes" } else { "NO " });
+        self.good &= good;
+    }
+
+    fn about_memory(&mut self, looks: &[Look]) {
+        let settled = &looks[looks.len() / 10];
+        let last = &looks[looks.len() - 1];
+        let grew = |of: fn(&Look) -> f64| (of(last), of(last) - of(settled));
+        let (now, growth) = grew(|look| look.collector_mib);
+        self.say(
+            now <= MOST_MIB && growth <= MOST_GROWTH_MIB,
+            format_args!("collector: {now:.1} MiB, {growth:+.1} since the first tenth"),
+        );
+        let (now, growth) = grew(|look| look.qemu_mib);
+        self.say(
+            growth <= MOST_GROWTH_MIB,
+            format_args!("QEMU: {now:.1} MiB, {growth:+.1} since the first tenth"),
+        );
+        let (now, growth) = grew(|look| look.heap_bytes as f64 / f64::from(1 << 20));
+        self.say(
+            growth <= 1.0,
+            format_args!("guest's heap: {now:.2} MiB, {growth:+.2} since the first tenth"),
+        );
+    }
+
+    /// Answers between one look and the next.
+    fn about_stalls(&mut self, looks: &[Look]) {
+        let mut between: Vec<u64> =
+            looks.windows(2).map(|pair| pair[1].answered - pair[0].answered).collect();
+        between.sort_unstable();
+        let (least, median) = (between[0], between[between.len() / 2]);
+        self.say(
+            least * 4 >= median && least > 0,
+            format_args!("answers in {LOOK:?}: at least {least}, {median} in the middle"),
+        );
+    }
+
+    fn about_counts(&mut self, scene: &Scene, answered: u64, stats: &Value) {
+        let served = stats["requests"].as_u64().expect("a number of requests");
+        // The guest has also answered those who asked it for its health and its statistics.
+        let asked_beside: u64 = ["/healthz", "/stats"]
+            .iter()
+            .filter_map(|route| HttpGuest::route(stats, "GET", route)?["requests"].as_u64())
+            .sum();
+        self.say(
+            served == answered + asked_beside,
+            format_args!("the guest served {served}: {answered} of the load, {asked_beside} beside it"),
+        );
+        let summary = scene.run(&["trace", "soak.uniprof", "--summary", "--json"]).ok().json();
+        let mut events = summary["events"].as_array().expect("events").iter();
+        let requests = events.find(|event| event["name"] == "http.request").expect("spans of requests");
+        let report = scene.run(&["report", "soak.uniprof", "--json"]).ok().json();
+        let size = fs::metadata(scene.path("soak.uniprof")).expect("the recording").len();
+        println!("     {requests}");
+        println!("     {}", report["loss"]);
+        println!("     {:.1} MB of recording", size as f64 / 1e6);
+    }
+}

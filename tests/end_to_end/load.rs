@@ -1,0 +1,107 @@
+//! What is told of a server under load, against what the server and its clients counted themselves.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use uniprof_load::{Kind, Load, Mix, Plan, Tally};
+use uniprof_tests::{HttpGuest, Scene};
+
+/// Full load for so long. A minute was seen, too: docs/http-workload.md.
+const SECONDS: u64 = 20;
+
+/// A load that runs for a time, and what the server says of it afterwards.
+fn drive(guest: &HttpGuest, plan: Plan) -> (Tally, Value) {
+    let load = Load::start(plan).expect("threads");
+    std::thread::sleep(Duration::from_secs(seconds()));
+    let tally = load.stop();
+    assert_eq!(tally.failures, Default::default());
+    (tally, guest.stats())
+}
+
+fn seconds() -> u64 {
+    std::env::var("UNIPROF_LOAD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS)
+}
+
+#[test]
+fn spans_say_what_the_server_measured_and_every_request_is_counted() {
+    let scene = Scene::with_guest();
+    let line = ["record", "-o", "load.uniprof", "-F", "999", "--ring", "4M", "--vcpus", "2"];
+    let guest = HttpGuest::start(&scene, &line, &["--", "bundled", "workload=http"]);
+    let mix = Mix::new(&[(Kind::Get, 60), (Kind::Put, 20), (Kind::Delete, 5), (Kind::Scan, 15)]);
+    let (tally, stats) = drive(&guest, Plan { connections: 8, mix, ..Plan::new(guest.address) });
+    guest.stop();
+
+    for (kind, route) in &tally.routes {
+        let told = HttpGuest::route(&stats, kind.method(), kind.route()).expect("a route that was asked for");
+        assert_eq!(told["requests"], route.answered(), "{kind:?}");
+        for (status, count) in &route.statuses {
+            assert_eq!(told["statuses"][status.to_string()], *count, "{kind:?}");
+        }
+    }
+    for kind in tally.routes.keys() {
+        let told = &HttpGuest::route(&stats, kind.method(), kind.route()).expect("as above")["latency_ns"];
+        let spans = spans_of(&scene, "load.uniprof", *kind);
+        println!("{kind:?}: {spans}\n  the server: {told}");
+        for percentile in ["p50", "p99"] {
+            let [ours, its] = [&spans[format!("{percentile}_ns")], &told[percentile]]
+                .map(|value| value.as_f64().expect("a number"));
+            assert!((ours / its - 1.0).abs() <= 0.10, "{kind:?} {percentile}: {ours} ns against {its} ns");
+        }
+    }
+    let report = scene.run(&["report", "load.uniprof", "--json"]).ok().json();
+    assert!(report["named_share"].as_f64().expect("a share") >= 0.95, "{report}");
+}
+
+/// The latencies of the requests of one kind, as the spans have them.
+fn spans_of(scene: &Scene, recording: &str, kind: Kind) -> Value {
+    let filter =
+        format!("http.request and arg.route == '{}' and arg.method == '{}'", kind.route(), kind.method());
+    let summary = scene.run(&["trace", recording, "--summary", "--json", "--filter", &filter]).ok().json();
+    let spans = summary["spans"].as_array().expect("spans").clone();
+    spans
+        .into_iter()
+        .find(|span| span["name"] == "http.request")
+        .unwrap_or_else(|| panic!("no spans: {summary}"))
+}
+
+#[test]
+fn the_time_of_a_handler_that_sleeps_is_explained_off_cpu() {
+    let scene = Scene::with_guest();
+    let line = ["record", "-o", "slow.uniprof", "-e", "+off-cpu", "--vcpus", "2"];
+    let guest = HttpGuest::start(&scene, &line, &["--", "bundled", "workload=http"]);
+    let plan = Plan { mix: Mix::new(&[(Kind::Slow(25), 1)]), ..Plan::new(guest.address) };
+    let (tally, stats) = drive(&guest, plan);
+    guest.stop();
+    let slow = HttpGuest::route(&stats, "GET", "/slow").expect("it was asked for");
+    assert_eq!(slow["requests"], tally.answered());
+    let spent = slow["latency_ns"]["sum"].as_f64().expect("a sum");
+    let folded =
+        scene.run(&["export", "slow.uniprof", "--off-cpu", "--format", "folded", "-o", "-"]).ok().stdout;
+    let below_the_handler: f64 = folded
+        .lines()
+        .filter(|line| line.contains("::slow"))
+        .map(|line| line.rsplit_once(' ').expect("a count").1.parse::<f64>().expect("a number"))
+        .sum();
+    println!("{below_the_handler} of {spent}\n{folded:.3000}");
+    assert!((0.95..=1.02).contains(&(below_the_handler / spent)), "{below_the_handler} of {spent}");
+}
+
+/// Instructions: under `-icount` the same work counts the same. The clients are threads of the guest, so that the host's pace has no part in it.
+#[test]
+fn sampling_and_every_span_of_a_request_cost_two_percent() {
+    let scene = Scene::with_guest();
+    let cost = |words: &[&str]| {
+        let line = ["run", "bundled", "--accel", "tcg", "--icount", "shift=0,sleep=off", "--"];
+        let told = scene.run(&[&line[..], &["workload=http", "requests=20000"], words].concat()).ok().stdout;
+        let cost = told
+            .lines()
+            .find_map(|line| line.split_once("http: requests=")?.1.split_once("tsc=")?.1.trim().parse().ok());
+        let cost: f64 = cost.unwrap_or_else(|| panic!("the workload does not tell its cost: {told}"));
+        cost
+    };
+    let off = cost(&["uniprof.classes=none", "uniprof.hz=0", "uniprof.heap=0"]);
+    let on = cost(&["uniprof.classes=samples,spans", "uniprof.hz=999", "uniprof.heap=0"]);
+    let more = on / off - 1.0;
+    println!("{:+.3} % of {:.0} instructions a request", more * 100.0, off / 20_000.0);
+    assert!(more > 0.0 && more <= 0.02, "{more}");
+}
