@@ -10,6 +10,7 @@
 //! - [`Sites`] is the table of a guest's event sites, [`Event`] a record by its names and types, [`Guest`] what it takes to tell
 //!   of it: the clock's rate, the names of threads.
 //! - [`Reorder`] brings the events of several rings into the order of the guest's clock, in bounded memory.
+//! - [`Spans`] gives the end of a span what its begin said.
 //! - [`Filter`] is an expression such as `name ~ 'http.*' and arg.bytes > 4096`; a mistake in it is an error that points at it.
 //! - [`Summary`] counts by name and has the latencies of spans and calls, [`Calls`] is a table like that of `strace -c`.
 //! - [`Apart`] bounds how far the clocks of two vCPUs differ.
@@ -57,6 +58,7 @@ mod latencies;
 mod packet;
 mod reorder;
 mod sites;
+mod spans;
 mod summary;
 mod value;
 pub mod waits;
@@ -71,5 +73,6 @@ pub use latencies::Latencies;
 pub use packet::packet_summary;
 pub use reorder::Reorder;
 pub use sites::{Site, SiteArg, Sites};
+pub use spans::Spans;
 pub use summary::{NameSummary, Summary};
 pub use value::Value;

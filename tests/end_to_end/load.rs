@@ -57,11 +57,9 @@ fn spans_of(scene: &Scene, recording: &str, kind: Kind) -> Value {
     let filter =
         format!("http.request and arg.route == '{}' and arg.method == '{}'", kind.route(), kind.method());
     let summary = scene.run(&["trace", recording, "--summary", "--json", "--filter", &filter]).ok().json();
-    let spans = summary["spans"].as_array().expect("spans").clone();
-    spans
-        .into_iter()
-        .find(|span| span["name"] == "http.request")
-        .unwrap_or_else(|| panic!("no spans: {summary}"))
+    let mut events = summary["events"].as_array().expect("events").iter();
+    let found = events.find(|event| event["kind"] == "span");
+    found.unwrap_or_else(|| panic!("no spans: {summary}")).clone()
 }
 
 #[test]
@@ -79,7 +77,7 @@ fn the_time_of_a_handler_that_sleeps_is_explained_off_cpu() {
         scene.run(&["export", "slow.uniprof", "--off-cpu", "--format", "folded", "-o", "-"]).ok().stdout;
     let below_the_handler: f64 = folded
         .lines()
-        .filter(|line| line.contains("::slow"))
+        .filter(|line| line.contains(";http_slow;"))
         .map(|line| line.rsplit_once(' ').expect("a count").1.parse::<f64>().expect("a number"))
         .sum();
     println!("{below_the_handler} of {spent}\n{folded:.3000}");

@@ -10,6 +10,8 @@ use crate::output::{self, Paint};
 
 /// Numbers from here on are more likely addresses or hashes than counts.
 const LARGE: u64 = 1 << 47;
+/// The field of a span that was begun on another thread; told in words.
+const BEGUN_ON: &str = "begun_on";
 /// Columns of a thread's name: at least, and at most.
 const THREAD: (usize, usize) = (12, 24);
 
@@ -104,7 +106,8 @@ impl Line {
                 self.name(event);
                 self.add(Tone::Plain, " ended");
                 self.after(took.as_deref());
-                if let Some(Value::Thread(on)) = event.field("begun_on") {
+                self.arguments(event, guest);
+                if let Some(Value::Thread(on)) = event.field(BEGUN_ON) {
                     self.add(Tone::Plain, format!(" (begun on {})", guest.thread(*on)));
                 }
             }
@@ -142,7 +145,7 @@ impl Line {
     }
 
     fn arguments(&mut self, event: &Event, guest: &Guest) {
-        for field in event.fields() {
+        for field in event.fields().filter(|field| field.name != BEGUN_ON) {
             self.add(Tone::Faint, format!(" {}=", field.name));
             self.value(Some(field.value), guest);
         }

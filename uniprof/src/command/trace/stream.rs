@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use uniprof_collector::clock::HostTime;
 use uniprof_collector::recording::Message;
 use uniprof_collector::tables::Tables;
-use uniprof_events::{Event, Filter, Guest, Reorder};
+use uniprof_events::{Event, Filter, Guest, Reorder, Spans};
 use uniprof_wire::record::Record;
 
 use crate::profile::walk::Visitor;
@@ -31,6 +31,7 @@ pub(crate) struct Stream<'a> {
     tell: &'a mut Tell<'a>,
     hear: Option<&'a Hear<'a>>,
     guest: Guest,
+    spans: Spans,
     waiting: Reorder<Event>,
     mode: Mode,
     /// When the collector had seen what, oldest first: its clock, and the latest event by then.
@@ -77,6 +78,7 @@ impl<'a> Stream<'a> {
             tell,
             hear: None,
             guest: Guest::default(),
+            spans: Spans::default(),
             waiting: Reorder::new(MOST_WAITING),
             mode: Mode::InOrder,
             marks: VecDeque::new(),
@@ -169,7 +171,8 @@ impl<'a> Stream<'a> {
 
 impl Visitor for Stream<'_> {
     fn record(&mut self, vcpu: u32, record: &Record<'_>) {
-        let Some(event) = Event::new(vcpu, record, self.sites) else { return };
+        let Some(mut event) = Event::new(vcpu, record, self.sites) else { return };
+        self.spans.join(&mut event);
         if let Record::Thread(thread) = record
             && !thread.name.is_empty()
         {
@@ -190,6 +193,7 @@ impl Visitor for Stream<'_> {
             self.release(u64::MAX);
             self.restart();
         }
+        self.spans.clear();
         self.guest.boot = session;
     }
 
