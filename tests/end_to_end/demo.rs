@@ -8,7 +8,14 @@ fn demo_leaves_a_recording_and_a_flame_graph() {
     let ended = scene.run(&["demo", "-d", "3"]).ok();
     let picture = std::fs::read_to_string(scene.path("uniprof-demo/flame.svg")).unwrap();
     assert!(picture.starts_with("<?xml"), "{picture:.100}");
-    assert!(picture.contains("kv::"), "no function of the workload in the picture");
+    for part in ["http::server::", "smoltcp::", "http::store::", "net::thread"] {
+        assert!(picture.contains(part), "nothing of {part} in the picture");
+    }
+    let served = ended
+        .stderr
+        .split_once("answered ")
+        .and_then(|(_, rest)| rest.split(' ').next()?.parse::<u64>().ok());
+    assert!(served.is_some_and(|served| served > 100), "{}", ended.stderr);
     let report = scene.run(&["report", "uniprof-demo/demo.uniprof", "--json"]).ok().json();
     assert_matches_its_schema(&report);
     assert!(report["samples"].as_u64().unwrap() > 50, "{report}");

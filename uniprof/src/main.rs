@@ -30,6 +30,7 @@ mod subject;
 mod supervisor;
 mod target;
 mod values;
+mod visitors;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

@@ -116,6 +116,19 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// Nanoseconds in a unit that leaves three digits.
+pub(crate) fn duration(ns: u64) -> String {
+    let float = ns as f64;
+    let (value, unit) = match ns {
+        0..1_000 => return format!("{ns} ns"),
+        1_000..999_500 => (float / 1e3, "us"),
+        999_500..999_500_000 => (float / 1e6, "ms"),
+        _ => (float / 1e9, "s"),
+    };
+    let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    format!("{value:.digits$} {unit}")
+}
+
 /// Writes rows with their cells under one another, the last column as long as it is.
 pub(crate) fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
     let mut widths = [0; N];

@@ -1,4 +1,5 @@
-//! `uniprof demo`: the whole way once. Boots the bundled unikernel, records it, draws it, and says what to try next.
+//! `uniprof demo`: the whole way once. Boots the bundled unikernel as an HTTP server, has clients ask it, records it, draws it, and says
+//! what to try next.
 //!
 //! ```text
 //! $ uniprof demo
@@ -14,11 +15,13 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use uniprof_collector::qemu::LaunchSpec;
+use uniprof_collector::qemu::{LaunchSpec, Network, Publish};
 use uniprof_flamegraph::{Measure, SvgOptions};
+use uniprof_load::{RouteTally, Tally};
 
 use super::{flame, record};
 use crate::bundled;
@@ -27,6 +30,7 @@ use crate::kernel::Kernel;
 use crate::profile::{self, Named, Times};
 use crate::recorder::Job;
 use crate::values::Span;
+use crate::visitors::Visitors;
 use crate::{interrupt, options, output};
 
 const EXAMPLES: &str = "\
@@ -37,6 +41,7 @@ Examples:
 /// Fast enough for a picture with detail after seconds, and no step with what happens every millisecond.
 const HZ: u32 = 997;
 const VCPUS: u32 = 2;
+const SERVER: u16 = 80;
 const TOP: usize = 10;
 
 #[derive(Debug, clap::Args)]
@@ -77,17 +82,39 @@ fn record_and_draw(args: &Args, kernel: &Kernel) -> anyhow::Result<()> {
         symbols: &symbols,
         cancel: interrupt::token()?,
     };
+    let any = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    let port = Publish { host: any, guest: SERVER }.with_port().context("no port of 127.0.0.1 is free")?;
     let spec = LaunchSpec {
-        cmdline: vec!["workload=kv".into()],
+        cmdline: vec!["workload=http".into()],
         vcpus: VCPUS,
+        network: Network::User(vec![port]),
         ..LaunchSpec::new("demo", kernel.path())
     };
+    let visitors = Visitors::of(port.host.into())?;
     let summary = job.record_new(spec)?;
+    output::say(format_args!("{}", told(&visitors.leave()?)));
     output::say(format_args!("wrote {}: {}", recording.display(), record::outcome(&summary)));
     let named = profile::read(&Input::File(recording.clone()), &symbols, Times::Summed)?;
     flame::draw(&named, &named.profile, &picture, &SvgOptions::default())?;
     output::say(format_args!("{}", flame::summary(&named.profile, &picture)));
     print(&named, &recording, &picture)
+}
+
+/// What the clients saw.
+fn told(tally: &Tally) -> String {
+    let mut latency = RouteTally::default().latency;
+    for route in tally.routes.values() {
+        // All have the same bounds.
+        let _ = latency.add(&route.latency);
+    }
+    let [half, most] = [0.5, 0.99].map(|share| latency.value_at_quantile(share));
+    format!(
+        "its HTTP server answered {} requests on {} connections meanwhile: half within {}, 99 % within {}, as the clients saw it",
+        tally.answered(),
+        tally.connections.len(),
+        output::duration(half),
+        output::duration(most)
+    )
 }
 
 fn print(named: &Named, recording: &Path, picture: &Path) -> anyhow::Result<()> {
@@ -108,9 +135,10 @@ fn print(named: &Named, recording: &Path, picture: &Path) -> anyhow::Result<()> 
     let rows = [
         [format!("open {picture} in a browser"), "click a frame to zoom, Ctrl-F to search".to_owned()],
         [format!("uniprof report {recording} --tree"), "the same as text, with loss and own cost".into()],
+        [format!("uniprof trace {recording} --summary"), "its requests as spans, with latencies".into()],
         [
-            "uniprof record -F 999 -d 10 -- bundled workload=ratio".into(),
-            "a profile whose answer is known".into(),
+            "uniprof run bundled --publish 8080:80 -- workload=http".into(),
+            "the server to play with; `uniprof attach` in another terminal".into(),
         ],
         ["uniprof record -- KERNEL".into(), "your own kernel, with the probes linked in".into()],
     ];

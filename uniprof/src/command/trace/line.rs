@@ -6,7 +6,7 @@ use uniprof_events::{Event, EventKind, Guest, Value, packet_summary};
 use uniprof_wire::net::Verdict;
 
 use super::times::Times;
-use crate::output::{self, Paint};
+use crate::output::{self, Paint, duration};
 
 /// Numbers from here on are more likely addresses or hashes than counts.
 const LARGE: u64 = 1 << 47;
@@ -309,19 +309,6 @@ fn shown(value: &Value, guest: &Guest) -> String {
 /// Ticks as a duration, or as ticks where the clock's rate is not known.
 pub(super) fn ticks_shown(ticks: u64, guest: &Guest) -> String {
     guest.nanoseconds(ticks).map_or_else(|| format!("{ticks} ticks"), duration)
-}
-
-/// Nanoseconds in a unit that leaves three digits.
-pub(super) fn duration(ns: u64) -> String {
-    let float = ns as f64;
-    let (value, unit) = match ns {
-        0..1_000 => return format!("{ns} ns"),
-        1_000..999_500 => (float / 1e3, "us"),
-        999_500..999_500_000 => (float / 1e6, "ms"),
-        _ => (float / 1e9, "s"),
-    };
-    let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
-    format!("{value:.digits$} {unit}")
 }
 
 fn cut(text: &str, width: usize) -> String {
