@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) shares: [u32; 3],
     /// When to end; each workload has its own default.
     pub(crate) seconds: Option<u64>,
+    /// `http`: whether its client is a thread of this kernel.
+    pub(crate) own_client: bool,
     /// `http`: who it is on its network.
     pub(crate) addresses: Addresses,
     pub(crate) placement: Placement,
@@ -34,7 +36,7 @@ pub(crate) enum UsageError<'a> {
     BadValue { key: &'a str, value: &'a str, valid: &'static str },
 }
 
-pub(crate) const WORDS: &str = "workload=, requests=, shares=, seconds=, ip=, uniprof.hz=, uniprof.classes=, uniprof.events=, uniprof.ring=, uniprof.stack=, uniprof.heap=, uniprof.placement=, uniprof.wall=";
+pub(crate) const WORDS: &str = "workload=, requests=, shares=, seconds=, client=, ip=, uniprof.hz=, uniprof.classes=, uniprof.events=, uniprof.ring=, uniprof.stack=, uniprof.heap=, uniprof.placement=, uniprof.wall=";
 
 /// What a control request takes, and so the probes.
 pub(crate) const MAX_PATTERN_BYTES: usize = 256;
@@ -64,6 +66,7 @@ impl<'a> Options {
             requests: None,
             shares: [6, 3, 1],
             seconds: None,
+            own_client: false,
             addresses: Addresses::QEMU_USER,
             placement: Placement::Auto,
             probes: Settings {
@@ -94,6 +97,8 @@ impl<'a> Options {
                 let seconds = value.parse().ok().filter(|s| (1..=1_000_000).contains(s));
                 self.seconds = Some(seconds.ok_or(bad("seconds from 1 to 1000000"))?);
             }
+            "client" if value == "own" => self.own_client = true,
+            "client" => return Err(bad("own: a thread of this kernel")),
             "ip" => self.addresses = Addresses::parse(value).ok_or(bad(Addresses::FORM))?,
             "uniprof.hz" => {
                 let hz = value.parse().ok().filter(|&hz| hz <= 20_000);

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use uniprof_load::{Kind, Load, Mix, Plan};
-use uniprof_tests::{HttpGuest, Scene};
+use uniprof_tests::Scene;
+use uniprof_tests::web::{WebServer, route};
 
 const MINUTES: u64 = 30;
 /// How often the state of things is looked at.
@@ -27,15 +28,14 @@ struct Look {
     answered: u64,
     collector_mib: f64,
     qemu_mib: f64,
-    heap_bytes: u64,
+    store_bytes: u64,
 }
 
 fn main() -> ExitCode {
     let minutes = minutes();
     let scene = Scene::with_guest();
     let seconds = minutes * 60;
-    let line = ["record", "-o", "soak.uniprof", "-F", "99", "-e", "+off-cpu", "--vcpus", "2"];
-    let guest = HttpGuest::start(&scene, &line, &["--", "bundled", "workload=http"]);
+    let guest = WebServer::record(&scene, &["-o", "soak.uniprof", "-F", "99", "-e", "+off-cpu", "--vcpus", "2"]);
     // Nothing that leaks, so that the guest's heap has a bound to be held to.
     let mix = [
         (Kind::Get, 60),
@@ -58,12 +58,12 @@ fn main() -> ExitCode {
         thread::sleep(LOOK);
         let look = look(&scene, &guest, load.answered());
         println!(
-            "{:6.0} s  {:9} answered  collector {:6.1} MiB  QEMU {:6.1} MiB  guest's heap {:7} bytes",
+            "{:6.0} s  {:9} answered  collector {:6.1} MiB  QEMU {:6.1} MiB  in the store {:7} bytes",
             began.elapsed().as_secs_f64(),
             look.answered,
             look.collector_mib,
             look.qemu_mib,
-            look.heap_bytes
+            look.store_bytes
         );
         looks.push(look);
     }
@@ -83,10 +83,10 @@ fn minutes() -> u64 {
     words.next().map_or(MINUTES, |word| word.parse().expect("a number of minutes"))
 }
 
-fn look(scene: &Scene, guest: &HttpGuest, answered: u64) -> Look {
+fn look(scene: &Scene, guest: &WebServer, answered: u64) -> Look {
     let qemu_mib = scene.qemus().iter().map(|pid| resident_mib(*pid)).sum();
-    let heap_bytes = guest.stats()["heap_bytes"].as_u64().expect("the guest's heap");
-    Look { answered, collector_mib: resident_mib(guest.pid()), qemu_mib, heap_bytes }
+    let store_bytes = guest.stats()["store"]["bytes"].as_u64().expect("the store's size");
+    Look { answered, collector_mib: resident_mib(guest.guest().pid()), qemu_mib, store_bytes }
 }
 
 fn resident_mib(pid: u32) -> f64 {
@@ -120,11 +120,6 @@ impl Verdict {
             growth <= MOST_GROWTH_MIB,
             format_args!("QEMU: {now:.1} MiB, {growth:+.1} since the first tenth"),
         );
-        let (now, growth) = grew(|look| look.heap_bytes as f64 / f64::from(1 << 20));
-        self.say(
-            growth <= 1.0,
-            format_args!("guest's heap: {now:.2} MiB, {growth:+.2} since the first tenth"),
-        );
     }
 
     /// Answers between one look and the next.
@@ -144,7 +139,7 @@ impl Verdict {
         // The guest has also answered those who asked it for its health and its statistics.
         let asked_beside: u64 = ["/healthz", "/stats"]
             .iter()
-            .filter_map(|route| HttpGuest::route(stats, "GET", route)?["requests"].as_u64())
+            .filter_map(|route| route(stats, "GET", route)?["requests"].as_u64())
             .sum();
         self.say(
             served == answered + asked_beside,

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 use uniprof_load::{Kind, Load, Mix, Plan, Tally};
-use uniprof_tests::{HttpGuest, Scene};
+use uniprof_tests::Scene;
+use uniprof_tests::web::{WebServer, route};
 
 /// Full load for so long. A minute was seen, too: docs/http-workload.md.
 const SECONDS: u64 = 20;
 
 /// A load that runs for a time, and what the server says of it afterwards.
-fn drive(guest: &HttpGuest, plan: Plan) -> (Tally, Value) {
+fn drive(guest: &WebServer, plan: Plan) -> (Tally, Value) {
     let load = Load::start(plan).expect("threads");
     std::thread::sleep(Duration::from_secs(seconds()));
     let tally = load.stop();
@@ -25,21 +26,20 @@ fn seconds() -> u64 {
 #[test]
 fn spans_say_what_the_server_measured_and_every_request_is_counted() {
     let scene = Scene::with_guest();
-    let line = ["record", "-o", "load.uniprof", "-F", "999", "--ring", "4M", "--vcpus", "2"];
-    let guest = HttpGuest::start(&scene, &line, &["--", "bundled", "workload=http"]);
+    let guest = WebServer::record(&scene, &["-o", "load.uniprof", "-F", "999", "--ring", "4M", "--vcpus", "2"]);
     let mix = Mix::new(&[(Kind::Get, 60), (Kind::Put, 20), (Kind::Delete, 5), (Kind::Scan, 15)]);
     let (tally, stats) = drive(&guest, Plan { connections: 8, mix, ..Plan::new(guest.address) });
     guest.stop();
 
     for (kind, route) in &tally.routes {
-        let told = HttpGuest::route(&stats, kind.method(), kind.route()).expect("a route that was asked for");
+        let told = route(&stats, kind.method(), kind.route()).expect("a route that was asked for");
         assert_eq!(told["requests"], route.answered(), "{kind:?}");
         for (status, count) in &route.statuses {
             assert_eq!(told["statuses"][status.to_string()], *count, "{kind:?}");
         }
     }
     for kind in tally.routes.keys() {
-        let told = &HttpGuest::route(&stats, kind.method(), kind.route()).expect("as above")["latency_ns"];
+        let told = &route(&stats, kind.method(), kind.route()).expect("as above")["latency_ns"];
         let spans = spans_of(&scene, "load.uniprof", *kind);
         println!("{kind:?}: {spans}\n  the server: {told}");
         for percentile in ["p50", "p99"] {
@@ -65,12 +65,11 @@ fn spans_of(scene: &Scene, recording: &str, kind: Kind) -> Value {
 #[test]
 fn the_time_of_a_handler_that_sleeps_is_explained_off_cpu() {
     let scene = Scene::with_guest();
-    let line = ["record", "-o", "slow.uniprof", "-e", "+off-cpu", "--vcpus", "2"];
-    let guest = HttpGuest::start(&scene, &line, &["--", "bundled", "workload=http"]);
+    let guest = WebServer::record(&scene, &["-o", "slow.uniprof", "-e", "+off-cpu", "--vcpus", "2"]);
     let plan = Plan { mix: Mix::new(&[(Kind::Slow(25), 1)]), ..Plan::new(guest.address) };
     let (tally, stats) = drive(&guest, plan);
     guest.stop();
-    let slow = HttpGuest::route(&stats, "GET", "/slow").expect("it was asked for");
+    let slow = route(&stats, "GET", "/slow").expect("it was asked for");
     assert_eq!(slow["requests"], tally.answered());
     let spent = slow["latency_ns"]["sum"].as_f64().expect("a sum");
     let folded =

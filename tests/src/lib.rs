@@ -13,7 +13,6 @@ mod browser;
 pub mod c_library;
 pub mod consumers;
 pub mod frames;
-mod http_guest;
 pub mod kdump;
 pub mod kernels;
 mod profile_document;
@@ -27,7 +26,6 @@ pub mod web;
 
 pub use binary::{example, uniprof};
 pub use browser::Browser;
-pub use http_guest::HttpGuest;
 pub use profile_document::{Counts, ProfileDocument};
 pub use program::{Ended, Running};
 pub use scene::Scene;

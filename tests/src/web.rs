@@ -141,6 +141,13 @@ impl WebServer {
     }
 }
 
+/// What a server's statistics say of one route, `GET` of `/kv` for example; `None`: nobody asked for it.
+#[must_use]
+pub fn route<'a>(stats: &'a Value, method: &str, route: &str) -> Option<&'a Value> {
+    let mut routes = stats["routes"].as_array().expect("routes").iter();
+    routes.find(|row| row["method"] == method && row["route"] == route)
+}
+
 /// Waits until a guest has said that.
 pub fn until_said(guest: &Running, text: &str) -> String {
     let until = Instant::now() + PATIENCE;

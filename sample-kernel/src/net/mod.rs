@@ -2,10 +2,12 @@
 //! queues between it and those who serve: what has come in on a connection, and what is to be answered. Nobody shares a connection.
 
 mod addresses;
+mod cable;
 mod classify;
 mod connection;
 mod counters;
 mod limits;
+mod link;
 mod mailbox;
 mod stack;
 mod thread;
@@ -19,8 +21,11 @@ use alloc::vec::Vec;
 use virtio_drivers::transport::DeviceType;
 
 pub(crate) use self::addresses::Addresses;
+use self::cable::Cable;
+pub(crate) use self::cable::Client;
 pub(crate) use self::counters::COUNTERS;
 use self::limits::Limits;
+use self::link::Link;
 use self::mailbox::Mailbox;
 use crate::heap;
 use crate::probes::net::Connection;
@@ -62,7 +67,7 @@ pub(crate) struct Answer {
 static BELL: Bell = Bell::new();
 static WORK: Mailbox<Work> = Mailbox::new();
 static ANSWERS: Mailbox<Answer> = Mailbox::new();
-static NETWORK: SpinLock<Option<Box<(Network, Limits)>>> = SpinLock::new(None);
+static NETWORK: SpinLock<Option<(Box<Network>, Limits)>> = SpinLock::new(None);
 
 /// Finds the device. On the boot vCPU, before others run.
 pub(crate) fn prepare(named: &[Option<MmioDevice>]) {
@@ -71,14 +76,23 @@ pub(crate) fn prepare(named: &[Option<MmioDevice>]) {
     else {
         return;
     };
-    *NETWORK.lock() = Some(Box::new((network, Limits::of(heap::bytes()))));
+    *NETWORK.lock() = Some((Box::new(network), Limits::of(heap::bytes())));
 }
 
 /// Starts the thread, once. False: there is no device.
 pub(crate) fn start(addresses: Addresses) -> bool {
-    let Some(network) = NETWORK.lock().take() else { return false };
-    sched::spawn_urgent(VCPU, String::from("net"), move || thread::run(*network, addresses));
+    let Some((network, limits)) = NETWORK.lock().take() else { return false };
+    run(Link::Device(network), limits, addresses);
     true
+}
+
+/// Starts the thread, once, with a cable to a [`Client`].
+pub(crate) fn start_with_cable(addresses: Addresses) {
+    run(Link::Cable(Cable::default()), Limits::of(heap::bytes()), addresses);
+}
+
+fn run(link: Link, limits: Limits, addresses: Addresses) {
+    sched::spawn_urgent(VCPU, String::from("net"), move || thread::run((link, limits), addresses));
 }
 
 /// The device has something to say.

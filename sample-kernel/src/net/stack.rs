@@ -14,11 +14,12 @@ use super::classify::{Frame, Peer, classify};
 use super::connection::{Connection, End, Want};
 use super::counters::{self, COUNTERS};
 use super::limits::Limits;
+use super::link::{Link, Sender};
 use super::wire::{FULL, Wire};
 use super::{Addresses, Answer, PORT, WORK};
 use crate::arch;
 use crate::probes::net::{self, ConnectionState, Protocol, Verdict};
-use crate::virtio::{FRAME_BYTES, Network, Sender};
+use crate::virtio::FRAME_BYTES;
 
 const ETHERNET_HEADER: u32 = 14;
 /// The other end of a socket that listens.
@@ -47,12 +48,12 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    pub(super) fn new(network: &mut Network, addresses: Addresses, limits: Limits, now: Instant) -> Self {
-        let own = EthernetAddress(network.address());
+    pub(super) fn new(link: &mut Link, addresses: Addresses, limits: Limits, now: Instant) -> Self {
+        let own = EthernetAddress(link.address());
         counters::interface(own.0, FRAME_BYTES as u32 - ETHERNET_HEADER);
         let mut config = Config::new(HardwareAddress::Ethernet(own));
         config.random_seed = arch::now();
-        let mut interface = Interface::new(config, &mut Wire::new(None, &mut network.sender), now);
+        let mut interface = Interface::new(config, &mut Wire::new(None, &mut link.sender()), now);
         let cidr = Ipv4Cidr::new(addresses.own, addresses.prefix);
         interface.update_ip_addrs(|list| {
             // There is room for one.
@@ -83,7 +84,7 @@ impl Stack {
     }
 
     /// A frame has come in.
-    pub(super) fn receive(&mut self, frame: &[u8], sender: &mut Sender, now: Instant) {
+    pub(super) fn receive(&mut self, frame: &[u8], sender: &mut Sender<'_>, now: Instant) {
         let broadcast = self.network.broadcast().unwrap_or(self.network.address());
         let wire = &mut Wire::new(Some(frame), sender);
         match classify(frame, self.own, self.network.address(), broadcast) {
@@ -186,7 +187,7 @@ impl Stack {
     }
 
     /// Looks after everybody to whom something has happened, or whose time has come. When there is more to do.
-    pub(super) fn look_after(&mut self, sender: &mut Sender, now: Instant) -> Option<Instant> {
+    pub(super) fn look_after(&mut self, sender: &mut Sender<'_>, now: Instant) -> Option<Instant> {
         while let Some(&(due, id)) = self.due.first().filter(|(due, _)| *due <= now) {
             self.due.remove(&(due, id));
             if let Some(connection) = self.connections.get_mut(&id) {
@@ -202,7 +203,7 @@ impl Stack {
         self.due.first().map(|(due, _)| *due)
     }
 
-    fn look_after_one(&mut self, id: u32, sender: &mut Sender, now: Instant) {
+    fn look_after_one(&mut self, id: u32, sender: &mut Sender<'_>, now: Instant) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let want = connection.look_after(now);
         let mut wire = Wire::new(None, sender);
@@ -234,7 +235,7 @@ impl Stack {
     }
 
     /// Ends all connections.
-    pub(super) fn abort(&mut self, sender: &mut Sender, now: Instant) {
+    pub(super) fn abort(&mut self, sender: &mut Sender<'_>, now: Instant) {
         for connection in self.connections.values_mut() {
             connection.abort();
             self.interface.poll_egress(now, &mut Wire::new(None, sender), &mut connection.sockets);

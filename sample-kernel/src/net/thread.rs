@@ -5,11 +5,11 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use smoltcp::time::Instant;
 
 use super::limits::Limits;
+use super::link::Link;
 use super::stack::Stack;
 use super::{ANSWERS, Addresses, BELL};
 use crate::console::print_line;
 use crate::sched::{self, WaitQueue};
-use crate::virtio::Network;
 use crate::{arch, time};
 
 /// Frames before others of this vCPU get their turn.
@@ -36,21 +36,21 @@ fn tsc(instant: Instant) -> u64 {
     time::ticks(instant.total_micros().max(0) as u64 * 1000)
 }
 
-pub(super) fn run((mut network, limits): (Network, Limits), addresses: Addresses) {
+pub(super) fn run((mut link, limits): (Link, Limits), addresses: Addresses) {
     BELL.claim();
-    if !network.interrupts() {
+    if !link.interrupts() {
         print_line!("net: the device does not interrupt; looking at it every {} ms", POLL_NS / 1_000_000);
     }
-    let mut stack = Stack::new(&mut network, addresses, limits, now());
+    let mut stack = Stack::new(&mut link, addresses, limits, now());
     let mut last = u64::MAX;
     loop {
-        network.set_interrupts(false);
-        let more = receive(&mut network, &mut stack);
+        link.set_interrupts(false);
+        let more = receive(&mut link, &mut stack);
         while let Some(answer) = ANSWERS.try_take() {
             stack.answered(answer, now());
         }
-        let next = stack.look_after(&mut network.sender, now());
-        network.flush();
+        let next = stack.look_after(&mut link.sender(), now());
+        link.flush();
         if STATE.load(Ordering::Acquire) == FINISHES {
             last = last.min(arch::now().saturating_add(time::ticks(LAST_NS)));
             if !stack.is_busy() || arch::now() >= last {
@@ -61,31 +61,31 @@ pub(super) fn run((mut network, limits): (Network, Limits), addresses: Addresses
             sched::yield_now();
             continue;
         }
-        network.set_interrupts(true);
-        if network.receiver.has_some() || !ANSWERS.is_empty() {
+        link.set_interrupts(true);
+        if link.has_some() || !ANSWERS.is_empty() {
             continue;
         }
         let mut wakes_at = next.map_or(u64::MAX, tsc).min(last);
-        if !network.interrupts() {
+        if !link.interrupts() {
             wakes_at = wakes_at.min(arch::now().saturating_add(time::ticks(POLL_NS)));
         }
         BELL.wait_until(wakes_at);
     }
-    stack.abort(&mut network.sender, now());
-    network.flush();
+    stack.abort(&mut link.sender(), now());
+    link.flush();
     OVER.store(1, Ordering::Release);
     STATE.store(FINISHED, Ordering::Release);
     OVER_QUEUE.wake_all();
     // The device keeps what it was lent.
-    core::mem::forget(network);
+    core::mem::forget(link);
 }
 
 /// Takes a batch of frames; whether there may be more.
-fn receive(network: &mut Network, stack: &mut Stack) -> bool {
-    let Network { receiver, sender, .. } = network;
+fn receive(link: &mut Link, stack: &mut Stack) -> bool {
+    let (mut receiver, mut sender) = link.split();
     for _ in 0..FRAMES {
         let Some(frame) = receiver.receive() else { return false };
-        stack.receive(frame, sender, now());
+        stack.receive(frame, &mut sender, now());
     }
     true
 }

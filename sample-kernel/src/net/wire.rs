@@ -6,8 +6,9 @@ use smoltcp::phy::{Checksum, ChecksumCapabilities, Device, DeviceCapabilities, M
 use smoltcp::time::Instant;
 
 use super::counters;
+use super::link::Sender;
 use crate::probes::net::Verdict;
-use crate::virtio::{FRAME_BYTES, Sender};
+use crate::virtio::FRAME_BYTES;
 
 /// How soon to look again whether a device that was full is so still.
 pub(super) const FULL: Duration = Duration::from_micros(500);
@@ -16,20 +17,20 @@ pub(super) const FULL: Duration = Duration::from_micros(500);
 pub(super) struct Wire<'a> {
     /// To be looked at; the stack takes it.
     pub(super) frame: Option<&'a [u8]>,
-    pub(super) sender: &'a mut Sender,
+    pub(super) sender: Sender<'a>,
     /// The device had no room for a frame.
     pub(super) was_full: bool,
 }
 
 impl<'a> Wire<'a> {
-    pub(super) fn new(frame: Option<&'a [u8]>, sender: &'a mut Sender) -> Self {
-        Self { frame, sender, was_full: false }
+    pub(super) fn new(frame: Option<&'a [u8]>, sender: &'a mut Sender<'_>) -> Self {
+        Self { frame, sender: sender.again(), was_full: false }
     }
 }
 
 pub(super) struct Incoming<'a>(&'a [u8]);
 
-pub(super) struct Outgoing<'a>(&'a mut Sender);
+pub(super) struct Outgoing<'a>(Sender<'a>);
 
 impl RxToken for Incoming<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, look: F) -> R {
@@ -38,7 +39,7 @@ impl RxToken for Incoming<'_> {
 }
 
 impl TxToken for Outgoing<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, bytes: usize, write: F) -> R {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, bytes: usize, write: F) -> R {
         let verdict = if self.0.has_room() { Verdict::Accepted } else { Verdict::QueueFull };
         self.0.send(bytes, |frame| {
             let result = write(frame);
@@ -59,7 +60,7 @@ impl Device for Wire<'_> {
         Self: 'a;
 
     fn receive(&mut self, _: Instant) -> Option<(Incoming<'_>, Outgoing<'_>)> {
-        Some((Incoming(self.frame.take()?), Outgoing(self.sender)))
+        Some((Incoming(self.frame.take()?), Outgoing(self.sender.again())))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Outgoing<'_>> {
@@ -67,7 +68,7 @@ impl Device for Wire<'_> {
             self.was_full = true;
             return None;
         }
-        Some(Outgoing(self.sender))
+        Some(Outgoing(self.sender.again()))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {

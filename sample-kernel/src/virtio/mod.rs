@@ -17,7 +17,7 @@ use virtio_drivers::transport::{DeviceType, SomeTransport, Transport};
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
 
 pub(crate) use interrupt::acknowledge as acknowledge_network;
-pub(crate) use network::{FRAME_BYTES, Network, Sender};
+pub(crate) use network::{FRAME_BYTES, Network, Receiver, Sender};
 pub(crate) use serial::Serial;
 
 use self::interrupt::Interrupt;

@@ -1,6 +1,7 @@
 //! `http`: a server of keys and values over HTTP/1.1, with handlers that misbehave in a known way: one sleeps, one waits for a lock, one leaks.
 //! Some threads on each vCPU take what has come in on a connection, answer the requests in it, and hand the answer back to the network's thread.
 
+mod client;
 mod handler;
 mod latency;
 mod request;
@@ -31,8 +32,13 @@ const THREADS_PER_VCPU: u32 = 4;
 /// Rung when as many requests are answered as there are to be.
 static END: Bell = Bell::new();
 
+/// Requests of its own client.
+const OWN_REQUESTS: u64 = 10_000;
+
 pub(super) fn run(options: &Options, vcpus: u32) {
-    if !net::start(options.addresses) {
+    if options.own_client {
+        net::start_with_cable(options.addresses);
+    } else if !net::start(options.addresses) {
         print_line!(
             "http: the machine has no virtio network device; start it with one, as `uniprof run --publish 8080:80` does"
         );
@@ -47,10 +53,14 @@ pub(super) fn run(options: &Options, vcpus: u32) {
             threads.push(sched::spawn(vcpu, format!("http-{vcpu}-{number}"), move || server.work()));
         }
     }
-    print_line!("http: listening on {}, port {}", options.addresses, net::PORT);
-    let end = Deadline::after(options.seconds);
-    while !end.has_passed() && !server.is_done() {
-        END.wait_until(end.tsc());
+    if options.own_client {
+        client::run(options.addresses, options.requests.map_or(OWN_REQUESTS, NonZeroU64::get));
+    } else {
+        print_line!("http: listening on {}, port {}", options.addresses, net::PORT);
+        let end = Deadline::after(options.seconds);
+        while !end.has_passed() && !server.is_done() {
+            END.wait_until(end.tsc());
+        }
     }
     net::finish();
     join_all(threads);

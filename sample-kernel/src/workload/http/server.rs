@@ -70,10 +70,7 @@ impl Server {
                 wanted = 1;
                 break;
             }
-            let span = probes::span!("http.parse", connection = connection, bytes = rest.len());
-            let parsed = parse(rest);
-            drop(span);
-            match parsed {
+            match parse(rest) {
                 Parsed::Request(request) => {
                     close = !self.answer(connection, &request, &mut output);
                     done += request.bytes;
@@ -102,10 +99,10 @@ impl Server {
     /// Answers one request; whether another may follow.
     #[inline(never)]
     fn answer(&self, connection: u64, request: &Request<'_>, output: &mut Vec<u8>) -> bool {
-        let begin = arch::now();
         let call = Call::of(request.method, request.target);
         let route = call.as_ref().map_or(Route::None, Call::route);
         let before = output.len();
+        let begin = arch::now();
         let span = probes::span!(
             "http.request",
             connection = connection,
@@ -113,17 +110,11 @@ impl Server {
             route: str = route.path(),
             bytes = request.bytes
         );
-        let response = {
-            let _span = probes::span!("http.handle", connection = connection);
-            match call {
-                Ok(call) => handle(self, call, request.body),
-                Err(refusal) => Response { allow: refusal.allow, ..Response::of(refusal.status) },
-            }
+        let response = match call {
+            Ok(call) => handle(self, call, request.body),
+            Err(refusal) => Response { allow: refusal.allow, ..Response::of(refusal.status) },
         };
-        {
-            let _span = probes::span!("http.respond", connection = connection, bytes = response.body.len());
-            response.write(output, request.method != "HEAD", request.keeps_alive);
-        }
+        response.write(output, request.method != "HEAD", request.keeps_alive);
         probes::event!(
             "http.response",
             connection = connection,
