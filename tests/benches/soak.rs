@@ -35,7 +35,8 @@ fn main() -> ExitCode {
     let minutes = minutes();
     let scene = Scene::with_guest();
     let seconds = minutes * 60;
-    let guest = WebServer::record(&scene, &["-o", "soak.uniprof", "-F", "99", "-e", "+off-cpu", "--vcpus", "2"]);
+    let guest =
+        WebServer::record(&scene, &["-o", "soak.uniprof", "-F", "99", "-e", "+off-cpu", "--vcpus", "2"]);
     // Nothing that leaks, so that the guest's heap has a bound to be held to.
     let mix = [
         (Kind::Get, 60),
@@ -139,7 +140,7 @@ impl Verdict {
         // The guest has also answered those who asked it for its health and its statistics.
         let asked_beside: u64 = ["/healthz", "/stats"]
             .iter()
-            .filter_map(|route| route(stats, "GET", route)?["requests"].as_u64())
+            .filter_map(|path| route(stats, "GET", path)?["requests"].as_u64())
             .sum();
         self.say(
             served == answered + asked_beside,
