@@ -44,6 +44,7 @@ pub struct Symbolizer {
     table: Option<Arc<Table>>,
     code: Code,
     cache: FxHashMap<LinkAddress, Resolution>,
+    most_cached: usize,
     looked_up: usize,
     functions: FxHashMap<Box<str>, Arc<str>>,
     /// Readable names and files.
@@ -64,6 +65,7 @@ impl Symbolizer {
             background: None,
             table: None,
             cache: FxHashMap::default(),
+            most_cached: MAX_CACHED,
             looked_up: 0,
             functions: FxHashMap::default(),
             strings: FxHashSet::default(),
@@ -112,6 +114,11 @@ impl Symbolizer {
         self.code.contains(self.bias.to_link(address))
     }
 
+    /// Keeps the answers for so many addresses at most, for programs that run for long; a million without this.
+    pub fn keep_at_most(&mut self, addresses: usize) {
+        self.most_cached = addresses.min(MAX_CACHED);
+    }
+
     /// What is at an address.
     pub fn resolve(&mut self, address: GuestVirtual, kind: AddressKind) -> Resolution {
         let link = self.bias.to_link(kind.lookup(address));
@@ -124,7 +131,7 @@ impl Symbolizer {
             Resolution::Symbol { source: Source::SymbolTable, .. } => self.tally.symbol_table += 1,
             Resolution::Unknown(_) => self.tally.unknown += 1,
         }
-        if self.cache.len() >= MAX_CACHED {
+        if self.cache.len() >= self.most_cached {
             self.cache.clear();
         }
         self.cache.insert(link, resolution.clone());

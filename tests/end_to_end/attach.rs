@@ -1,12 +1,14 @@
 //! `uniprof attach` in a real terminal: keys go in, the screen is read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use uniprof_tests::{Scene, Terminal, uniprof};
+use serde_json::json;
+use uniprof_tests::{Qmp, Scene, Terminal, kernels, uniprof};
 
+use crate::by_hand::start;
 use crate::guests::{start_line, start_words};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -105,6 +107,134 @@ fn a_guest_is_seen_changed_paused_and_outlived() {
     terminal.text("q");
     terminal.until_prompt();
     assert_eq!(terminal.state(), before);
+    guest.wait(LIMIT);
+}
+
+/// What became of it stands on the screen, and goes when it goes on.
+#[test]
+fn a_guest_that_is_paused_or_wedged_is_said_to_be() {
+    let scene = Scene::with_guest();
+    let guest = start_words(&scene, "web", &["workload=kv"]);
+    let terminal = Terminal::open(&scene, (80, 24), &[]);
+    terminal.run(&attach("web"));
+    terminal.shows(" LIVE ");
+    let control = scene.path("../run/uniprof/web/qmp").canonicalize().expect("a control socket");
+    Qmp::connect(&control).ask("stop", json!({}));
+    terminal.shows("The VMM has paused the guest");
+    Qmp::connect(&control).ask("cont", json!({}));
+    terminal.until("it goes on", |screen| !screen.contains("has paused") && screen.contains(" LIVE "));
+    terminal.text("q");
+    terminal.until_prompt();
+    scene.run(&["stop", "web"]).ok();
+    guest.wait(LIMIT).ok();
+
+    // One vCPU of two: the other goes on.
+    let guest = start_line(&scene, "spin", &["--vcpus", "2", "--", "workload=crash-spin"]);
+    terminal.run(&attach("spin"));
+    let wedged = terminal.shows("The guest is wedged: ");
+    assert!(wedged.contains("c core"), "{wedged}");
+    terminal.text("q");
+    terminal.until_prompt();
+    scene.run(&["stop", "spin"]).ok();
+    guest.wait(LIMIT).ok();
+}
+
+/// What it said last, and a core, which is then seen the same way.
+#[test]
+fn a_guest_that_crashed_and_its_core_are_seen_with_the_verdict() {
+    let scene = Scene::with_guest();
+    let guest = start(&scene, "crash-null", "called from", "");
+    let terminal = Terminal::open(&scene, (120, 30), &[]);
+    terminal.run(&attach("shop"));
+    let crashed = terminal.shows("The guest has crashed: ");
+    assert!(crashed.contains("page fault") && crashed.contains("c core"), "{crashed}");
+    terminal.text("c");
+    terminal.shows("keep it as a secret");
+    terminal.keys(&["Enter"]);
+    terminal.until("a core", |_| scene.files().iter().any(|name| name.ends_with(".core")));
+    terminal.shows("wrote ");
+    terminal.text("q");
+    terminal.until_prompt();
+    guest.signal(Signal::TERM);
+    guest.wait(LIMIT);
+
+    let core = scene.files().into_iter().find(|name| name.ends_with(".core")).expect("a core");
+    terminal.run(&attach(&core));
+    terminal.until("the core, with its verdict", |screen| {
+        screen.contains(" CORE ")
+            && screen.contains("The guest has crashed: a read of ")
+            && screen.contains("threads")
+    });
+    // Threads, and the stack of one.
+    terminal.text("5");
+    terminal.shows("frontend");
+    terminal.until("its stack", |screen| screen.contains("stack of ") && screen.contains("thread_entry"));
+    for (key, shown) in [("2", "self"), ("3", "Tree"), ("6", "http.request"), ("9", "Source")] {
+        terminal.text(key);
+        terminal.shows(shown);
+    }
+    terminal.text("+");
+    terminal.shows("it is a dump");
+    terminal.text("q");
+    terminal.until_prompt();
+}
+
+/// Lines of the kernel's own source with what was sampled in them. The kernel is built with paths that are on no machine, so they have to be mapped.
+#[test]
+fn source_lines_are_shown_with_their_hits_from_where_they_lie_here() {
+    let scene = Scene::new();
+    let terminal = Terminal::open(&scene, (140, 40), &[]);
+    let open = |words: &str| {
+        terminal.run(&attach(&format!("sample {words}")));
+        terminal.until("the end", |screen| screen.contains("The recording's end"));
+        terminal.text("2");
+        terminal.text("/sched::run::make_runnable");
+        terminal.keys(&["Enter"]);
+        terminal.until("what matches", |screen| screen.contains("matched "));
+        terminal.keys(&["Enter"]);
+    };
+    open("");
+    terminal.shows("/uniprof/sample-kernel/src/sched/run.rs: this file is not here; --path-map FROM=TO");
+    terminal.text("q");
+    terminal.until_prompt();
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join("sample-kernel");
+    let text = std::fs::read_to_string(sources.join("src/sched/run.rs")).expect("the source");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    open(&format!("--path-map /uniprof/sample-kernel={}", sources.display()));
+    // "  100%    58     let urgent = thread.urgent;": of that file, that line.
+    terminal.until("a line with its share", |screen| {
+        screen.lines().any(|row| {
+            let Some((share, rest)) = row.trim().split_once('%') else { return false };
+            let Some((number, shown)) = rest.trim().split_once(' ') else { return false };
+            let line = number.parse::<usize>().ok().and_then(|number| lines.get(number.checked_sub(1)?));
+            share.parse::<f64>().is_ok() && line.is_some_and(|line| !line.is_empty() && *line == shown.trim())
+        })
+    });
+    terminal.text("q");
+    terminal.until_prompt();
+}
+
+#[test]
+fn a_guest_without_probes_says_what_works() {
+    let scene = Scene::with_guest();
+    std::fs::write(scene.path("bare.elf"), kernels::without_probes("nothing to see")).unwrap();
+    let line = "-machine q35 -accel tcg -m 64M -nodefaults -no-user-config -display none -name bare -serial stdio -kernel bare.elf";
+    let line: Vec<&str> = line.split_whitespace().collect();
+    let guest = scene.start_command(&mut scene.program(Path::new("qemu-system-x86_64"), &line));
+    let begun = Instant::now();
+    while !guest.so_far().contains("nothing to see") {
+        assert!(begun.elapsed() < LIMIT, "{}", guest.so_far());
+        sleep(Duration::from_millis(50));
+    }
+    let pid = format!("pid:{}", guest.pid());
+    let offers = ["no probes", "ping", "core", "dump", "doctor"]
+        .map(|word| if word == "no probes" { word.to_owned() } else { format!("`uniprof {word} {pid}`") });
+    let offers: Vec<&str> = offers.iter().map(String::as_str).collect();
+    scene.run(&["top", &pid, "--once"]).failed_with(1).says(&offers);
+    // They do.
+    scene.run(&["ping", &pid]).ok();
+    scene.run(&["dump", &pid, "-o", "bare.core"]).ok();
+    guest.signal(Signal::TERM);
     guest.wait(LIMIT);
 }
 

@@ -63,15 +63,39 @@ impl Looks {
         }
     }
 
+    /// Forgets all boots but the last, and thins out what is old of that, so that no more than `most` pairs are kept.
+    pub fn bound(&mut self, most: usize) {
+        while self.boots.len() > 1 {
+            self.boots.pop_first();
+        }
+        for boot in self.boots.values_mut().filter(|boot| boot.pairs.len() > most) {
+            let old = boot.pairs.len() / 2;
+            let mut number = 0;
+            boot.pairs.retain(|_| {
+                number += 1;
+                number > old || number % 2 == 1
+            });
+        }
+    }
+
+    /// The map of the last boot.
+    #[must_use]
+    pub fn last(&self) -> Option<ClockMap> {
+        self.boots.values().next_back().map(Boot::map)
+    }
+
     /// The maps.
     #[must_use]
     pub fn finish(&self) -> Clocks {
-        let maps = self.boots.iter().map(|(session, boot)| {
-            let not_before = boot.not_before.map(|at| (boot.boot_tsc, at));
-            let ends = Ends { not_before, not_after: boot.not_after };
-            (*session, ClockMap::new(boot.tsc_hz, &boot.pairs, ends))
-        });
-        Clocks { maps: maps.collect() }
+        Clocks { maps: self.boots.iter().map(|(session, boot)| (*session, boot.map())).collect() }
+    }
+}
+
+impl Boot {
+    fn map(&self) -> ClockMap {
+        let not_before = self.not_before.map(|at| (self.boot_tsc, at));
+        let ends = Ends { not_before, not_after: self.not_after };
+        ClockMap::new(self.tsc_hz, &self.pairs, ends)
     }
 }
 
@@ -103,5 +127,46 @@ impl Clocks {
     #[must_use]
     pub fn wall(&self, session: u32, tsc: u64) -> Option<WallTime> {
         self.of(session)?.wall(tsc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::tests::header;
+    use uniprof_wire::address::GuestPhysical;
+
+    #[test]
+    fn what_is_bounded_tells_the_same_times() {
+        let header = RegionHeader { tsc_hz: 1_000_000_000, boot_tsc: 0, ..header(0, 1, 64 << 10) };
+        let at = |second: u64| HostTime {
+            monotonic_ns: (100 + second) * 1_000_000_000,
+            realtime_ns: (5000 + second) * 1_000_000_000,
+        };
+        let bytes: Vec<u8> = header.to_words().iter().flat_map(|word| word.to_le_bytes()).collect();
+        let region = |session| Message {
+            at: at(0),
+            session,
+            body: Body::Region { at: GuestPhysical(0), bytes: bytes.clone().into() },
+        };
+        let mut looks = Looks::new(0);
+        looks.feed(&region(0));
+        looks.feed(&region(1));
+        let mut all = looks.clone();
+        for second in 1..1000 {
+            let pair = ClockPair { tsc: second * 1_000_000_000, uncertainty_ns: 1000 };
+            let message = Message { at: at(second), session: 1, body: Body::Clock(pair) };
+            looks.feed(&message);
+            looks.bound(64);
+            all.feed(&message);
+        }
+        let (few, all) = (looks.last().unwrap(), all.last().unwrap());
+        assert!(few.pairs() <= 64 && all.pairs() == 999, "{} {}", few.pairs(), all.pairs());
+        assert!(looks.finish().of(0).is_none(), "only the last boot is left");
+        for second in [1, 7, 500, 998] {
+            let tsc = second * 1_000_000_000 + 500_000_000;
+            let times = [&few, &all].map(|map| map.wall(tsc).unwrap().ns);
+            assert!(times[0].abs_diff(times[1]) < 10_000, "{times:?} at {second}");
+        }
     }
 }

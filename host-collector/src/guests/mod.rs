@@ -186,5 +186,22 @@ pub fn process_start(pid: u32) -> Option<u64> {
     after.split_whitespace().nth(19)?.parse().ok()
 }
 
+/// How a process ended of whose end its parent has not taken note yet: field 52 of `/proc/PID/stat`. After that nobody but the parent knows.
+#[must_use]
+pub fn process_ending(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = after.split_whitespace().collect();
+    if *fields.first()? != "Z" {
+        return None;
+    }
+    // As wait(2) tells it; 0 too where we may not look.
+    let status: i32 = fields.get(49)?.parse().ok()?;
+    Some(match (status & 0x7f, status >> 8 & 0xff) {
+        (0, code) => format!("process {pid} has ended with exit code {code}"),
+        (signal, _) => format!("process {pid} was killed by signal {signal}"),
+    })
+}
+
 #[cfg(test)]
 mod tests;

@@ -172,14 +172,14 @@ impl Engine {
         match &mut self.source {
             Source::Live(live) => {
                 // Asked before the round: what a guest wrote before it died is seen by it.
-                let is_dead = live.is_dead();
+                let ending = live.ending();
                 let pause = live.step(&mut self.model)?;
-                if is_dead {
+                if let Some(how) = ending {
                     live.finish(&mut self.model)?;
-                    self.fate = crashed(&self.model).unwrap_or(Fate::VmmGone(None));
+                    self.fate = crashed(&self.model).unwrap_or(Fate::VmmGone(how));
                     self.source = Source::Still;
                 } else {
-                    let silence = self.pulse.look(self.model.seen.clock.life, &live.entry);
+                    let silence = self.pulse.look(self.model.life(), &live.entry);
                     self.fate = crashed(&self.model).unwrap_or(silence);
                 }
                 Ok(pause)

@@ -1,6 +1,7 @@
 //! All that is kept of a guest while somebody looks at it: aggregates, and the last minutes. Whatever the guest does, it takes no more than a
 //! fixed amount of memory.
 
+use uniprof_collector::clock::Looks;
 use uniprof_collector::ledger::Ledger;
 use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_collector::recording::{Body, Message, SessionInfo};
@@ -21,6 +22,10 @@ use crate::sites::Sites;
 
 /// Names of threads that are kept; more than a guest's table has.
 const MOST_NAMES: usize = 4096;
+/// Looks at the guest's clock that are kept: those of five minutes, and every other of before.
+const MOST_PAIRS: usize = 8192;
+/// Addresses whose names are kept: 5 MB. To look one up again costs a fraction of a microsecond.
+const MOST_ADDRESSES: usize = 1 << 14;
 
 /// What is kept.
 pub(super) struct Model {
@@ -29,6 +34,8 @@ pub(super) struct Model {
     pub(super) images: Images,
     pub(super) events: Events,
     pub(super) seen: Seen,
+    /// The guest's clock against the host's.
+    pub(super) looks: Looks,
     /// What came last, of a guest that runs.
     pub(super) keep: Option<Keep>,
 }
@@ -48,17 +55,21 @@ pub(super) struct Seen {
 
 impl Model {
     /// Of a guest of which nothing has come yet.
-    pub(super) fn new(session: SessionInfo, images: Images) -> Self {
+    pub(super) fn new(session: SessionInfo, mut images: Images) -> Self {
+        images.keep_at_most(MOST_ADDRESSES);
         let clock = Clock { tsc_hz: session.tsc_hz, ..Clock::default() };
         let sites = Sites::of(images.symbolizers().map(|(_, symbolizer)| &**symbolizer.image()));
         let events = Events::new(sites);
         let seen = Seen { clock, ..Seen::default() };
-        Self { session, ledger: Ledger::new(), images, events, seen, keep: None }
+        let looks = Looks::new(session.guest_started_ns);
+        Self { session, ledger: Ledger::new(), images, events, seen, looks, keep: None }
     }
 
     /// Takes a message in.
     pub(super) fn feed(&mut self, message: &Message<'_>) {
-        let Self { ledger, images, events, seen, keep, .. } = self;
+        let Self { ledger, images, events, seen, looks, keep, .. } = self;
+        looks.feed(message);
+        looks.bound(MOST_PAIRS);
         keep.iter_mut().for_each(|keep| keep.take(message));
         let restarts = ledger.restarts();
         match &message.body {
@@ -82,6 +93,13 @@ impl Model {
         }
     }
 
+    /// The latest sign of life of that vCPU which has shown none for the longest.
+    pub(super) fn life(&self) -> u64 {
+        let vcpus = self.ledger.tables().into_iter().flat_map(|tables| &tables.vcpus);
+        let beats = vcpus.filter(|vcpu| vcpu.online != 0).map(|vcpu| vcpu.heartbeat);
+        beats.min().unwrap_or(self.seen.clock.life)
+    }
+
     /// Takes a record in that a ring held.
     #[cfg(test)]
     pub(super) fn record(&mut self, vcpu: u32, record: &Record<'_>) {
@@ -91,6 +109,7 @@ impl Model {
     /// Everything is to come again from the beginning.
     pub(super) fn restart(&mut self) {
         self.ledger = Ledger::new();
+        self.looks = Looks::new(self.session.guest_started_ns);
         self.events.restart();
         self.seen =
             Seen { clock: Clock { tsc_hz: self.session.tsc_hz, ..Clock::default() }, ..Seen::default() };

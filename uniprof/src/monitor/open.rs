@@ -30,7 +30,7 @@ impl Engine {
     }
 
     fn of_guest(entry: GuestEntry, options: &Options) -> anyhow::Result<Self> {
-        let mut live = Live::attach(entry, options::BOOT_LIMIT.0, &options.cancel)?;
+        let mut live = Live::attach(entry, &options.cancel)?;
         let session = live.attached.session_info(&live.entry);
         let head = Head { session, ..Head::default() };
         let images = profile::find_images(&head, &options.symbols, &Config::load()?)?;

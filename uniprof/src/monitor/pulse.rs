@@ -67,7 +67,7 @@ fn fate(verdict: Verdict) -> Fate {
         State::Alive => Fate::Runs,
         State::Paused => Fate::Paused,
         State::Wedged | State::Starved => Fate::Wedged(verdict.because),
-        // Its end is noticed elsewhere, with what it left.
-        State::Dead => Fate::Wedged(verdict.because),
+        // That its process is gone is noticed elsewhere, with what it left.
+        State::Dead => Fate::Crashed(verdict.because),
     }
 }

@@ -49,6 +49,11 @@ impl Images {
         self.images.iter().map(|loaded| (&*loaded.name, &loaded.symbolizer))
     }
 
+    /// Keeps the names of so many addresses of each image at most.
+    pub(crate) fn keep_at_most(&mut self, addresses: usize) {
+        self.images.iter_mut().for_each(|image| image.symbolizer.keep_at_most(addresses));
+    }
+
     /// The name of an address, and the index of the image whose code it is.
     /// `None` where there is no image at all.
     pub(crate) fn resolve(

@@ -76,11 +76,12 @@ pub(super) fn picture(model: &mut Model, wanted: Wanted, around: Around<'_>, num
     let window = waits::window(model, &moment, until);
     let cpu = if samples > 0 { Ok(Arc::new(profile)) } else { Err(why_no_samples(model)) };
     let rate = rate(model);
+    let wall_ns = model.looks.last().and_then(|map| map.wall(clock.tsc(at))).map(|wall| wall.ns);
     Picture {
         number,
         time: Time {
             at,
-            wall_ns: None,
+            wall_ns,
             range: around.range.unwrap_or(kept),
             runs: around.runs && is_now,
             speed: around.speed,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use uniprof_collector::attach::{Asked, Attached, Observed, WaitOptions, wait_for_region};
+use uniprof_collector::attach::{Asked, AttachError, Attached, Observed, WaitOptions, wait_for_region};
 use uniprof_collector::cancel::Cancel;
+use uniprof_collector::clock::HostTime;
 use uniprof_collector::drain::{Begin, Drainer, Pace};
-use uniprof_collector::guests::GuestEntry;
+use uniprof_collector::guests::{GuestEntry, process_ending};
 use uniprof_collector::memory::find_region;
 use uniprof_collector::port::Port;
 use uniprof_wire::record::Class;
@@ -14,9 +15,13 @@ use uniprof_wire::ring::Source;
 use uniprof_wire::tables::ControlRequest;
 use uniprof_wire::text::FixedText;
 
+use crate::exit::{Exit, Failure};
 use crate::monitor::model::Model;
+use crate::options;
 use crate::selection::Selection;
 
+/// To find what is there.
+const AT_ONCE: Duration = Duration::from_secs(2);
 /// How often the tables are read.
 const TABLES_EVERY: Duration = Duration::from_millis(500);
 /// Messages of a port that are taken at once.
@@ -48,9 +53,10 @@ enum Reader {
 
 impl Live {
     /// Finds the region of a guest.
-    pub(crate) fn attach(entry: GuestEntry, limit: Duration, cancel: &Cancel) -> anyhow::Result<Self> {
-        let wait = WaitOptions { limit, hint: None, cancel: cancel.clone() };
-        let attached = wait_for_region(&Observed::Other(&entry), &wait)?;
+    pub(crate) fn attach(entry: GuestEntry, cancel: &Cancel) -> anyhow::Result<Self> {
+        let wait = WaitOptions { limit: patience(&entry), hint: None, cancel: cancel.clone() };
+        let attached =
+            wait_for_region(&Observed::Other(&entry), &wait).map_err(|error| without(&entry, error))?;
         let reader = match &attached.port {
             Some(port) => Reader::Port(Arc::clone(port)),
             None => Reader::Memory {
@@ -95,9 +101,10 @@ impl Live {
         &self.wanted
     }
 
-    /// Whether its VMM has ended.
-    pub(crate) fn is_dead(&self) -> bool {
-        Observed::Other(&self.entry).is_dead()
+    /// Whether its VMM has ended; with how, where that is to be known.
+    pub(crate) fn ending(&self) -> Option<Option<String>> {
+        let ending = process_ending(self.entry.pid);
+        (ending.is_some() || Observed::Other(&self.entry).is_dead()).then_some(ending)
     }
 
     /// Reads what is new, and says how long to wait before the next time.
@@ -141,4 +148,26 @@ impl Live {
         }
         Ok(())
     }
+}
+
+/// How long a guest may take until it shows its region: one that has been up for long enough shows it at once.
+fn patience(entry: &GuestEntry) -> Duration {
+    let up = Duration::from_nanos(HostTime::now().realtime_ns.saturating_sub(entry.started_ns));
+    options::BOOT_LIMIT.0.saturating_sub(up).max(AT_ONCE)
+}
+
+/// Why a guest can't be seen live, and what can be done with it all the same.
+fn without(entry: &GuestEntry, error: AttachError) -> anyhow::Error {
+    let (AttachError::NoProbes { .. } | AttachError::NeverBooted { .. }) = error else { return error.into() };
+    let name = if entry.is_ours() { entry.name.clone() } else { format!("pid:{}", entry.pid) };
+    let why =
+        "shows no observation region: its kernel has no probes, or has not called uniprof_probes::init yet";
+    let shown = &entry.name;
+    Failure::error(
+        Exit::Failed,
+        format!(
+            "guest {shown} {why}, and there is nothing to see live; what works without: `uniprof ping {name}` (is it alive?), \
+             `uniprof core {name}` and `uniprof dump {name}` (registers and memory), `uniprof doctor {name}` (what is missing)"
+        ),
+    )
 }
