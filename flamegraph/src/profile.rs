@@ -321,8 +321,15 @@ impl ProfileBuilder {
     }
 
     /// How many different call paths there are so far.
-    pub(crate) fn node_count(&self) -> usize {
+    #[must_use]
+    pub fn node_count(&self) -> usize {
         self.profile.nodes.len()
+    }
+
+    /// How many different frames there are so far.
+    #[must_use]
+    pub fn frame_count(&self) -> usize {
+        self.profile.frames.len()
     }
 
     /// The profile of everything that was added.

@@ -93,6 +93,13 @@ impl RawStacks {
         }
     }
 
+    /// Has the address space for all of it at once, so that it grows without being copied: for tables that are known to get full.
+    #[must_use]
+    pub fn reserved(mut self) -> Self {
+        self.arena.reserve_exact(self.limit / size_of::<u64>());
+        self
+    }
+
     /// Adds `sum` to the stack `frames` of `key`; `None` where it was refused.
     #[inline]
     pub fn add(&mut self, key: RawKey, frames: &[u64], sum: RawAmount) -> Option<RawPlace> {

@@ -36,7 +36,8 @@ impl Cost {
     }
 }
 
-fn cpu_time() -> Duration {
+/// Time of a CPU that this process has taken.
+pub(super) fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }

@@ -24,9 +24,13 @@ pub(super) struct Look {
 #[derive(Debug, Default)]
 pub(super) struct Second {
     pub(super) look: Option<Look>,
-    /// Use of all vCPUs, 0 to 1, since the look before.
-    pub(super) used: f64,
+    /// Use of all vCPUs, 0 to 1, since the look before; and records lost by then.
+    pub(super) used: Option<(f64, u64)>,
 }
+
+/// Seconds of which each has its look; of those before, every fourth has.
+const RECENT: u64 = 60;
+const EVERY: u64 = 4;
 
 /// Records that came in a quarter of a second.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,7 +80,13 @@ impl History {
         if let Some(slot) = self.seconds.at(second)
             && slot.look.is_none()
         {
-            *slot = Second { look: Some(look.clone()), used };
+            *slot = Second { used: Some((used, look.lost)), look: Some(look.clone()) };
+            let old = second.saturating_sub(RECENT);
+            if !old.is_multiple_of(EVERY)
+                && let Some(slot) = self.seconds.get_mut(old)
+            {
+                slot.look = None;
+            }
         }
         self.latest = Some(look);
     }
@@ -125,15 +135,15 @@ impl History {
         let Some((first, newest)) = self.seconds.range() else { return Vec::new() };
         let last = last.min(newest);
         let first = first.max((last + 1).saturating_sub(most));
-        let mut lost = self.before(first).map(|look| look.lost);
+        let before = self.seconds.iter().rev().skip_while(|(number, _)| *number >= first);
+        let mut lost = before.filter_map(|(_, slot)| slot.used).map(|(_, lost)| lost).next();
         let mut used = 0.0;
         (first..=last)
             .map(|second| {
-                let slot = self.seconds.get(second);
-                let look = slot.and_then(|slot| slot.look.as_ref());
-                used = slot.filter(|slot| slot.look.is_some()).map_or(used, |slot| slot.used);
-                let more = look.map_or(0, |look| look.lost.saturating_sub(lost.unwrap_or(look.lost)));
-                lost = look.map(|look| look.lost).or(lost);
+                let known = self.seconds.get(second).and_then(|slot| slot.used);
+                used = known.map_or(used, |(used, _)| used);
+                let more = known.map_or(0, |(_, now)| now.saturating_sub(lost.unwrap_or(now)));
+                lost = known.map(|(_, lost)| lost).or(lost);
                 let counts = self.sum(second * QUARTERS, second * QUARTERS + QUARTERS - 1);
                 [used, counts.samples as f64, counts.others as f64, more as f64]
             })

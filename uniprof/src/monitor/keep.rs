@@ -6,7 +6,7 @@ use std::path::Path;
 use uniprof_collector::recording::{Body, FileError, Message, RecordingFile, SessionInfo};
 
 /// Bytes of messages that are kept.
-const MOST: usize = 24 << 20;
+const MOST: usize = 16 << 20;
 
 /// The last messages of a guest that runs.
 #[derive(Default)]

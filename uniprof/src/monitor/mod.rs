@@ -22,6 +22,8 @@ mod picture;
 mod pulse;
 mod requests;
 mod save;
+#[cfg(test)]
+mod simulated;
 mod slots;
 mod source;
 mod span;

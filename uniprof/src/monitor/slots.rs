@@ -57,6 +57,12 @@ impl<T: Default> Slots<T> {
         self.slots.get(usize::try_from(number.checked_sub(self.first())?).ok()?)
     }
 
+    /// The same, to be changed.
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+        let first = self.first();
+        self.slots.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
+    }
+
     /// All with their numbers, the newest last.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &T)> {
         let first = self.first();

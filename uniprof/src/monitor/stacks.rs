@@ -10,9 +10,12 @@ use super::slots::Slots;
 use super::span::{KEPT_QUARTERS, Reach};
 
 /// Memory for distinct stacks.
-const STACK_BYTES: usize = 24 << 20;
-/// Distinct stacks of a quarter that are told apart.
-const MOST_IN_QUARTER: usize = 2048;
+const STACK_BYTES: usize = 12 << 20;
+/// Distinct stacks of a quarter that are told apart, and how many are when it is one of the last.
+const MOST_IN_QUARTER: usize = 256;
+const MOST_IN_RECENT: usize = 2048;
+/// Quarters that are recent.
+const RECENT: u64 = 44;
 
 /// Samples by stack and time.
 #[derive(Debug)]
@@ -41,9 +44,9 @@ impl Quarter {
             last.2 = last.2.saturating_add(amount.weight);
             return;
         }
-        if self.counts.len() >= 2 * MOST_IN_QUARTER {
+        if self.counts.len() >= 2 * MOST_IN_RECENT {
             self.merge();
-            self.bound();
+            self.bound(MOST_IN_RECENT);
         }
         self.counts.push((place, u32::try_from(amount.samples).unwrap_or(u32::MAX), amount.weight));
     }
@@ -62,18 +65,18 @@ impl Quarter {
     }
 
     /// Counts the rarest together, where there are too many.
-    fn bound(&mut self) {
-        if self.counts.len() > MOST_IN_QUARTER {
-            self.counts.select_nth_unstable_by(MOST_IN_QUARTER, |a, b| b.1.cmp(&a.1));
-            for (_, samples, weight) in self.counts.drain(MOST_IN_QUARTER..) {
+    fn bound(&mut self, most: usize) {
+        if self.counts.len() > most {
+            self.counts.select_nth_unstable_by(most, |a, b| b.1.cmp(&a.1));
+            for (_, samples, weight) in self.counts.drain(most..) {
                 self.others += Amount { samples: samples.into(), weight };
             }
         }
     }
 
-    fn close(&mut self) {
+    fn close(&mut self, most: usize) {
         self.merge();
-        self.bound();
+        self.bound(most);
         self.counts.shrink_to_fit();
     }
 }
@@ -107,7 +110,7 @@ impl StackSums {
     /// With so many bytes for distinct stacks.
     pub(super) fn with_limit(bytes: usize) -> Self {
         Self {
-            stacks: RawStacks::with_limit(bytes),
+            stacks: RawStacks::with_limit(bytes).reserved(),
             bytes,
             dropped: Amount::default(),
             quarters: Slots::new(KEPT_QUARTERS),
@@ -129,11 +132,9 @@ impl StackSums {
         });
         if quarter != self.open {
             let last = std::mem::replace(&mut self.open, quarter);
-            // One that nothing was added to since is closed already.
-            if self.quarters.get(last).is_some()
-                && let Some(last) = self.quarters.at(last)
-            {
-                last.close();
+            for (number, most) in [(last, MOST_IN_RECENT), (last.saturating_sub(RECENT), MOST_IN_QUARTER)] {
+                // One that nothing was added to since is closed already.
+                self.quarters.get_mut(number).into_iter().for_each(|quarter| quarter.close(most));
             }
         }
         let slot = self.quarters.at(quarter);
@@ -179,7 +180,7 @@ impl StackSums {
             })
             .map(|(_, _, place, _)| *place)
             .collect();
-        let mut kept = RawStacks::with_limit(self.bytes);
+        let mut kept = RawStacks::with_limit(self.bytes).reserved();
         let mut moved = FxHashMap::default();
         for stack in self.stacks.iter() {
             let place =
@@ -204,6 +205,12 @@ impl StackSums {
             });
             quarter.others = others;
         }
+    }
+
+    /// How many stacks are told apart.
+    #[cfg(test)]
+    pub(super) fn distinct(&self) -> usize {
+        self.stacks.len()
     }
 
     /// One of the stacks.

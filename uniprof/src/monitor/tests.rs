@@ -43,7 +43,7 @@ fn subject() -> Arc<Subject> {
     })
 }
 
-fn drawn(model: &mut Model, span: Span, shown: Shown) -> Picture {
+pub(super) fn drawn(model: &mut Model, span: Span, shown: Shown) -> Picture {
     let around = Around {
         subject: subject(),
         fate: Fate::Runs,
@@ -58,7 +58,7 @@ fn drawn(model: &mut Model, span: Span, shown: Shown) -> Picture {
     picture(model, Wanted { span, shown }, around, 1)
 }
 
-fn header(hz: u64, boot_id: u64) -> RegionHeader {
+pub(super) fn header(hz: u64, boot_id: u64) -> RegionHeader {
     RegionHeader {
         architecture: Architecture::X86_64,
         boot_id,

@@ -6,8 +6,8 @@ use uniprof_wire::record::{Class, Record};
 
 use super::events::Tail;
 
-/// Words for each: 2 MiB.
-const MOST_WORDS: usize = 1 << 18;
+/// Words for each: 1 MiB.
+const MOST_WORDS: usize = 1 << 17;
 
 /// The last records of each kind.
 pub(super) struct Kept {

@@ -4,6 +4,8 @@ use uniprof_events::buckets::{bucket_of, upper_end};
 
 /// Each power of two is split into so many buckets, as a power of two itself: a duration is known to within an eighth of itself.
 const SPLIT_LOG2: u32 = 3;
+/// The bits of a bucket's number that tell four neighbours apart.
+const COARSE: u16 = 3;
 
 /// Durations in ticks; only buckets that something fell into take memory, some hundreds at most.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +35,29 @@ impl Durations {
         for (bucket, count) in &other.buckets {
             self.count(*bucket, (f64::from(*count) * share) as f32);
         }
+    }
+
+    /// How many buckets something fell into.
+    pub(super) fn buckets(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// Puts four buckets into one, so that a duration is known to within half of itself.
+    pub(super) fn coarsen(&mut self) {
+        // The last of the four has the same upper end.
+        self.buckets.iter_mut().for_each(|(bucket, _)| *bucket |= COARSE);
+        self.buckets.dedup_by(|from, into| {
+            let same = from.0 == into.0;
+            if same {
+                into.1 += from.1;
+            }
+            same
+        });
+    }
+
+    /// Takes no more memory than it has to.
+    pub(super) fn shrink(&mut self) {
+        self.buckets.shrink_to_fit();
     }
 
     /// Whether there is none.

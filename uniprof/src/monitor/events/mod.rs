@@ -1,6 +1,7 @@
 //! Events: counted by name as they come, the last ones kept; decoded are only those that somebody sees, or that a filter asks for.
 
 mod durations;
+mod past;
 mod tail;
 
 use rustc_hash::FxHashMap;
@@ -10,9 +11,9 @@ use uniprof_wire::record::Record;
 use uniprof_wire::site::SiteKind;
 
 use self::durations::Durations;
+use self::past::Past;
 pub(super) use self::tail::Tail;
-use super::slots::Slots;
-use super::span::{KEPT_QUARTERS, QUARTERS, Reach};
+use super::span::{QUARTERS, Reach};
 use crate::command::trace::told;
 use crate::sites::Sites;
 
@@ -28,7 +29,7 @@ pub(super) struct Events {
     index: FxHashMap<Key, u16>,
     keys: Vec<Key>,
     all: Vec<Sum>,
-    quarters: Slots<FxHashMap<u16, Sum>>,
+    past: Past,
     tail: Tail,
     filtered: Option<Filtered>,
     filter: Result<String, String>,
@@ -62,7 +63,7 @@ impl Events {
             index: FxHashMap::default(),
             keys: Vec::new(),
             all: Vec::new(),
-            quarters: Slots::new(KEPT_QUARTERS),
+            past: Past::default(),
             tail: Tail::default(),
             filtered: None,
             filter: Ok(String::new()),
@@ -91,9 +92,7 @@ impl Events {
                 sum.value = value.max(sum.value);
             };
             add(&mut self.all[usize::from(index)]);
-            if let Some(counts) = self.quarters.at(quarter) {
-                add(counts.entry(index).or_default());
-            }
+            self.past.at(quarter, index).into_iter().for_each(add);
         }
         self.tail.push(self.number, vcpu, record);
         if let Some(filtered) = &mut self.filtered {
@@ -182,37 +181,21 @@ impl Events {
 
     fn names(&self, reach: &Reach, guest: &Guest) -> Vec<EventName> {
         let last = reach.last();
-        let newest = self.quarters.range().map_or(0, |(_, newest)| newest);
-        let sums: FxHashMap<u16, Sum> = if reach.is_all() && last >= newest {
+        let sums: FxHashMap<u16, Sum> = if reach.is_all() && last >= self.past.newest() {
             (0..).zip(self.all.iter().cloned()).collect()
         } else {
-            self.within(reach)
+            self.past.within(reach)
         };
         // The last quarter has only begun, so the rate is of the four before it.
-        let second = (last.saturating_sub(QUARTERS)..last).filter_map(|quarter| self.quarters.get(quarter));
-        let second: Vec<_> = second.collect();
-        let rate = |index| second.iter().filter_map(|counts| Some(counts.get(index)?.count)).sum();
+        let second = last.saturating_sub(QUARTERS)..last;
+        let rate = |index| second.clone().map(|quarter| self.past.count(quarter, index)).sum();
         let mut names: Vec<EventName> = sums
             .iter()
             .filter(|(_, sum)| sum.count >= 0.5)
-            .map(|(index, sum)| self.name(*index, sum, rate(index), guest))
+            .map(|(index, sum)| self.name(*index, sum, rate(*index), guest))
             .collect();
         names.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (a.kind, &a.name).cmp(&(b.kind, &b.name))));
         names
-    }
-
-    fn within(&self, reach: &Reach) -> FxHashMap<u16, Sum> {
-        let mut sums: FxHashMap<u16, Sum> = FxHashMap::default();
-        for (quarter, counts) in self.quarters.iter() {
-            let Some(share) = reach.share(quarter) else { continue };
-            for (index, counts) in counts {
-                let sum = sums.entry(*index).or_default();
-                sum.count += counts.count * share;
-                sum.durations.add_all(&counts.durations, share);
-                sum.value = sum.value.max(counts.value);
-            }
-        }
-        sums
     }
 
     fn name(&self, index: u16, sum: &Sum, rate: f64, guest: &Guest) -> EventName {

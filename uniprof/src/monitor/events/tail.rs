@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use uniprof_wire::record::{Kind, Record};
 
-/// Words of all records together: 8 MiB.
-const MOST_WORDS: usize = 1 << 20;
+/// Words of all records together: 4 MiB.
+const MOST_WORDS: usize = 1 << 19;
 /// Records that are kept.
-const MOST_RECORDS: usize = 1 << 17;
+const MOST_RECORDS: usize = 1 << 16;
 
 /// The last records.
 #[derive(Debug)]
