@@ -102,10 +102,10 @@ impl Mix {
     #[must_use]
     pub fn of_a_store() -> Self {
         Self::new(&[
-            (Kind::Get, 60),
+            (Kind::Get, 45),
             (Kind::Put, 20),
             (Kind::Delete, 5),
-            (Kind::Scan, 10),
+            (Kind::Scan, 25),
             (Kind::Slow(5), 1),
             (Kind::Lock(200), 3),
             (Kind::Leak(64), 1),
