@@ -12,7 +12,7 @@ use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_wire::tables::{HeapEntry, VcpuStats};
 
 pub use leaks::Leaks;
-pub use sites::Site;
+pub use sites::{Site, asked_by};
 pub use sizes::SizeClass;
 
 use crate::subject::Subject;

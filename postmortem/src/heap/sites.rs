@@ -63,6 +63,16 @@ pub(super) fn of<'a>(subject: &mut Subject, entries: impl IntoIterator<Item = &'
     sites
 }
 
+/// Of the names of an allocation's stack, the innermost first, that of the innermost function that belongs to neither the allocator nor a
+/// library; `None` where there is no stack.
+#[must_use]
+pub fn asked_by<'a>(names: &[&'a str]) -> Option<&'a str> {
+    // What a kernel puts between its allocator and the probes has any name.
+    let entrance = names.iter().take(WRAPPERS).position(|name| is_allocator(name)).unwrap_or(0);
+    let own = names.iter().skip(entrance).find(|name| !is_plumbing(name));
+    own.or(names.last()).copied()
+}
+
 fn site(subject: &mut Subject, addresses: &[u64], mut blocks: Vec<&HeapEntry>) -> Site {
     let mut frames = Vec::new();
     for (depth, address) in addresses.iter().enumerate() {
@@ -70,12 +80,8 @@ fn site(subject: &mut Subject, addresses: &[u64], mut blocks: Vec<&HeapEntry>) -
         let one = UnwoundFrame { address, kind: AddressKind::Return, found: FrameSource::FramePointer };
         frame::push(&mut subject.program, depth, &one, &mut frames);
     }
-    // What a kernel puts between its allocator and the probes has any name.
-    let near = frames.iter().take(WRAPPERS);
-    let entrance =
-        near.enumerate().find(|(_, frame)| is_allocator(frame.name())).map_or(0, |(index, _)| index);
-    let own = frames.iter().skip(entrance).find(|frame| !is_plumbing(frame.name()));
-    let function = own.or(frames.last()).map_or("[unknown: no stack]", |frame| frame.name()).to_owned();
+    let names: Vec<&str> = frames.iter().map(StackFrame::name).collect();
+    let function = asked_by(&names).unwrap_or("[unknown: no stack]").to_owned();
     blocks.sort_by_key(|entry| (std::cmp::Reverse(entry.bytes), entry.address));
     let mut threads: Vec<u32> = blocks.iter().map(|entry| entry.thread).collect();
     threads.sort_unstable();

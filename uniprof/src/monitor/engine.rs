@@ -200,7 +200,7 @@ impl Engine {
     /// How the guest looks now.
     pub(super) fn picture(&mut self) -> Picture {
         self.number += 1;
-        self.inside.iter_mut().for_each(Inside::update);
+        self.inside.iter_mut().for_each(|inside| inside.update(self.wanted.span));
         let (runs, speed, range) = match &self.source {
             Source::Live(_) => (true, 1.0, None),
             Source::Replay(replay) => (

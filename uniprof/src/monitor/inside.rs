@@ -10,14 +10,16 @@ use uniprof_postmortem::disassembly::{self, Listing};
 use uniprof_postmortem::stacks::{self, Owner};
 use uniprof_postmortem::verdict::Verdict;
 use uniprof_postmortem::{Region, Subject, heap, locks, verdict};
-use uniprof_tui::picture::{Fate, HeapSite};
+use uniprof_tui::picture::{Fate, HeapSite, Span};
 use uniprof_wire::address::GuestVirtual;
+
+use super::growth::Growth;
 
 /// How often is looked, and how many times as long as a look took is waited at least.
 const EVERY: Duration = Duration::from_secs(1);
 const TIMES: u32 = 30;
 /// Stacks of the heap that are told apart.
-const MOST_SITES: usize = 200;
+pub(super) const MOST_SITES: usize = 200;
 /// Instructions before and after one: more than a function has.
 const ALL: (usize, usize) = (4096, 4096);
 
@@ -51,7 +53,7 @@ enum Ask {
 }
 
 enum Told {
-    Seen(Seen),
+    Seen(Seen, Instant),
     Code(Code),
 }
 
@@ -60,6 +62,7 @@ pub(super) struct Inside {
     asks: Sender<Ask>,
     told: Receiver<Told>,
     pub(super) seen: Seen,
+    growth: Growth,
     codes: Vec<Code>,
 }
 
@@ -78,23 +81,31 @@ impl Inside {
             }
         };
         std::thread::Builder::new().name("inside".into()).spawn(run)?;
-        Ok(Self { asks, told, seen: Seen::default(), codes: Vec::new() })
+        Ok(Self { asks, told, seen: Seen::default(), growth: Growth::default(), codes: Vec::new() })
     }
 
-    /// Takes in what was seen.
-    pub(super) fn update(&mut self) {
-        for told in self.told.try_iter() {
-            match told {
-                Told::Seen(seen) => self.seen = seen,
-                Told::Code(code) => self.codes.push(code),
+    /// Takes in what was seen, as far as anything was. `span`: over which growth is told.
+    pub(super) fn update(&mut self, span: Span) {
+        while let Ok(told) = self.told.try_recv() {
+            self.take(told);
+        }
+        self.growth.tell(span, &mut self.seen.sites);
+    }
+
+    fn take(&mut self, told: Told) {
+        match told {
+            Told::Seen(seen, at) => {
+                self.growth.take(at, &seen.sites);
+                self.seen = seen;
             }
+            Told::Code(code) => self.codes.push(code),
         }
     }
 
     /// Waits for the first look.
     pub(super) fn wait(&mut self, limit: Duration) {
-        if let Ok(Told::Seen(seen)) = self.told.recv_timeout(limit) {
-            self.seen = seen;
+        if let Ok(told) = self.told.recv_timeout(limit) {
+            self.take(told);
         }
     }
 
@@ -117,7 +128,8 @@ fn look(mut subject: Subject, goes_on: bool, asked: &Receiver<Ask>, tell: &Sende
             if goes_on {
                 refresh(&mut subject);
             }
-            if tell.send(Told::Seen(see(&mut subject, goes_on))).is_err() {
+            let seen = see(&mut subject, goes_on);
+            if tell.send(Told::Seen(seen, Instant::now())).is_err() {
                 return;
             }
             due = if goes_on {

@@ -12,6 +12,8 @@ mod clock;
 mod cost;
 mod engine;
 mod events;
+mod growth;
+mod heap;
 mod history;
 mod inside;
 mod keep;

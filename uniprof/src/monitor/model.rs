@@ -74,7 +74,7 @@ impl Model {
         let restarts = ledger.restarts();
         match &message.body {
             Body::Clock(pair) => seen.clock.take_pair(pair),
-            Body::Heap(words) => seen.waits.blocks = Some(LiveBlocks::from_words(words)),
+            Body::Heap(words) => seen.waits.look(seen.clock.now, LiveBlocks::from_words(words)),
             Body::Region { .. } => {
                 ledger.feed(message, |_, _| {});
                 // The clock may have begun anew: what was, has no place any more.

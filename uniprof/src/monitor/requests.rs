@@ -72,7 +72,7 @@ impl Engine {
     /// The listing that is wanted, if it is another than was told last.
     pub(super) fn listing(&mut self) -> Option<Answer> {
         let inside = self.inside.as_mut()?;
-        inside.update();
+        inside.update(self.wanted.span);
         let codes: Vec<Code> = std::iter::from_fn(|| inside.take_code()).collect();
         let listed = self.listed.as_mut()?;
         listed.code = codes.into_iter().find(|code| code.function == listed.function).or(listed.code.take());

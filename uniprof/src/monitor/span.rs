@@ -56,3 +56,12 @@ impl Reach {
         }
     }
 }
+
+/// Over how many seconds a span goes; what counts for less than a thousandth has no part in it.
+pub(super) fn whole(span: Span) -> f64 {
+    match span {
+        Span::All => f64::INFINITY,
+        Span::Last(seconds) => seconds,
+        Span::Decay(half) => half * 10.0,
+    }
+}

@@ -9,13 +9,17 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use proptest::prelude::*;
 use uniprof_collector::cancel::Cancel;
 use uniprof_collector::clock::HostTime;
+use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_collector::recording::{Body, ClockPair, Message, RingCounters, RingId, SessionInfo};
 use uniprof_tui::picture::{Can, Listing};
 use uniprof_tui::picture::{Fate, Kind, Picture, Shown, Span, Subject};
 use uniprof_tui::{Answer, Request, SaveAs};
 use uniprof_wire::address::{GuestPhysical, GuestVirtual};
 use uniprof_wire::layout::{Architecture, Geometry, RegionHeader, RingKind};
-use uniprof_wire::record::{CLASSES, EventRecord, Record, SampleRecord, WalkEnd};
+use uniprof_wire::record::{
+    AllocationRecord, CLASSES, Callers, EventRecord, FreeRecord, Record, SampleRecord, WalkEnd,
+};
+use uniprof_wire::tables::{HeapCallers, HeapEntry};
 use uniprof_wire::text::FixedText;
 
 use super::model::Model;
@@ -163,6 +167,57 @@ fn a_guest_that_boots_anew_begins_anew() {
     model.feed(&message(region(1_000_000_000, 6, 10_000_000)));
     let drawn = drawn(&mut model, Span::All, Shown::Now);
     assert_eq!((drawn.overview.samples, drawn.time.at), (0, 0.01));
+}
+
+#[test]
+fn the_heap_of_a_recording_has_sites_that_say_what_its_flame_graph_says_and_how_they_grew() {
+    const SECOND: u64 = 1_000_000_000;
+    let mut model = Model::new(SessionInfo::default(), Images::default());
+    model.feed(&message(region(SECOND, 5, SECOND)));
+    let entry = |tsc, address, caller| HeapEntry {
+        address: GuestVirtual(address),
+        bytes: 10,
+        weight: 1000,
+        tsc,
+        thread: 1,
+        callers: HeapCallers::new(&[caller]),
+    };
+    // Two blocks live when the recording begins; then one goes, and four come in as many seconds.
+    let blocks = LiveBlocks { entries: vec![entry(5, 0x1000, 0xaaaa), entry(6, 0x2000, 0xaaaa)], torn: 0 };
+    model.feed(&message(Body::Heap(blocks.to_words().into())));
+    // A sign of life: records that are much later than that are lies.
+    model.feed(&message(region(SECOND, 5, 5 * SECOND)));
+    for second in 1..=4 {
+        let tsc = second * SECOND + SECOND / 2;
+        let callers = Callers { end: WalkEnd::Root, frames: &[0xbbbb] };
+        let address = GuestVirtual(0x10_0000 * second);
+        let allocation = AllocationRecord { tsc, thread: 1, address, bytes: 10, weight: 3000, callers };
+        model.record(0, &Record::Allocation(allocation));
+    }
+    let free =
+        FreeRecord { tsc: 5 * SECOND, thread: 1, address: GuestVirtual(0x1000), bytes: 10, weight: 1000 };
+    model.record(1, &Record::Free(free));
+    let mut sites = |span| {
+        let drawn = drawn(&mut model, span, Shown::Now);
+        let memory = drawn.memory.unwrap();
+        let total: u64 = memory.sites.iter().map(|site| site.bytes).sum();
+        assert_eq!(drawn.heap.unwrap().total().weight, total, "as `flame --heap`");
+        let told = memory
+            .sites
+            .iter()
+            .map(|site| (site.function.clone(), site.blocks, site.bytes, (site.growth_rate * 4.0).round()));
+        told.collect::<Vec<_>>()
+    };
+    let site = |name: &str, blocks, bytes, growth| (name.to_owned(), blocks, bytes, growth);
+    // The recording begins at 1 s: four seconds in all.
+    assert_eq!(sites(Span::All), [site("0xbbbb", 4, 12_000, 12_000.0), site("0xaaaa", 1, 1000, -1000.0)]);
+    assert_eq!(
+        sites(Span::Last(1.0)),
+        [site("0xbbbb", 4, 12_000, 12_000.0), site("0xaaaa", 1, 1000, -4000.0)]
+    );
+    let before = drawn(&mut model, Span::Last(1.0), Shown::At(2.6)).memory.unwrap();
+    let told: Vec<_> = before.sites.iter().map(|site| (site.bytes, site.growth_rate.round())).collect();
+    assert_eq!(told, [(6000, 3000.0), (2000, 0.0)]);
 }
 
 struct Seat {

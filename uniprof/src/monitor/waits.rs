@@ -5,6 +5,7 @@ use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_wire::record::{Class, Record};
 
 use super::events::Tail;
+use super::heap::Heap;
 
 /// Words for each: 1 MiB.
 const MOST_WORDS: usize = 1 << 17;
@@ -13,16 +14,14 @@ const MOST_WORDS: usize = 1 << 17;
 pub(super) struct Kept {
     pub(super) off_cpu: Tail,
     pub(super) locks: Tail,
-    pub(super) heap: Tail,
-    /// Blocks that lived when reading began, and when.
-    pub(super) blocks: Option<LiveBlocks>,
+    pub(super) heap: Heap,
     number: u64,
 }
 
 impl Default for Kept {
     fn default() -> Self {
         let room = || Tail::with_room(MOST_WORDS);
-        Self { off_cpu: room(), locks: room(), heap: room(), blocks: None, number: 0 }
+        Self { off_cpu: room(), locks: room(), heap: Heap::default(), number: 0 }
     }
 }
 
@@ -33,9 +32,14 @@ impl Kept {
         let tail = match record.kind().class() {
             Class::OffCpu | Class::Switch => &mut self.off_cpu,
             Class::Lock => &mut self.locks,
-            Class::Heap => &mut self.heap,
+            Class::Heap => return self.heap.record(self.number, vcpu, record),
             _ => return,
         };
         tail.push(self.number, vcpu, record);
+    }
+
+    /// Takes in the blocks that live now, which is the latest that is known of the guest's clock.
+    pub(super) fn look(&mut self, now: u64, blocks: LiveBlocks) {
+        self.heap.look(self.number, now, blocks);
     }
 }

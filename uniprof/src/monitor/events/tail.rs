@@ -54,6 +54,17 @@ impl Tail {
 
     /// Keeps a record, under a number that is larger than all before.
     pub(in crate::monitor) fn push(&mut self, number: u64, vcpu: u32, record: &Record<'_>) {
+        self.push_over(number, vcpu, record, |_| {});
+    }
+
+    /// The same; `gone` gets each record that makes room for it.
+    pub(in crate::monitor) fn push_over(
+        &mut self,
+        number: u64,
+        vcpu: u32,
+        record: &Record<'_>,
+        mut gone: impl FnMut(Kept<'_>),
+    ) {
         let scratch = &mut self.scratch;
         scratch.clear();
         record.encode(|at, words| {
@@ -65,7 +76,10 @@ impl Tail {
         }
         while self.heads.len() >= MOST_RECORDS || self.words.len() + scratch.len() > self.most_words {
             let Some(head) = self.heads.pop_front() else { break };
-            self.words.drain(..head.words as usize);
+            let words: Vec<u64> = self.words.drain(..head.words as usize).collect();
+            if let Ok(record) = Record::decode(head.kind, &words) {
+                gone(Kept { number: head.number, vcpu: head.vcpu, record });
+            }
         }
         self.words.extend(scratch.iter());
         self.heads.push_back(Head { kind: record.kind(), vcpu, words: scratch.len() as u32, number });

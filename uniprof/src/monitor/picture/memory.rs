@@ -2,18 +2,31 @@
 
 use std::sync::Arc;
 
+use uniprof_events::waits::Window;
 use uniprof_postmortem::heap;
+use uniprof_symbolizer::AddressKind;
 use uniprof_tui::picture::{HeapSite, Known, Memory};
+use uniprof_wire::address::GuestVirtual;
 
 use super::Moment;
+use crate::monitor::growth::rate;
+use crate::monitor::heap::Sum;
+use crate::monitor::inside::MOST_SITES;
 use crate::monitor::model::Model;
 use crate::monitor::span::QUARTERS;
+use crate::profile::images::Images;
 
 /// Seconds of history.
 const HISTORY: u64 = 60;
 
-/// The heap at a moment. `sites`: what was found by stack.
-pub(super) fn memory(model: &Model, moment: &Moment, sites: &[HeapSite]) -> Known<Arc<Memory>> {
+/// The heap at a moment. `seen`: what was found by stack in its memory; else it is what records say.
+pub(super) fn memory(
+    model: &mut Model,
+    moment: &Moment,
+    window: Window,
+    seen: &[HeapSite],
+) -> Known<Arc<Memory>> {
+    let sites = if seen.is_empty() { sites(model, window) } else { seen.to_vec() };
     let history = &model.seen.history;
     let second = moment.quarter / QUARTERS;
     let none = || "the guest does not count its heap: its kernel has to tell the probes of it".to_owned();
@@ -34,7 +47,51 @@ pub(super) fn memory(model: &Model, moment: &Moment, sites: &[HeapSite]) -> Know
         live_bytes: Some(totals.live_bytes),
         heap_bytes: None,
         allocated_rate,
-        sites: sites.to_vec(),
+        sites,
         history: (first..=second).filter_map(live).collect(),
     }))
+}
+
+/// By stack, what lived at the end of a window, and how much more that was than at its begin.
+fn sites(model: &mut Model, window: Window) -> Vec<HeapSite> {
+    let Model { images, seen, .. } = model;
+    let blocks = &seen.waits.heap;
+    if blocks.is_empty() {
+        return Vec::new();
+    }
+    let begin = window.begin.max(blocks.begin());
+    let seconds = seen.clock.span(window.end.saturating_sub(begin));
+    let before = blocks.live(begin.min(window.end));
+    let mut sums: Vec<(Box<[u64]>, Sum)> = blocks.live(window.end).into_iter().collect();
+    sums.sort_by(|(stack, sum), (other_stack, other)| {
+        other.bytes.cmp(&sum.bytes).then_with(|| stack.cmp(other_stack))
+    });
+    sums.truncate(MOST_SITES);
+    let site = |(callers, sum): (Box<[u64]>, Sum)| {
+        let stack = names(images, &callers);
+        let plain: Vec<&str> = stack.iter().map(String::as_str).collect();
+        let then = before.get(&callers).map_or(0, |sum| sum.bytes);
+        HeapSite {
+            function: heap::asked_by(&plain).unwrap_or("[unknown: no stack]").to_owned(),
+            blocks: sum.blocks,
+            bytes: sum.bytes,
+            growth_rate: rate(sum.bytes, then, seconds),
+            stack,
+        }
+    };
+    sums.into_iter().map(site).collect()
+}
+
+/// What is at return addresses, and inlined there, the innermost first.
+fn names(images: &mut Images, callers: &[u64]) -> Vec<String> {
+    let mut names = Vec::new();
+    for address in callers {
+        match images.resolve(GuestVirtual(*address), AddressKind::Return) {
+            Some((_, resolution)) if !resolution.frames().is_empty() => {
+                names.extend(resolution.frames().iter().map(|frame| frame.function.to_string()));
+            }
+            _ => names.push(format!("{address:#x}")),
+        }
+    }
+    names
 }

@@ -97,7 +97,7 @@ pub(super) fn picture(model: &mut Model, wanted: Wanted, around: Around<'_>, num
         threads,
         events: events(model, &moment, until),
         lock_rows: waits::locks(model, window),
-        memory: memory::memory(model, &moment, inside.map_or(&[], |inside| &inside.sites)),
+        memory: memory::memory(model, &moment, window, inside.map_or(&[], |inside| &inside.sites)),
         switches: around.switches,
         rate,
         notes: around.notes.into(),

@@ -13,7 +13,9 @@ use uniprof_wire::tables::{ThreadState, WaitKind};
 
 use super::Moment;
 use crate::monitor::events::Tail;
+use crate::monitor::heap::Step;
 use crate::monitor::model::Model;
+use crate::monitor::span::whole;
 use crate::profile::images::Images;
 use crate::profile::not_running::{self, Records};
 use crate::profile::{Figures, View};
@@ -27,9 +29,7 @@ pub(super) fn window(model: &Model, moment: &Moment, until: u64) -> Window {
     let end = until.min(clock.now);
     let seconds = match moment.reach.span() {
         Span::All => return Window { begin: clock.boot_tsc, end },
-        Span::Last(seconds) => seconds,
-        // Ten half-lives are a thousandth.
-        Span::Decay(half) => half * 10.0,
+        span => whole(span),
     };
     let ticks = (seconds.clamp(0.0, 1e6) * clock.tsc_hz as f64) as u64;
     Window { begin: end.saturating_sub(ticks), end }
@@ -39,37 +39,35 @@ pub(super) fn window(model: &Model, moment: &Moment, until: u64) -> Window {
 pub(super) fn profile(model: &mut Model, view: View, window: Window) -> Known<Arc<Profile>> {
     let figures = figures(model, window);
     let Model { images, seen, .. } = model;
-    let tail = match view {
-        View::Locks => &seen.waits.locks,
-        View::LiveHeap | View::AllocatedHeap => &seen.waits.heap,
-        _ => &seen.waits.off_cpu,
+    let why_nothing = || figures.why_nothing(view).replace("record with -e", "switch on with e:");
+    let is_empty = match view {
+        View::LiveHeap => seen.waits.heap.is_empty(),
+        View::Locks => seen.waits.locks.is_empty(),
+        _ => seen.waits.off_cpu.is_empty(),
     };
-    let blocks = seen.waits.blocks.as_ref().filter(|_| view == View::LiveHeap);
-    if tail.is_empty() && blocks.is_none_or(|blocks| blocks.entries.is_empty()) {
-        return Err(figures.why_nothing(view).replace("record with -e", "switch on with e:"));
+    if is_empty {
+        return Err(why_nothing());
     }
     let mut records = Records::of(view);
-    if let Some(blocks) = blocks {
-        records.look(blocks);
+    match view {
+        View::LiveHeap => seen.waits.heap.until(window.end, |step| match step {
+            Step::Look(blocks) => records.look(blocks),
+            Step::Record(vcpu, record) => records.take(vcpu, record),
+        }),
+        View::Locks => each_within(&seen.waits.locks, window, |vcpu, record| records.take(vcpu, record)),
+        _ => each_within(&seen.waits.off_cpu, window, |vcpu, record| records.take(vcpu, record)),
     }
-    each_within(tail, window, view == View::LiveHeap, |vcpu, record| records.take(vcpu, record));
     let profile = not_running::profile(records, &figures, images);
     if profile.total().samples == 0 {
-        return Err(figures.why_nothing(view).replace("record with -e", "switch on with e:"));
+        return Err(why_nothing());
     }
     Ok(Arc::new(profile))
 }
 
-/// Records up to the window's end; those before its begin only where they have to be known: blocks that live were allocated once.
-fn each_within(
-    tail: &Tail,
-    window: Window,
-    from_the_first: bool,
-    mut each: impl FnMut(u32, &uniprof_wire::record::Record<'_>),
-) {
+/// Records of a window.
+fn each_within(tail: &Tail, window: Window, mut each: impl FnMut(u32, &uniprof_wire::record::Record<'_>)) {
     tail.oldest_first(|kept| {
-        let tsc = kept.record.tsc();
-        if tsc <= window.end && (from_the_first || tsc >= window.begin) {
+        if (window.begin..=window.end).contains(&kept.record.tsc()) {
             each(kept.vcpu, &kept.record);
         }
     });
@@ -93,7 +91,7 @@ pub(super) fn locks(model: &mut Model, window: Window) -> Known<Arc<[LockRow]>> 
     let Model { images, seen, ledger, .. } = model;
     let mut rows: BTreeMap<GuestVirtual, LockRow> = BTreeMap::new();
     let (mut joined, mut stacks) = (Locks::default(), Stacks::default());
-    each_within(&seen.waits.locks, window, false, |vcpu, record| joined.record(vcpu, record, &mut stacks));
+    each_within(&seen.waits.locks, window, |vcpu, record| joined.record(vcpu, record, &mut stacks));
     let ns = |ticks| seen.clock.nanoseconds(ticks);
     let mut longest_held: BTreeMap<GuestVirtual, (u64, Option<String>)> = BTreeMap::new();
     let mut last = None;
