@@ -1,7 +1,7 @@
 //! Half an hour of load with a recording on: does memory stay bounded on both sides, does anything stall, is everything counted?
 //!
 //!     cargo bench -p uniprof-tests --bench soak
-//!     cargo bench -p uniprof-tests --bench soak -- --minutes 3
+//!     cargo bench -p uniprof-tests --bench soak -- --minutes 3 --rate 500      at most 500 requests a second
 //!
 //! Ends with 1 where an answer is no.
 
@@ -32,7 +32,7 @@ struct Look {
 }
 
 fn main() -> ExitCode {
-    let minutes = minutes();
+    let minutes = number("--minutes").unwrap_or(MINUTES);
     let scene = Scene::with_guest();
     let seconds = minutes * 60;
     let guest =
@@ -49,6 +49,7 @@ fn main() -> ExitCode {
     let plan = Plan {
         connections: CONNECTIONS,
         requests_per_connection: Some(500),
+        rate: number("--rate").map(|rate| rate as f64),
         mix: Mix::new(&mix),
         ..Plan::new(guest.address)
     };
@@ -79,9 +80,10 @@ fn main() -> ExitCode {
     if verdict.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn minutes() -> u64 {
-    let mut words = std::env::args().skip_while(|word| word != "--minutes").skip(1);
-    words.next().map_or(MINUTES, |word| word.parse().expect("a number of minutes"))
+/// The number after that word of the command line.
+fn number(word: &str) -> Option<u64> {
+    let mut words = std::env::args().skip_while(|given| given != word).skip(1);
+    words.next().map(|text| text.parse().unwrap_or_else(|_| panic!("{word} takes a number, not {text}")))
 }
 
 fn look(scene: &Scene, guest: &WebServer, answered: u64) -> Look {
