@@ -11,6 +11,8 @@ use uniprof_load::{Load, LoadError, Plan, Tally, get};
 
 /// Most requests in a second: a server with something to do, on a machine that has other things to do, too.
 const RATE: f64 = 5_000.0;
+/// Enough for the server to find the next request when it has answered one: it then has less to do with waking and waiting.
+const CONNECTIONS: usize = 16;
 /// How long a guest that boots may take to answer before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -58,7 +60,8 @@ fn visit(address: SocketAddr, go: &AtomicBool) -> Result<Tally, LoadError> {
     if is_over() {
         return Ok(Tally::default());
     }
-    let load = Load::start(Plan { rate: Some(RATE), patience: PATIENCE, ..Plan::new(address) })?;
+    let plan = Plan { connections: CONNECTIONS, rate: Some(RATE), patience: PATIENCE, ..Plan::new(address) };
+    let load = Load::start(plan)?;
     while !is_over() {
         thread::sleep(PAUSE);
     }
