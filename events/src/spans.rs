@@ -1,6 +1,6 @@
 //! Spans that are open: the record of an end does not repeat what its begin said.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::event::{Event, FieldName};
 use crate::kind::EventKind;
@@ -40,9 +40,10 @@ impl Spans {
     fn begin(&mut self, event: &Event) {
         let Some(site) = event.site_id.filter(|_| !event.fields.is_empty()) else { return };
         let key = (site, event.tsc, event.thread);
-        if self.order.len() == MOST {
+        if self.order.len() >= MOST {
             if self.open.len() * 2 < MOST {
-                self.order.retain(|key| self.open.contains_key(key));
+                let mut seen = HashSet::new();
+                self.order.retain(|key| self.open.contains_key(key) && seen.insert(*key));
             } else if let Some(oldest) = self.order.pop_front() {
                 self.open.remove(&oldest);
             }
@@ -120,5 +121,9 @@ mod tests {
         assert_eq!((spans.open.len(), spans.order.len()), (MOST, MOST));
         assert!(joined(&mut spans, end(0, 2, 2)).field("0").is_none());
         assert!(joined(&mut spans, end(3 * MOST as u64 - 1, 2, 2)).field("0").is_some());
+        // A hostile guest begins the same one again and again.
+        let mut spans = Spans::default();
+        (0..3 * MOST).for_each(|_| spans.join(&mut begin(1, 1)));
+        assert!(spans.order.len() <= MOST && spans.open.len() == 1);
     }
 }

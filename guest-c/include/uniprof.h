@@ -104,7 +104,7 @@
 #define UNIPROF_NOT_FOR_US 6
 
 // Something else.
-#define UNIPROF_DROPPED 7
+#define UNIPROF_OTHER 7
 
 // States of a connection: those of TCP (RFC 9293).
 #define UNIPROF_CLOSED 0

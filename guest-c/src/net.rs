@@ -29,7 +29,7 @@ pub const UNIPROF_QUEUE_FULL: u8 = 5;
 /// It is another machine's.
 pub const UNIPROF_NOT_FOR_US: u8 = 6;
 /// Something else.
-pub const UNIPROF_DROPPED: u8 = 7;
+pub const UNIPROF_OTHER: u8 = 7;
 
 /// States of a connection: those of TCP (RFC 9293).
 pub const UNIPROF_CLOSED: u8 = 0;

@@ -180,7 +180,7 @@ impl SwapLocal for AtomicU64 {
 /// Writes a sample, or a snapshot where one is asked for.
 ///
 /// # Safety
-/// As [`tick`].
+/// The range that `Platform::stack` returns can be read.
 pub(crate) unsafe fn sample(
     vcpu: u32,
     tsc: u64,

@@ -26,7 +26,6 @@
 mod pieces;
 mod slot;
 
-use uniprof_wire::WIRE_VERSION;
 use uniprof_wire::layout::{Geometry, RingKind};
 use uniprof_wire::record::CLASSES;
 use uniprof_wire::ring::{self, Block, ReaderWords, Source, WriterWords};
@@ -35,6 +34,7 @@ use uniprof_wire::stream::{
     MAX_HOST_PAYLOAD, RingName, block_head, counters_head, frame_words, seal,
 };
 use uniprof_wire::tables::VcpuField;
+use uniprof_wire::{OLDEST_VERSION, WIRE_VERSION};
 
 use self::pieces::{Found, Pieces};
 use self::slot::Slots;
@@ -395,7 +395,11 @@ impl Wish {
     fn from_frame(frame: &Frame<'_>) -> Self {
         match *frame {
             // A host of another version sees ours in the header page, and says so; it must get that far.
-            Frame::Attach { wire_version, begin } if wire_version == WIRE_VERSION => Self::Attach(begin),
+            Frame::Attach { wire_version, begin }
+                if (OLDEST_VERSION..=WIRE_VERSION).contains(&wire_version) =>
+            {
+                Self::Attach(begin)
+            }
             Frame::Attach { .. } => Self::Attach(Begin::Boot),
             Frame::Seek { ring, position } => Self::Seek(ring, position),
             Frame::Ping { token } => Self::Ping(token),

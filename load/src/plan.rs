@@ -139,7 +139,7 @@ pub struct Plan {
     pub requests_per_connection: Option<u64>,
     /// What is asked for.
     pub mix: Mix,
-    /// How long an answer may take.
+    /// How long nothing may come of an answer.
     pub patience: Duration,
     /// Two loads with the same seed ask for the same, connection by connection.
     pub seed: u64,

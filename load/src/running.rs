@@ -12,6 +12,8 @@ use crate::{ConnectionTally, Failure, Plan, Tally};
 
 /// Before a server that failed is asked again.
 const PAUSE: Duration = Duration::from_millis(20);
+/// From one request of a connection to the next, however low the rate.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// Failures in a row after which a connection gives up.
 const MOST_FAILURES: u32 = 50;
 
@@ -103,15 +105,14 @@ struct Worker<'a> {
     shared: &'a Shared,
     random: Rng,
     tally: Tally,
-    began: Instant,
-    /// Requests of this thread so far.
-    made: u64,
+    /// When its next request is due.
+    due: Instant,
 }
 
 impl<'a> Worker<'a> {
     fn new(shared: &'a Shared, index: u64) -> Self {
         let random = Rng::with_seed(shared.plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index);
-        Self { shared, random, tally: Tally::default(), began: Instant::now(), made: 0 }
+        Self { shared, random, tally: Tally::default(), due: Instant::now() }
     }
 
     fn run(mut self) -> Tally {
@@ -155,7 +156,6 @@ impl<'a> Worker<'a> {
             let asked = Instant::now();
             let answer = connection.exchange(&request)?;
             self.tally.count(kind, answer.status, asked.elapsed());
-            self.made += 1;
             *answered += 1;
             self.shared.answered.fetch_add(1, Ordering::Relaxed);
             if answer.last {
@@ -170,13 +170,15 @@ impl<'a> Worker<'a> {
     fn pace(&mut self) -> bool {
         let Some(rate) = self.shared.plan.rate else { return true };
         let each = self.shared.plan.connections.max(1) as f64 / rate.max(f64::MIN_POSITIVE);
-        let due = self.began + Duration::try_from_secs_f64(self.made as f64 * each).unwrap_or(Duration::MAX);
-        while let Some(wait) = due.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
+        while let Some(wait) = self.due.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+        {
             if self.shared.stop.load(Ordering::Relaxed) {
                 return false;
             }
             thread::sleep(wait.min(PAUSE));
         }
+        let each = Duration::try_from_secs_f64(each).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
+        self.due = self.due.max(Instant::now()) + each;
         true
     }
 }

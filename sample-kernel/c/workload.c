@@ -69,7 +69,7 @@ static void serve(uint64_t number)
 static void run(void)
 {
     for (;;)
-        serve(++served);
+        serve(__atomic_add_fetch(&served, 1, __ATOMIC_RELAXED));
 }
 
 static void reader(void) { run(); }

@@ -282,7 +282,7 @@ fn packets_are_those_on_the_wire() {
         thread::sleep(Duration::from_millis(500));
         capture.signal(Signal::INT);
         let said = capture.wait(PATIENCE).ok().stderr;
-        assert!(said.contains(" 0 lost in the ring"), "{said}");
+        assert!(said.contains(" 0 records of packets and connections lost in the ring"), "{said}");
         let wire = apart(dumped(&dump, snaplen as usize));
         let seen = apart(captured(&scene.path("web.pcapng"), snaplen));
         for (wire, seen) in wire.iter().zip(&seen) {
@@ -341,7 +341,7 @@ fn without_shared_memory_it_is_the_same() {
     thread::sleep(Duration::from_millis(500));
     capture.signal(Signal::INT);
     let said = capture.wait(PATIENCE).ok().stderr;
-    assert!(said.contains(" 0 lost in the ring"), "{said}");
+    assert!(said.contains(" 0 records of packets and connections lost in the ring"), "{said}");
     assert!(is_seen(&captured(&scene.path("web.pcapng"), 2048)) >= 1, "{said}");
     server.stop();
 }

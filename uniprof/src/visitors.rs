@@ -20,22 +20,22 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Clients that come once the server answers, and go when they are told. Dropping them ends them.
 #[derive(Debug)]
 pub(crate) struct Visitors {
-    go: Arc<AtomicBool>,
+    over: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<Tally, LoadError>>>,
 }
 
 impl Visitors {
     /// Has a server visited that may not be there yet.
     pub(crate) fn of(address: SocketAddr) -> anyhow::Result<Self> {
-        let go = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&go);
+        let over = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&over);
         let thread = thread::Builder::new().name("visitors".into()).spawn(move || visit(address, &told));
-        Ok(Self { go, thread: Some(thread.context("cannot start a thread")?) })
+        Ok(Self { over, thread: Some(thread.context("cannot start a thread")?) })
     }
 
     /// Sends them away: what they have done.
     pub(crate) fn leave(mut self) -> anyhow::Result<Tally> {
-        self.go.store(true, Ordering::Relaxed);
+        self.over.store(true, Ordering::Relaxed);
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(tally)) => Ok(tally?),
             _ => Ok(Tally::default()),
@@ -45,15 +45,15 @@ impl Visitors {
 
 impl Drop for Visitors {
     fn drop(&mut self) {
-        self.go.store(true, Ordering::Relaxed);
+        self.over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn visit(address: SocketAddr, go: &AtomicBool) -> Result<Tally, LoadError> {
-    let is_over = || go.load(Ordering::Relaxed);
+fn visit(address: SocketAddr, over: &AtomicBool) -> Result<Tally, LoadError> {
+    let is_over = || over.load(Ordering::Relaxed);
     while !is_over() && !get(address, "/healthz", PATIENCE).is_ok_and(|answer| answer.status == 200) {
         thread::sleep(PAUSE);
     }

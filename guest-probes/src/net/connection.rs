@@ -52,7 +52,9 @@ impl Connection {
                 ended: 0,
             };
             slot.change(|words| {
-                entry.to_words().iter().enumerate().for_each(|(i, &word)| words.store(1 + i, word));
+                // Downward, while readers copy upward: who sees the new number sees all that is new, and who sees the old one behind
+                // it has seen nothing of this.
+                entry.to_words().iter().enumerate().rev().for_each(|(i, &word)| words.store(1 + i, word));
             });
             if hook::recording(Class::Net) {
                 record(&entry, ConnectionState::Closed, now);

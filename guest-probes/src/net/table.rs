@@ -121,9 +121,9 @@ impl Slot {
 
     /// Makes the sequence of a free slot odd. False: it is not free, or somebody else was first.
     fn take(self) -> bool {
-        let sequence = self.load(connection_field::SEQUENCE);
-        let free = sequence == 0 || (sequence.is_multiple_of(2) && self.load(connection_field::ENDED) != 0);
         let word = self.0.atomic(connection_field::SEQUENCE);
+        let sequence = word.load(Ordering::Acquire);
+        let free = sequence == 0 || (sequence.is_multiple_of(2) && self.load(connection_field::ENDED) != 0);
         free && word.compare_exchange(sequence, sequence + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 

@@ -8,7 +8,7 @@ mod known;
 use std::sync::Arc;
 
 use uniprof_wire::{
-    WIRE_VERSION,
+    OLDEST_VERSION,
     address::GuestPhysical,
     layout::{LayoutError, RegionHeader},
     record::CLASSES,
@@ -332,8 +332,8 @@ impl Conversation {
                 recorded &= !area.bit();
             }
         }
-        if ns.saturating_sub(self.wanted.network_ns) >= NETWORK_EVERY {
-            self.wanted.network_ns = ns;
+        let network_is_due = ns.saturating_sub(self.wanted.network_ns) >= NETWORK_EVERY;
+        if network_is_due {
             recorded |= self.recorded_areas() & Area::Net.bit();
         }
         let areas = self.wanted.areas | recorded;
@@ -341,6 +341,9 @@ impl Conversation {
             return;
         }
         self.wanted.asked_ns = ns.max(1);
+        if network_is_due {
+            self.wanted.network_ns = ns;
+        }
         for area in Area::ALL.into_iter().filter(|area| areas & area.bit() != 0) {
             let all = self.known.as_ref().is_none_or(|known| known.areas.get(area).is_none());
             self.say(&Frame::Want { region: false, counters: false, areas: area.bit(), all });
@@ -354,7 +357,7 @@ impl Conversation {
         let known = self.known.as_ref();
         let going_on = known.is_some_and(|known| known.rings.iter().all(|ring| ring.expected.is_some()));
         let begin = if going_on { Begin::Resume } else { self.begin };
-        self.say(&Frame::Attach { wire_version: WIRE_VERSION, begin });
+        self.say(&Frame::Attach { wire_version: OLDEST_VERSION, begin });
         let positions: Vec<_> =
             self.known.iter().flat_map(|known| &known.rings).map(|r| (r.id, r.expected)).collect();
         for (id, position) in positions {

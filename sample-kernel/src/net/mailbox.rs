@@ -22,8 +22,11 @@ impl<T> Mailbox<T> {
     }
 
     pub(super) fn put(&self, letter: T) {
-        self.letters.lock().push_back(letter);
+        let mut letters = self.letters.lock();
+        letters.push_back(letter);
+        // While nobody else can take it: else the count would go below 0, and that bit with it.
         self.count.fetch_add(1, Ordering::Release);
+        drop(letters);
         self.readers.wake_one();
     }
 
@@ -32,7 +35,8 @@ impl<T> Mailbox<T> {
         if self.is_empty() {
             return None;
         }
-        let letter = self.letters.lock().pop_front();
+        let mut letters = self.letters.lock();
+        let letter = letters.pop_front();
         if letter.is_some() {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }

@@ -92,7 +92,12 @@ impl Stack {
                 let id = self.owner(peer, port, opens, now);
                 counters::packet_in(
                     frame,
-                    if id.is_some() { Verdict::Accepted } else { Verdict::NoListener },
+                    match id {
+                        Some(_) => Verdict::Accepted,
+                        // There is a listener, and no room.
+                        None if opens && port == PORT => Verdict::QueueFull,
+                        None => Verdict::NoListener,
+                    },
                 );
                 self.segment(id, wire, now);
             }

@@ -55,7 +55,8 @@ impl Bell {
             probes::wait_end(id);
         }
         thread.dozes.store(false, Ordering::SeqCst);
-        thread.rung.store(0, Ordering::SeqCst);
+        // With what whoever rang it has left before.
+        thread.rung.swap(0, Ordering::SeqCst);
     }
 
     /// Wakes the owner. By a thread.

@@ -22,11 +22,13 @@ use uniprof_wire::tables::ConnectionEntry;
 use crate::exit::{Exit, Failure};
 use crate::guest::Target;
 use crate::input::Input;
-use crate::options;
 use crate::profile::{self, Source};
+use crate::{options, output};
 
 /// How long a guest may take to tell of its network over its port.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Connections of a recording that are kept; beyond, the oldest is forgotten.
+const MOST_CONNECTIONS: usize = 1 << 20;
 
 /// What was seen of a guest's network.
 pub(super) struct Seen {
@@ -105,7 +107,7 @@ fn of_port(entry: &GuestEntry) -> anyhow::Result<Seen> {
 
 fn guest_name(tables: &Tables) -> String {
     let name = String::from_utf8_lossy(tables.header.name.bytes()).into_owned();
-    if name.is_empty() { "the guest".into() } else { name }
+    if name.is_empty() { "the guest".into() } else { output::printable(&name) }
 }
 
 impl Seen {
@@ -180,17 +182,36 @@ struct Known {
     network: Network,
     has_looked: bool,
     connections: BTreeMap<u64, ConnectionEntry>,
+    /// Those of them that have not ended.
+    living: BTreeSet<u64>,
     threads: BTreeMap<u32, String>,
 }
 
 impl Known {
+    /// Puts a connection in its place, or in that of the oldest.
+    fn keep(&mut self, connection: ConnectionEntry) {
+        if connection.ended == 0 {
+            self.living.insert(connection.id);
+        } else {
+            self.living.remove(&connection.id);
+        }
+        self.connections.insert(connection.id, connection);
+        if self.connections.len() > MOST_CONNECTIONS
+            && let Some((id, _)) = self.connections.pop_first()
+        {
+            self.living.remove(&id);
+        }
+    }
+
     /// Takes in a look at the table. What lived before and is not in it any more has ended, with or without a record of that.
     fn look(&mut self, mut network: Network) {
         let there: BTreeSet<u64> = network.connections.iter().map(|connection| connection.id).collect();
-        let newest = there.last().copied().unwrap_or(0);
-        for (id, connection) in &mut self.connections {
-            // Those that are newer than the look were opened after it: their records were read before it was told.
-            if connection.ended == 0 && !there.contains(id) && *id <= newest {
+        // Those that are newer than the look were opened after it: their records were read before it was told.
+        let newest = there.last().copied().unwrap_or(0).max(network.totals.opened);
+        let gone: Vec<u64> = self.living.range(..=newest).filter(|id| !there.contains(id)).copied().collect();
+        for id in gone {
+            self.living.remove(&id);
+            if let Some(connection) = self.connections.get_mut(&id) {
                 connection.state = ConnectionState::Closed;
                 connection.ended = connection.active.max(1);
                 (connection.rx_queue, connection.tx_queue) = (0, 0);
@@ -200,7 +221,7 @@ impl Known {
             let known = self.connections.get(&connection.id);
             // Records are read in rounds, and a look may be older than what they say.
             if known.is_none_or(|known| known.active <= connection.active) {
-                self.connections.insert(connection.id, connection);
+                self.keep(connection);
             }
         }
         self.network = network;
@@ -208,7 +229,8 @@ impl Known {
     }
 
     fn change(&mut self, change: &ConnectionRecord) {
-        let known = self.connections.entry(change.id).or_insert(ConnectionEntry {
+        let known = self.connections.get(&change.id).copied();
+        let mut known = known.unwrap_or(ConnectionEntry {
             id: change.id,
             state: change.new,
             protocol: change.protocol,
@@ -230,6 +252,7 @@ impl Known {
             (known.state, known.ended) = (ConnectionState::Closed, change.tsc.max(1));
             (known.rx_queue, known.tx_queue) = (0, 0);
         }
+        self.keep(known);
     }
 }
 

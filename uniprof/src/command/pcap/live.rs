@@ -12,6 +12,7 @@ use uniprof_wire::record::Class;
 use uniprof_wire::stream::Area;
 use uniprof_wire::tables::ControlRequest;
 
+use super::MOST_WAITING;
 use super::sink::{Outcome, Sink, lost};
 use crate::command::net::no_network;
 use crate::command::trace::follow::Followed;
@@ -81,6 +82,7 @@ pub(super) fn capture(name: &str, mut sink: Sink<'_>, limit: Option<Duration>) -
     };
     let mut ledger = Ledger::new();
     let mut stream = Stream::new(&sites, Some(&packets), &mut tell);
+    stream.holds_at_most(MOST_WAITING);
     stream.hears(&hear);
     let has_ended = guest.read(&mut ledger, &mut stream, &mut || sink.borrow_mut().flush())?;
     drop(request);

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! $ uniprof pcap web -w web.pcapng -d 10
-//! uniprof: eth0: 52:54:00:12:34:56, up to 2048 bytes of each packet; Ctrl-C ends the capture
-//! uniprof: 1284 packets seen, 1284 written, 0 lost in the ring; the guest dropped 3: 1 checksum, 2 no-listener
+//! uniprof: eth0: up to 2048 bytes of each packet; Ctrl-C ends the capture
+//! uniprof: 1284 packets seen, 1284 written, 0 records of packets and connections lost in the ring
 //! uniprof: wrote web.pcapng; next: `wireshark web.pcapng`
 //! ```
 
@@ -22,6 +22,9 @@ use crate::output;
 use crate::values::Span;
 
 use sink::{Outcome, Sink, Wanted};
+
+/// Packets that may wait for earlier ones of other rings: some 100 MB.
+const MOST_WAITING: usize = 1 << 16;
 
 const EXAMPLES: &str = "\
 Examples:

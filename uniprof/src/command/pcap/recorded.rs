@@ -9,6 +9,7 @@ use uniprof_collector::tables::Tables;
 use uniprof_events::{Event, Filter, Guest};
 use uniprof_wire::record::{Class, Record};
 
+use super::MOST_WAITING;
 use super::sink::{Outcome, Sink};
 use crate::command::net::no_network;
 use crate::command::trace::stream::Stream;
@@ -34,6 +35,7 @@ pub(super) fn copy(given: &Input, sink: Sink<'_>, limit: Option<Duration>) -> an
     };
     let mut stream = Stream::new(&sites, Some(&packets), &mut tell);
     stream.keeps(None, false, head.is_recovered());
+    stream.holds_at_most(MOST_WAITING);
     let mut copy = Copy { stream, sink: &sink };
     let figures = walk(Source::open(&input)?, head.session, &mut copy)?;
     let told = copy.stream.finish()?;

@@ -20,6 +20,8 @@ use uniprof_wire::net::{Direction, Verdict};
 use uniprof_wire::record::Class;
 use uniprof_wire::tables::InterfaceEntry;
 
+use crate::output;
+
 /// Nanoseconds, as a power of ten.
 const RESOLUTION: u8 = 9;
 /// Of a packet's flags: it came in, it went out.
@@ -68,7 +70,9 @@ impl Outcome {
     pub(super) fn sentence(&self) -> String {
         let Self { seen, written, lost, .. } = self;
         let word = if *seen == 1 { "packet" } else { "packets" };
-        let mut text = format!("{seen} {word} seen, {written} written, {lost} lost in the ring");
+        let mut text = format!(
+            "{seen} {word} seen, {written} written, {lost} records of packets and connections lost in the ring"
+        );
         let dropped: u64 = self.dropped.values().sum();
         if dropped > 0 {
             let reasons: Vec<String> =
@@ -120,7 +124,7 @@ impl<'a> Sink<'a> {
             .iter()
             .map(|(index, interface)| match interface.name.as_str() {
                 "" => index.to_string(),
-                name => name.to_owned(),
+                name => output::printable(name),
             })
             .collect();
         let all = named.join(", ");
@@ -239,7 +243,7 @@ impl<'a> Sink<'a> {
         for index in indexes {
             self.describe(index)?;
         }
-        let (first, latest) = self.times.unwrap_or_default();
+        let latest = self.times.map_or(0, |(_, latest)| latest);
         for (position, (index, number)) in self.blocks.clone().into_iter().enumerate() {
             let mut options = Vec::new();
             if let (Some(before), Some(after)) = (self.first.get(&index), self.last.get(&index)) {
@@ -254,8 +258,10 @@ impl<'a> Sink<'a> {
             if position == 0 {
                 options.push(InterfaceStatisticsOption::IsbOsDrop(ledger_lost));
             }
-            options.push(InterfaceStatisticsOption::IsbStartTime(halves(first)));
-            options.push(InterfaceStatisticsOption::IsbEndTime(halves(latest)));
+            if let Some((first, latest)) = self.times {
+                options.push(InterfaceStatisticsOption::IsbStartTime(halves(first)));
+                options.push(InterfaceStatisticsOption::IsbEndTime(halves(latest)));
+            }
             self.write(InterfaceStatisticsBlock {
                 interface_id: number,
                 timestamp: halves(latest),
@@ -264,7 +270,7 @@ impl<'a> Sink<'a> {
         }
         self.flush()?;
         Ok(Outcome {
-            seen: self.came.saturating_add(ledger_lost),
+            seen: self.came,
             written: self.written,
             lost: ledger_lost,
             dropped: self.dropped,

@@ -33,6 +33,7 @@ pub(crate) struct Stream<'a> {
     guest: Guest,
     spans: Spans,
     waiting: Reorder<Event>,
+    most_waiting: usize,
     mode: Mode,
     /// When the collector had seen what, oldest first: its clock, and the latest event by then.
     marks: VecDeque<(u64, u64)>,
@@ -80,6 +81,7 @@ impl<'a> Stream<'a> {
             guest: Guest::default(),
             spans: Spans::default(),
             waiting: Reorder::new(MOST_WAITING),
+            most_waiting: MOST_WAITING,
             mode: Mode::InOrder,
             marks: VecDeque::new(),
             latest: 0,
@@ -111,6 +113,14 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// So many events may wait for earlier ones, where they are large.
+    pub(in crate::command) fn holds_at_most(&mut self, most: usize) {
+        if self.mode == Mode::InOrder {
+            self.most_waiting = most;
+            self.waiting = Reorder::new(most);
+        }
+    }
+
     /// What is not later than `until` is told: all rings have been read up to there.
     pub(crate) fn release(&mut self, until: u64) {
         while let Some(event) = self.waiting.next_until(until) {
@@ -121,7 +131,7 @@ impl<'a> Stream<'a> {
     /// The guest's clock begins anew: all that was to be told before has been.
     pub(crate) fn restart(&mut self) {
         self.latest = 0;
-        self.waiting = Reorder::new(MOST_WAITING);
+        self.waiting = Reorder::new(self.most_waiting);
     }
 
     /// The latest event so far.
