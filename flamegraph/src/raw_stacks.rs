@@ -60,7 +60,7 @@ const HEAD: usize = 5;
 
 /// Sums samples by stack. Memory grows with the number of distinct stacks up to a limit, never with the number of
 /// samples; what comes for new stacks after that is counted as refused.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RawStacks {
     slots: Vec<Slot>,
     arena: Vec<u64>,

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Accounts of all rings, over all boots of the guest that were seen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     session: u32,
     tables: Option<Tables>,
@@ -33,7 +33,7 @@ pub struct Ledger {
 }
 
 /// What is missing of this boot's messages.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Gaps {
     /// Anything at all.
     any: bool,
@@ -43,7 +43,7 @@ struct Gaps {
     beginning: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Open {
     account: RingAccount,
     settled: bool,

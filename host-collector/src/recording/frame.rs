@@ -3,7 +3,7 @@
 //! A frame is an opcode, a length of eight bytes, and that many bytes. Lengths are not protected by anything, so one that
 //! leads nowhere is answered by looking for the next chunk whose own numbers agree and whose CRC holds.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use super::MAX_RECORD;
 
@@ -137,6 +137,16 @@ impl<R: Read> Frames<R> {
                 }
             }
         }
+    }
+}
+
+impl<R: Read + Seek> Frames<R> {
+    /// Goes on at another position, which must be one between frames.
+    pub(super) fn seek(&mut self, position: u64) -> io::Result<()> {
+        self.source.seek(SeekFrom::Start(position))?;
+        self.buffer.clear();
+        (self.at, self.base, self.ended) = (0, position, false);
+        Ok(())
     }
 }
 

@@ -62,7 +62,7 @@ mod writer;
 
 pub use file::{FileError, Opened, RecordingFile, open, partial_path};
 pub use message::{Body, ClockPair, Message, RingCounters, RingId};
-pub use reader::{Attachment, Damage, Item, ReadError, Reader};
+pub use reader::{Attachment, Damage, Item, Place, ReadError, Reader};
 pub use session::{HostFacts, LoadedImage, SessionInfo};
 pub use writer::{RecordError, Writer};
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read},
+    io::{self, Read, Seek},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -116,11 +116,30 @@ pub struct Reader<R> {
 
 /// The frame that is being read: it stays in the buffer until the next call.
 #[derive(Clone, Copy)]
-struct Current {
+pub(super) struct Current {
     /// Length of its body.
-    len: usize,
+    pub(super) len: usize,
     /// Where the next record of a chunk begins in the body.
-    next: usize,
+    pub(super) next: usize,
+}
+
+/// A place in a recording, between two items, to [go back](Reader::go_to) to.
+#[derive(Clone, Copy)]
+pub struct Place {
+    position: u64,
+    pub(super) current: Option<Current>,
+    next_sequence: u32,
+    damage: usize,
+    ended: bool,
+    done: bool,
+}
+
+impl Place {
+    /// Bytes of the recording that come before it.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.position + self.current.map_or(0, |current| (FRAME_HEAD + current.next) as u64)
+    }
 }
 
 /// What [`Reader::next`] has found; it borrows nothing.
@@ -203,6 +222,19 @@ impl<R: Read> Reader<R> {
                 Item::Message(head.with(at, &self.frames.body(len)[data], &mut self.words))
             }
         }))
+    }
+
+    /// The place of what [`Reader::next`] returns next.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place {
+            position: self.frames.position(),
+            current: self.current,
+            next_sequence: self.next_sequence,
+            damage: self.damage.len(),
+            ended: self.ended,
+            done: self.done,
+        }
     }
 
     /// Reads to the end and returns all damage.
@@ -354,6 +386,24 @@ impl<R: Read> Reader<R> {
             self.note(self.frames.position(), 0, what);
         }
         self.done = true;
+    }
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// Goes on at a place where this recording has been read before.
+    pub fn go_to(&mut self, place: &Place) -> Result<(), ReadError> {
+        let failed = |path: &Path, source| ReadError::Io { path: path.into(), source };
+        self.frames.seek(place.position).map_err(|source| failed(&self.path, source))?;
+        self.current = None;
+        if let Some(current) = place.current {
+            match self.frames.peek().map_err(|source| failed(&self.path, source))? {
+                Next::Frame(_, len) if len == current.len => self.current = Some(current),
+                _ => return Err(failed(&self.path, io::Error::other("it was changed while it was read"))),
+            }
+        }
+        self.damage.truncate(place.damage);
+        (self.next_sequence, self.ended, self.done) = (place.next_sequence, place.ended, place.done);
+        Ok(())
     }
 }
 

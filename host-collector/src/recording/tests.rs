@@ -1,4 +1,8 @@
-use std::{borrow::Cow, io::Write, ops::Range};
+use std::{
+    borrow::Cow,
+    io::{Cursor, Write},
+    ops::Range,
+};
 
 use proptest::prelude::*;
 use uniprof_wire::{address::GuestPhysical, layout::RingKind, record::CLASSES};
@@ -384,6 +388,46 @@ fn a_gap_is_told_before_the_message_that_follows_it() {
         });
     }
     assert_eq!(seen, "..mmgmm");
+}
+
+#[test]
+fn it_is_read_again_from_any_place_also_among_damage() {
+    let (mut bytes, ends) = recording(&all_kinds(), 2);
+    // One chunk is lost, and the end is cut off.
+    bytes[ends[1] + 100] ^= 1;
+    bytes.truncate(*ends.last().unwrap() + 7);
+    let mut reader = Reader::new(Cursor::new(bytes)).unwrap();
+    let (mut places, mut items) = (vec![reader.place()], Vec::new());
+    while let Some(item) = reader.next().unwrap() {
+        items.push(format!("{item:?}"));
+        places.push(reader.place());
+    }
+    let damage = reader.damage().to_vec();
+    assert!(items.iter().any(|item| item == "Gap") && damage.len() > 1, "{damage:?}");
+    assert!(places.is_sorted_by_key(Place::offset));
+    for (number, place) in places.iter().enumerate().rev() {
+        reader.go_to(place).unwrap();
+        let mut rest = Vec::new();
+        while let Some(item) = reader.next().unwrap() {
+            rest.push(format!("{item:?}"));
+        }
+        assert_eq!(rest, items[number..], "from {number}");
+        assert_eq!(reader.damage(), damage);
+    }
+}
+
+#[test]
+fn a_place_in_another_recording_is_refused() {
+    let (bytes, _) = recording(&all_kinds(), 2);
+    let mut reader = Reader::new(Cursor::new(bytes)).unwrap();
+    let mut place = reader.place();
+    while reader.next().unwrap().is_some() {
+        if reader.place().current.is_some_and(|current| current.next < current.len) {
+            place = reader.place();
+        }
+    }
+    let (other, _) = recording(&[block(1, 100)], 1);
+    assert!(Reader::new(Cursor::new(other)).unwrap().go_to(&place).is_err());
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Engine {
     /// Looks for a while, at a recording to its end.
     pub(crate) fn look(mut self, time: Duration, cancel: &Cancel) -> anyhow::Result<Picture> {
         if let Source::Replay(replay) = &mut self.source {
-            replay.seek(None)?;
+            replay.only_to_the_end();
         }
         let began = Instant::now();
         loop {

@@ -23,7 +23,7 @@ const MOST_BEFORE: usize = 7 << 10;
 const MOST_EARLY: usize = 256;
 
 /// What is known of the heap.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Heap {
     records: Tail,
     /// By address, those that lived when the records begin, and when that is.
@@ -35,7 +35,7 @@ pub(super) struct Heap {
 }
 
 /// What the table held after the record of a number.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Look {
     number: u64,
     tsc: u64,
@@ -100,6 +100,12 @@ impl Heap {
     pub(super) fn is_empty(&self) -> bool {
         let look = self.look.as_ref().is_none_or(|look| look.blocks.entries.is_empty());
         look && self.records.is_empty() && self.before.is_empty()
+    }
+
+    /// About as many bytes as it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let looked = self.look.as_ref().map_or(0, |look| look.blocks.entries.len());
+        self.records.bytes() + (self.before.len() + looked) * size_of::<HeapEntry>()
     }
 
     /// The first moment of which all blocks that lived are known.

@@ -21,7 +21,7 @@ pub(super) struct Look {
 }
 
 /// One second.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Second {
     pub(super) look: Option<Look>,
     /// Use of all vCPUs, 0 to 1, since the look before; and records lost by then.
@@ -40,7 +40,7 @@ pub(super) struct Counts {
 }
 
 /// The last minutes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct History {
     seconds: Slots<Second>,
     counts: Slots<Counts>,

@@ -26,6 +26,8 @@ const MOST_NAMES: usize = 4096;
 const MOST_PAIRS: usize = 8192;
 /// Addresses whose names are kept: 5 MB. To look one up again costs a fraction of a microsecond.
 const MOST_ADDRESSES: usize = 1 << 14;
+/// More than tables, looks at the clock and names take.
+const FIXED_BYTES: usize = 1 << 20;
 
 /// What is kept.
 pub(super) struct Model {
@@ -38,10 +40,11 @@ pub(super) struct Model {
     pub(super) looks: Looks,
     /// What came last, of a guest that runs.
     pub(super) keep: Option<Keep>,
+    puzzle: Puzzle,
 }
 
 /// What is kept of one boot of the guest.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Seen {
     pub(super) clock: Clock,
     pub(super) stacks: StackSums,
@@ -50,7 +53,22 @@ pub(super) struct Seen {
     pub(super) guest: Guest,
     pub(super) crash: Option<CrashRecord>,
     pub(super) waits: Kept,
-    puzzle: Puzzle,
+}
+
+/// All that has come of messages up to one of them.
+pub(super) struct State {
+    ledger: Ledger,
+    events: Events,
+    seen: Seen,
+    looks: Looks,
+}
+
+impl State {
+    /// About as many bytes as it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let Seen { stacks, waits, .. } = &self.seen;
+        FIXED_BYTES + stacks.bytes() + waits.bytes() + self.events.bytes()
+    }
 }
 
 impl Model {
@@ -62,12 +80,21 @@ impl Model {
         let events = Events::new(sites);
         let seen = Seen { clock, ..Seen::default() };
         let looks = Looks::new(session.guest_started_ns);
-        Self { session, ledger: Ledger::new(), images, events, seen, looks, keep: None }
+        Self {
+            session,
+            ledger: Ledger::new(),
+            images,
+            events,
+            seen,
+            looks,
+            keep: None,
+            puzzle: Puzzle::default(),
+        }
     }
 
     /// Takes a message in.
     pub(super) fn feed(&mut self, message: &Message<'_>) {
-        let Self { ledger, images, events, seen, looks, keep, .. } = self;
+        let Self { ledger, images, events, seen, looks, keep, puzzle, .. } = self;
         looks.feed(message);
         looks.bound(MOST_PAIRS);
         keep.iter_mut().for_each(|keep| keep.take(message));
@@ -88,7 +115,7 @@ impl Model {
                 }
             }
             _ => ledger.feed(message, |ring, record| {
-                seen.record(ring.vcpu.into(), &record, images, events);
+                seen.record(ring.vcpu.into(), &record, &mut Way { puzzle, images, events });
             }),
         }
     }
@@ -103,7 +130,8 @@ impl Model {
     /// Takes a record in that a ring held.
     #[cfg(test)]
     pub(super) fn record(&mut self, vcpu: u32, record: &Record<'_>) {
-        self.seen.record(vcpu, record, &mut self.images, &mut self.events);
+        let Self { images, events, seen, puzzle, .. } = self;
+        seen.record(vcpu, record, &mut Way { puzzle, images, events });
     }
 
     /// Everything is to come again from the beginning.
@@ -115,17 +143,41 @@ impl Model {
             Seen { clock: Clock { tsc_hz: self.session.tsc_hz, ..Clock::default() }, ..Seen::default() };
     }
 
+    /// What has come so far.
+    pub(super) fn state(&self) -> State {
+        State {
+            ledger: self.ledger.clone(),
+            events: self.events.copy(),
+            seen: self.seen.clone(),
+            looks: self.looks.clone(),
+        }
+    }
+
+    /// No more has come than then.
+    pub(super) fn restore(&mut self, state: &State) {
+        (self.ledger, self.seen, self.looks) =
+            (state.ledger.clone(), state.seen.clone(), state.looks.clone());
+        self.events.restore(&state.events, &self.seen.guest);
+    }
+
     /// Messages are missing between the last and the next.
     pub(super) fn gap(&mut self) {
         self.ledger.gap();
     }
 }
 
+/// What a record goes through on its way.
+struct Way<'a> {
+    puzzle: &'a mut Puzzle,
+    images: &'a mut Images,
+    events: &'a mut Events,
+}
+
 impl Seen {
-    fn record(&mut self, vcpu: u32, record: &Record<'_>, images: &mut Images, events: &mut Events) {
+    fn record(&mut self, vcpu: u32, record: &Record<'_>, way: &mut Way<'_>) {
         let tsc = self.clock.take_record(record.tsc());
         let quarter = self.clock.quarter(tsc);
-        if let Some(sample) = self.puzzle.piece_together(record, images) {
+        if let Some(sample) = way.puzzle.piece_together(record, way.images) {
             self.history.count(quarter, true);
             self.stacks.add(quarter, sample.key(vcpu), sample.frames, sample.amount());
             return;
@@ -135,7 +187,7 @@ impl Seen {
             self.name(thread.thread, thread.name.bytes());
         }
         self.waits.record(vcpu, record);
-        events.record(quarter, vcpu, record, &self.guest);
+        way.events.record(quarter, vcpu, record, &self.guest);
     }
 
     fn take_tables(&mut self, tables: &Tables, ledger: &Ledger) {

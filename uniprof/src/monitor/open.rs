@@ -123,7 +123,7 @@ impl Engine {
         let mut model = Model::new(session, images);
         if let Ok(recovered) = &recovered {
             let mut replay = Replay::open(recovered)?;
-            replay.seek(None)?;
+            replay.only_to_the_end();
             while !replay.is_at_end() {
                 replay.step(&mut model)?;
             }

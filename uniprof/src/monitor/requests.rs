@@ -201,10 +201,7 @@ impl Engine {
             Shown::Now => None,
             Shown::At(at) => Some(at),
         };
-        if replay.seek(at)? {
-            self.model.restart();
-        }
-        Ok(())
+        replay.seek(at, &mut self.model)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// Slots with rising numbers, the newest last, at most so many.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Slots<T> {
     /// The number behind the newest; meaningless while there is none.
     end: u64,

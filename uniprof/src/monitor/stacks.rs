@@ -18,7 +18,7 @@ const MOST_IN_RECENT: usize = 2048;
 const RECENT: u64 = 44;
 
 /// Samples by stack and time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct StackSums {
     stacks: RawStacks,
     bytes: usize,
@@ -30,7 +30,7 @@ pub(super) struct StackSums {
 }
 
 /// What was sampled in a quarter of a second.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Quarter {
     counts: Vec<(RawPlace, u32, u64)>,
     /// With stacks that are not told apart.
@@ -205,6 +205,12 @@ impl StackSums {
             });
             quarter.others = others;
         }
+    }
+
+    /// About as many bytes as they take.
+    pub(super) fn bytes(&self) -> usize {
+        let entries: usize = self.quarters.iter().map(|(_, quarter)| quarter.counts.len()).sum();
+        self.stacks.bytes() + entries * size_of::<(RawPlace, u32, u64)>()
     }
 
     /// How many stacks are told apart.

@@ -11,6 +11,7 @@ use super::heap::Heap;
 const MOST_WORDS: usize = 1 << 17;
 
 /// The last records of each kind.
+#[derive(Clone)]
 pub(super) struct Kept {
     pub(super) off_cpu: Tail,
     pub(super) locks: Tail,
@@ -36,6 +37,11 @@ impl Kept {
             _ => return,
         };
         tail.push(self.number, vcpu, record);
+    }
+
+    /// About as many bytes as they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.off_cpu.bytes() + self.locks.bytes() + self.heap.bytes()
     }
 
     /// Takes in the blocks that live now, which is the latest that is known of the guest's clock.

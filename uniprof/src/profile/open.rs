@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use uniprof_collector::recording::{self, Damage, Item, ReadError, Reader, SessionInfo};
+use uniprof_collector::recording::{self, Damage, Item, Place, ReadError, Reader, SessionInfo};
 use uniprof_postmortem::flight;
 use uniprof_wire::site::SiteKind;
 
@@ -23,7 +23,7 @@ use crate::{bundled, options};
 /// A recording that is open, wherever its bytes are.
 pub(crate) enum Source {
     File(Reader<File>),
-    Memory(Reader<&'static [u8]>),
+    Memory(Reader<Cursor<&'static [u8]>>),
     Recovered(Reader<Cursor<Arc<[u8]>>>),
     Growing(Reader<Growing>),
 }
@@ -37,7 +37,7 @@ impl Source {
                 Exit::Failed,
                 "standard input is read as folded stacks only, which this command has no use for; name a recording",
             )),
-            Input::Sample => Ok(Self::Memory(Reader::new(bundled::sample())?)),
+            Input::Sample => Ok(Self::Memory(Reader::new(Cursor::new(bundled::sample()))?)),
             Input::Recovered(recovered) => {
                 Ok(Self::Recovered(Reader::new(Cursor::new(Arc::clone(&recovered.bytes)))?))
             }
@@ -53,6 +53,27 @@ impl Source {
             Self::Recovered(reader) => reader.next(),
             Self::Growing(reader) => reader.next(),
         }
+    }
+
+    /// The place of the next item.
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::File(reader) => reader.place(),
+            Self::Memory(reader) => reader.place(),
+            Self::Recovered(reader) => reader.place(),
+            Self::Growing(reader) => reader.place(),
+        }
+    }
+
+    /// Goes on at a place where it has been before; `false`: it has to be opened anew for that.
+    pub(crate) fn go_to(&mut self, place: &Place) -> Result<bool, ReadError> {
+        match self {
+            Self::File(reader) => reader.go_to(place)?,
+            Self::Memory(reader) => reader.go_to(place)?,
+            Self::Recovered(reader) => reader.go_to(place)?,
+            Self::Growing(_) => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// What could not be read.

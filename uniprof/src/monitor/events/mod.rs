@@ -124,28 +124,58 @@ impl Events {
         }
         match Filter::parse(text) {
             Ok(filter) => {
-                let mut filtered = Filtered { filter, tail: Tail::default(), hidden: 0 };
-                let mut kept = Vec::new();
-                self.tail.newest_first(|one| {
-                    match Event::new(one.vcpu, &one.record, &self.sites) {
-                        Some(event) if filtered.filter.matches(&event, guest) => {
-                            kept.push((one.number, one.vcpu, owned(&one.record)))
-                        }
-                        Some(_) => filtered.hidden += 1,
-                        None => {}
-                    }
-                    kept.len() < MOST_LINES
-                });
-                for (number, vcpu, (kind, words)) in kept.iter().rev() {
-                    if let Ok(record) = Record::decode(*kind, words) {
-                        filtered.tail.push(*number, *vcpu, &record);
-                    }
-                }
-                (self.filter, self.filtered) = (Ok(text.to_owned()), Some(filtered));
+                (self.filter, self.filtered) = (Ok(text.to_owned()), Some(self.through(filter, guest)));
             }
             // What was chosen before goes on to be told.
             Err(error) => self.filter = Err(error.to_string()),
         }
+    }
+
+    /// What a filter lets through of what is kept.
+    fn through(&self, filter: Filter, guest: &Guest) -> Filtered {
+        let mut filtered = Filtered { filter, tail: Tail::default(), hidden: 0 };
+        let mut kept = Vec::new();
+        self.tail.newest_first(|one| {
+            match Event::new(one.vcpu, &one.record, &self.sites) {
+                Some(event) if filtered.filter.matches(&event, guest) => {
+                    kept.push((one.number, one.vcpu, owned(&one.record)))
+                }
+                Some(_) => filtered.hidden += 1,
+                None => {}
+            }
+            kept.len() < MOST_LINES
+        });
+        for (number, vcpu, (kind, words)) in kept.iter().rev() {
+            if let Ok(record) = Record::decode(*kind, words) {
+                filtered.tail.push(*number, *vcpu, &record);
+            }
+        }
+        filtered
+    }
+
+    /// What came, without what is to be told of it.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            index: self.index.clone(),
+            keys: self.keys.clone(),
+            all: self.all.clone(),
+            past: self.past.clone(),
+            tail: self.tail.clone(),
+            number: self.number,
+            ..Self::new(Sites::default())
+        }
+    }
+
+    /// Has come what a copy has; what is to be told stays chosen.
+    pub(super) fn restore(&mut self, copy: &Self, guest: &Guest) {
+        let old = std::mem::replace(self, copy.copy());
+        (self.sites, self.filter) = (old.sites, old.filter);
+        self.filtered = old.filtered.map(|old| self.through(old.filter, guest));
+    }
+
+    /// About as many bytes as it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.past.bytes() + self.tail.bytes()
     }
 
     /// Whether anything came at all.

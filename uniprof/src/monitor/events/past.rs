@@ -21,7 +21,7 @@ const BLOCK: u64 = 20;
 const MOST_FINE: usize = 1 << 13;
 
 /// Sums by the time that they are of; names are numbers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Past {
     quarters: Slots<Quarter>,
     blocks: Slots<FxHashMap<u16, Durations>>,
@@ -29,7 +29,7 @@ pub(super) struct Past {
     recent: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Quarter {
     /// While it is recent.
     sums: FxHashMap<u16, Sum>,
@@ -79,6 +79,20 @@ impl Past {
             }
         }
         self.recent = recent;
+    }
+
+    /// About as many bytes as it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let of = |sum: &Sum| size_of::<Sum>() + sum.durations.buckets() * 2 * size_of::<u64>();
+        let quarter = |quarter: &Quarter| {
+            let aged = quarter.counts.len() * 8 + quarter.values.len() * 24;
+            aged + quarter.sums.values().map(of).sum::<usize>()
+        };
+        let block = |block: &FxHashMap<u16, Durations>| {
+            block.values().map(|durations| 64 + durations.buckets() * 2 * size_of::<u64>()).sum::<usize>()
+        };
+        let quarters: usize = self.quarters.iter().map(|(_, one)| quarter(one)).sum();
+        quarters + self.blocks.iter().map(|(_, one)| block(one)).sum::<usize>()
     }
 
     /// How often a name came in a quarter.

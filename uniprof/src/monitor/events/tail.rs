@@ -10,7 +10,7 @@ const MOST_WORDS: usize = 1 << 19;
 const MOST_RECORDS: usize = 1 << 16;
 
 /// The last records.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::monitor) struct Tail {
     heads: VecDeque<Head>,
     words: VecDeque<u64>,
@@ -45,6 +45,11 @@ impl Tail {
     /// With room for so many words.
     pub(in crate::monitor) fn with_room(most_words: usize) -> Self {
         Self { heads: VecDeque::new(), words: VecDeque::new(), scratch: Vec::new(), most_words }
+    }
+
+    /// Bytes that it takes.
+    pub(in crate::monitor) fn bytes(&self) -> usize {
+        self.words.len() * size_of::<u64>() + self.heads.len() * size_of::<Head>()
     }
 
     /// Whether nothing is kept.

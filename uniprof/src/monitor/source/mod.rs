@@ -1,5 +1,6 @@
 //! Where messages come from: a guest that runs, or a recording of one.
 
+mod checkpoints;
 mod live;
 mod replay;
 mod sites;

@@ -1,13 +1,13 @@
 //! A recording, played as it was recorded.
 //!
-//! It is read from front to back and never held in memory. What lies within the last minutes before the moment is kept anyway; to go further
-//! back it is read again from its beginning.
+//! It is read from front to back and never held in memory. To go back it is read again from the [checkpoint](super::checkpoints) before.
 
 use std::time::{Duration, Instant};
 
 use uniprof_collector::recording::{Body, Item};
 use uniprof_collector::tables::Tables;
 
+use super::checkpoints::Checkpoints;
 use crate::input::Input;
 use crate::monitor::model::Model;
 use crate::profile::Source;
@@ -21,6 +21,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Replay {
     input: Input,
     source: Source,
+    checkpoints: Checkpoints,
     /// Up to where it has been read, by the collector's clock.
     position: u64,
     /// Up to where it is to be read.
@@ -50,6 +51,7 @@ impl Replay {
         Ok(Self {
             input: input.clone(),
             source: Source::open(input)?,
+            checkpoints: Checkpoints::default(),
             position: range.first,
             target: range.first as f64,
             speed: 1.0,
@@ -58,6 +60,12 @@ impl Replay {
             ended: false,
             is_fast: false,
         })
+    }
+
+    /// Reads it to its end in the steps that come, never to go back.
+    pub(crate) fn only_to_the_end(&mut self) {
+        self.checkpoints = Checkpoints::none();
+        (self.target, self.is_fast) = (f64::MAX, true);
     }
 
     /// How many times as fast as the guest it goes.
@@ -80,16 +88,24 @@ impl Replay {
         self.ended
     }
 
-    /// Goes to a moment in seconds since the guest's boot; `None`: the end. Returns whether it has to be read again from its beginning.
-    pub(crate) fn seek(&mut self, at: Option<f64>) -> anyhow::Result<bool> {
+    /// Goes to a moment in seconds since the guest's boot; `None`: the end. `model` has seen all that was read, and sees the rest in steps.
+    pub(crate) fn seek(&mut self, at: Option<f64>, model: &mut Model) -> anyhow::Result<()> {
         self.target = at.map_or(f64::MAX, |at| self.range.host(at));
         self.is_fast = true;
-        if self.target >= self.position as f64 {
-            return Ok(false);
+        let (position, target) = (self.position as f64, self.target);
+        let checkpoint =
+            self.checkpoints.before(target).filter(|one| target < position || one.position as f64 > position);
+        if let Some(checkpoint) = checkpoint
+            && self.source.go_to(&checkpoint.place)?
+        {
+            model.restore(&checkpoint.state);
+            (self.position, self.ended) = (checkpoint.position, false);
+        } else if target < position {
+            self.source = Source::open(&self.input)?;
+            model.restart();
+            (self.position, self.ended) = (self.range.first, false);
         }
-        self.source = Source::open(&self.input)?;
-        (self.position, self.ended) = (self.range.first, false);
-        Ok(true)
+        Ok(())
     }
 
     /// Reads what is due, and says how long to wait before the next time.
@@ -110,6 +126,7 @@ impl Replay {
                     // Those that were written out of order do not turn the time back.
                     self.position = self.position.max(message.at.monotonic_ns);
                     model.feed(&message);
+                    self.checkpoints.note(self.source.place(), self.position, model);
                 }
                 Some(Item::Gap) => model.gap(),
                 Some(Item::Session(_) | Item::Attachment(_)) => {}
@@ -172,5 +189,66 @@ impl Range {
         let (first, last) = self.boot;
         let share = if last > first { ((at - first) / (last - first)).clamp(0.0, 1.0) } else { 1.0 };
         self.first as f64 + share * (self.last - self.first) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uniprof_tui::picture::{Shown, Span};
+
+    use super::*;
+    use crate::monitor::tests::drawn;
+    use crate::profile;
+    use crate::profile::images::Images;
+
+    const SPAN: u64 = 64 << 10;
+    /// More than a message has.
+    const MOST_MESSAGE: u64 = 128 << 10;
+
+    fn sample(checkpoints: Checkpoints) -> (Replay, Model) {
+        let model = Model::new(profile::head(&Input::Sample).unwrap().session, Images::default());
+        let mut replay = Replay { checkpoints, ..Replay::open(&Input::Sample).unwrap() };
+        replay.set_speed(0.0);
+        (replay, model)
+    }
+
+    /// Goes to a share of the recording, and says how many bytes of it were read for that.
+    fn go(replay: &mut Replay, model: &mut Model, share: f64) -> u64 {
+        let (first, last) = replay.range();
+        replay.seek((share < 1.0).then_some(first + (last - first) * share), model).unwrap();
+        let begin = replay.source.place().offset();
+        while replay.step(model).unwrap() == Duration::ZERO {}
+        replay.source.place().offset() - begin
+    }
+
+    fn seen(model: &mut Model) -> String {
+        let drawn = drawn(model, Span::All, Shown::Now);
+        format!("{:?} {:?} {:?} {:?}", drawn.time, drawn.overview, drawn.threads, drawn.events)
+    }
+
+    #[test]
+    fn to_go_back_reads_no_more_than_from_the_nearest_checkpoint_and_shows_the_same() {
+        let (mut replay, mut model) = sample(Checkpoints::every(SPAN, usize::MAX));
+        let all = go(&mut replay, &mut model, 1.0);
+        assert!(all > 4 * (SPAN + MOST_MESSAGE), "{all}");
+        assert!(replay.checkpoints.count() > 4);
+        for share in [0.9, 0.5, 0.7, 0.2, 0.95] {
+            let read = go(&mut replay, &mut model, share);
+            assert!(read <= SPAN + MOST_MESSAGE, "{read} of {all} bytes for {share}");
+            let (mut other, mut straight) = sample(Checkpoints::none());
+            assert!(go(&mut other, &mut straight, share) >= read);
+            assert_eq!(seen(&mut model), seen(&mut straight), "at {share}");
+        }
+        go(&mut replay, &mut model, 1.0);
+        assert!(replay.is_at_end());
+    }
+
+    #[test]
+    fn checkpoints_take_a_bounded_amount_of_memory() {
+        let (mut replay, mut model) = sample(Checkpoints::every(1, 16 << 20));
+        let all = go(&mut replay, &mut model, 1.0);
+        assert!(replay.checkpoints.is_bounded() && replay.checkpoints.count() > 1);
+        let read = go(&mut replay, &mut model, 0.8);
+        assert!(read < all / 2, "{read} of {all}: those that stay are spread over the whole");
     }
 }
