@@ -7,7 +7,7 @@ use uniprof_load::{Kind, Load, Mix, Plan, Tally};
 use uniprof_tests::Scene;
 use uniprof_tests::web::{WebServer, route};
 
-/// Full load for so long. A minute was seen, too: docs/http-workload.md.
+/// Full load for so long. A minute was seen, too: docs/performance.md.
 const SECONDS: u64 = 20;
 
 /// A load that runs for a time, and what the server says of it afterwards.
