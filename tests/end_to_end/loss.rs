@@ -52,7 +52,9 @@ fn what_a_stopped_collector_misses_is_counted_to_the_record() {
     assert_eq!(emitted, counts.iter().sum::<u64>(), "the guest's own count");
     assert!(lost > 0 && received > 0, "{report}");
     assert_eq!(emitted, received + lost);
-    assert_eq!(report["notes"], Value::Array(Vec::new()), "{report}");
+    // A collector that was stopped between two looks at clocks can't tell that from a clock that jumped.
+    let mut notes = report["notes"].as_array().expect("notes").iter().filter_map(Value::as_str);
+    assert!(notes.all(|note| note.starts_with("the guest's clock")), "{report}");
     let text = scene.run(&["report", "b.uniprof"]).ok().stdout;
     assert!(text.contains("overwritten"), "{text}");
 }

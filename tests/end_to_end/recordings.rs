@@ -8,6 +8,8 @@ use rustix::process::Signal;
 use uniprof_tests::{Running, Scene};
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// More than the kernel's image, which stands at the beginning, and some records behind it.
+const SOME_RECORDS: u64 = 5_000_000;
 
 fn start(scene: &Scene, name: &str) -> Running {
     scene.start(&["record", "-F", "997", "-o", name, "--", "bundled", "workload=kv"])
@@ -27,7 +29,7 @@ fn wait_for_size(scene: &Scene, name: &str, bytes: u64) {
 fn killed_at_any_moment_all_but_the_last_chunk_is_there() {
     let scene = Scene::with_guest();
     let recording = start(&scene, "k.uniprof");
-    wait_for_size(&scene, "k.uniprof", 1_500_000);
+    wait_for_size(&scene, "k.uniprof", SOME_RECORDS);
     recording.signal(Signal::KILL);
     let killed = recording.wait(LIMIT);
     assert_eq!(killed.code, 128 + 9);
@@ -46,7 +48,7 @@ fn killed_at_any_moment_all_but_the_last_chunk_is_there() {
 fn ctrl_c_ends_a_recording_well() {
     let scene = Scene::with_guest();
     let recording = start(&scene, "c.uniprof");
-    wait_for_size(&scene, "c.uniprof", 1_500_000);
+    wait_for_size(&scene, "c.uniprof", SOME_RECORDS);
     recording.signal(Signal::INT);
     recording.wait(LIMIT).ok();
     assert_eq!(scene.files(), ["c.uniprof"]);
@@ -60,9 +62,11 @@ fn ctrl_c_ends_a_recording_well() {
 #[test]
 fn damaged_recordings_are_read_as_far_as_they_go() {
     let scene = Scene::with_guest();
-    let line = ["record", "-F", "499", "-d", "4", "-o", "g.uniprof", "--", "bundled", "workload=ratio"];
+    // With much more of records than of the kernel's image, which stands at the beginning.
+    let line = ["record", "-F", "997", "-d", "6", "-o", "g.uniprof", "--", "bundled", "workload=kv"];
     scene.run(&line).ok();
     let good = fs::read(scene.path("g.uniprof")).unwrap();
+    assert!(good.len() as u64 > SOME_RECORDS, "{} bytes", good.len());
     let samples = |name: &str| {
         let report = scene.run(&["report", name, "--json"]).ok().json();
         (report["samples"].as_u64().unwrap(), report["notes"].to_string())
