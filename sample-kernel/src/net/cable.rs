@@ -129,7 +129,7 @@ impl Client {
         let mut client = Self { end, interface, sockets };
         while client.socket().state() != State::Established {
             client.socket().is_active().then_some(())?;
-            client.turn();
+            client.turn(|socket| socket.state() == State::Established || !socket.is_active());
         }
         Some(client)
     }
@@ -140,11 +140,14 @@ impl Client {
         socket
     }
 
-    /// Lets the stack send what it has, then waits for a frame, and takes it.
-    fn turn(&mut self) {
+    /// Lets the stack send what it has, waits for a frame, and takes it. What it waits for may have come while it sent, and then no frame
+    /// would ever come.
+    fn turn(&mut self, has_come: impl Fn(&Socket<'static>) -> bool) {
         self.poll();
-        self.end.next = OUT.take();
-        self.poll();
+        if !has_come(self.socket()) {
+            self.end.next = OUT.take();
+            self.poll();
+        }
     }
 
     fn poll(&mut self) {
@@ -178,7 +181,7 @@ impl Client {
             if !socket.may_recv() {
                 return false;
             }
-            self.turn();
+            self.turn(|socket| socket.can_recv() || !socket.may_recv());
         }
     }
 }
