@@ -4,12 +4,13 @@
 //! ```text
 //! $ uniprof demo
 //! uniprof: demo runs on tcg (this CPU offers neither vmx nor svm, though /dev/kvm exists)
-//! wrote uniprof-demo/demo.uniprof: 5388 samples in 4.0 s, nothing lost, 6.4 MB
-//! wrote uniprof-demo/flame.svg: 5388 samples, 100.0 % of them fully named; open it in a browser
+//! its HTTP server answered 13447 requests on 16 connections meanwhile: half within 3.18 ms, 99 % within 28.0 ms, as the clients saw it
+//! wrote uniprof-demo/demo.uniprof: 4448 samples in 4.0 s, nothing lost, 6.6 MB
+//! wrote uniprof-demo/flame.svg: 4448 samples, 100.0 % of them fully named; open it in a browser
 //!     SELF     TOTAL  FUNCTION
-//!  27.04 %   27.04 %  uniprof_sample_kernel::sched::run::make_runnable
-//!  18.65 %   18.65 %  <usize>::unchecked_add
-//!   8.98 %   27.65 %  memcmp
+//!  26.98 %   36.83 %  uniprof_sample_kernel::net::mailbox::Mailbox<T>::take
+//!  15.36 %   15.36 %  uniprof_sample_kernel::sched::bell::Bell::wait_until
+//!   9.35 %   10.27 %  uniprof_sample_kernel::virtio::network::Network::flush
 //! …
 //! ```
 
