@@ -6,6 +6,8 @@ use uniprof_tests::{Scene, Stopped, assert_matches_its_schema};
 /// What `crash-oom` allocates for each entry of its cache, and what it forgets.
 const PAGE: u64 = 64 << 10;
 const BUFFER: u64 = 16 << 10;
+/// How many of the buffers that are lost may hide behind pointers that nobody uses any more.
+const STALE: u64 = 2;
 
 #[test]
 fn what_filled_the_memory_and_what_was_lost_is_named_with_its_share() {
@@ -29,6 +31,7 @@ fn what_filled_the_memory_and_what_was_lost_is_named_with_its_share() {
     assert_eq!(buffers["examples"][0]["bytes"], BUFFER);
 
     // All buffers that were sampled are lost: nobody points to them, or at most by chance to their insides. No page is.
+    // The frame of the allocation that failed may hold what it held a moment ago: a stale pointer to the newest buffer.
     let leaks = &heap["leaks"];
     let lost = |kind: &str, name: &str| {
         let sites = leaks[kind].as_array().expect("sites").iter();
@@ -37,7 +40,8 @@ fn what_filled_the_memory_and_what_was_lost_is_named_with_its_share() {
         those.map(|site| number(&site["sampled_blocks"])).sum::<u64>()
     };
     let found = lost("sites", "decode_page") + lost("inside_sites", "decode_page");
-    assert_eq!(found, number(&buffers["sampled_blocks"]), "{leaks:#}");
+    let sampled = number(&buffers["sampled_blocks"]);
+    assert!((sampled - STALE..=sampled).contains(&found), "{found} of {sampled}: {leaks:#}");
     assert_eq!(lost("sites", "load_page"), 0, "{leaks:#}");
     assert!(lost("sites", "decode_page") > 0, "{leaks:#}");
     assert!(number(&leaks["scanned_bytes"]) >= 128 << 20);
