@@ -9,7 +9,7 @@ use std::{
 use uniprof_wire::{
     address::GuestPhysical,
     layout::{LayoutError, RegionHeader},
-    stream::Begin,
+    stream::{Area, Begin},
     tables::ControlRequest,
 };
 
@@ -21,6 +21,7 @@ use crate::{
     drain::Drainer,
     guests::{GuestEntry, process_start},
     memory::{FoundRegion, GuestMemory, MemoryError, NoMemory, find_region},
+    network::Network,
     port::{Beside, Holder, Port, PortRequest},
     qemu::{Guest, GuestExit, PIPE_LIMIT, Transport},
     recording::{ClockPair, HostFacts, SessionInfo},
@@ -174,6 +175,17 @@ pub enum AttachError {
     /// The caller's token was set.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// Why the guest's network can't be told.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The port is silent.
+    #[error("the guest does not tell its network over its serial port")]
+    Silent,
+    /// The memory can't be read.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
 }
 
 fn console(lines: &[String]) -> String {
@@ -363,6 +375,16 @@ impl Attached {
             }
             None => control::leave(entry, &self.region, wanted, lease),
         }
+    }
+
+    /// Its interfaces and connections now; over a port it may take up to `patience` to tell. `None`: it has no table of them.
+    pub fn network(&self, patience: Duration, cancel: &Cancel) -> Result<Option<Network>, NetworkError> {
+        let geometry = self.region.header.geometry;
+        let Some(port) = self.port.as_ref().filter(|_| geometry.connections() > 0) else {
+            return Ok(Network::read(&*self.memory, self.region.at, geometry)?);
+        };
+        let bytes = port.area(Area::Net, patience, cancel).ok_or(NetworkError::Silent)?;
+        Ok(Network::of_bytes(&bytes, geometry))
     }
 
     /// Whether it can't be asked for anything: its memory is read, and nothing else leads to it.

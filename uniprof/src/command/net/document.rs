@@ -19,6 +19,7 @@ pub(super) struct Document {
     /// Of the connections that are shown.
     pub(super) sums: Sums,
     pub(super) totals: Totals,
+    pub(super) notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -123,6 +124,7 @@ impl Document {
                 not_shown: totals.not_shown(),
                 torn: seen.network.torn,
             },
+            notes: seen.notes.clone(),
         }
     }
 }

@@ -15,6 +15,7 @@
 
 mod document;
 mod read;
+mod recorded;
 mod text;
 
 use uniprof_wire::net::ConnectionState;
@@ -26,7 +27,7 @@ use crate::{options, output};
 
 use document::Document;
 
-pub(crate) use read::no_network;
+pub(crate) use read::{PATIENCE, absent, no_network};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,5 +88,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return Err(Failure::error(Exit::NoNetwork, read::no_network(&seen.guest, true)));
     }
     let document = Document::new(&seen, |connection| args.shows(connection));
-    if args.json { output::json(&document) } else { text::print(&document) }
+    if args.json {
+        return output::json(&document);
+    }
+    text::print(&document)?;
+    for note in &document.notes {
+        output::say(format_args!("uniprof: {note}"));
+    }
+    Ok(())
 }

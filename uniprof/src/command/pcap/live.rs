@@ -9,27 +9,24 @@ use uniprof_collector::network::Network;
 use uniprof_collector::recording::{Body, Message};
 use uniprof_events::{Event, Filter, Guest};
 use uniprof_wire::record::Class;
-use uniprof_wire::stream::Area;
 use uniprof_wire::tables::ControlRequest;
 
 use super::MOST_WAITING;
 use super::sink::{Outcome, Sink, lost};
-use crate::command::net::no_network;
+use crate::command::net::{PATIENCE, absent, no_network};
 use crate::command::trace::follow::Followed;
 use crate::command::trace::stream::Stream;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::sites::Sites;
 
-/// How long a guest may take to tell of its network over its port.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How often what is known of the guest's clock is put together anew.
 const CLOCK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn capture(name: &str, mut sink: Sink<'_>, limit: Option<Duration>) -> anyhow::Result<Outcome> {
     let guest = Followed::open(name)?;
     let Followed { entry, attached, cancel } = &guest;
-    let network = network(&guest)?.ok_or_else(|| Failure::error(Exit::NoNetwork, no_network(name, false)))?;
+    let network = attached.network(PATIENCE, cancel)?.ok_or_else(|| absent(name))?;
     if network.interfaces.is_empty() {
         return Err(Failure::error(Exit::NoNetwork, no_network(name, true)));
     }
@@ -95,21 +92,6 @@ pub(super) fn capture(name: &str, mut sink: Sink<'_>, limit: Option<Duration>) -
         outcome.notes.push(format!("{} packets came so late that they stand behind later ones", told.late));
     }
     Ok(outcome)
-}
-
-/// Interfaces and connections now; `None`: the guest has no table of them.
-fn network(guest: &Followed) -> anyhow::Result<Option<Network>> {
-    let Followed { attached, cancel, .. } = guest;
-    let (at, geometry) = (attached.region.at, attached.region.header.geometry);
-    let Some(port) = &attached.port else {
-        return Ok(Network::read(&*attached.memory, at, geometry)?);
-    };
-    if geometry.connections() == 0 {
-        return Ok(None);
-    }
-    let silent = || Failure::error(Exit::Failed, "the guest does not tell its network over its serial port");
-    let bytes = port.area(Area::Net, PATIENCE, cancel).ok_or_else(silent)?;
-    Ok(Network::of_bytes(&bytes, geometry))
 }
 
 /// What is known of the guest's clock so far.
