@@ -527,6 +527,11 @@ uint64_t uniprof_next_tick(void);
 // A sample's stack begins at the caller, which has the time since the call before: a handler that shall be seen calls this at its end.
 void uniprof_poll(void);
 
+// `uniprof_poll` of code that did not call it: a sample's stack begins at these registers, which that code has, or goes on with. For the
+// run-time systems of languages: a collector tells, before it begins, where the program stopped. What is not known is 0.
+// The caller promises: `registers` is null or points to registers.
+void uniprof_poll_with_registers(const struct uniprof_registers *registers);
+
 // Tells that the calling vCPU has come up: its time counts from here, else from its first tick.
 void uniprof_vcpu_online(void);
 

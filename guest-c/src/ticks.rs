@@ -73,6 +73,19 @@ pub extern "C" fn uniprof_poll() {
     core::arch::naked_asm!("jmp {poll}", poll = sym expansion::poll_here)
 }
 
+/// `uniprof_poll` of code that did not call it: a sample's stack begins at these registers, which that code has, or goes on with. For the
+/// run-time systems of languages: a collector tells, before it begins, where the program stopped. What is not known is 0.
+///
+/// # Safety
+/// `registers` is null or points to registers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uniprof_poll_with_registers(registers: *const Registers) {
+    // SAFETY: the caller vouches for it.
+    if let Some(registers) = unsafe { registers.as_ref() } {
+        probe::poll_with_registers(&registers.for_probes());
+    }
+}
+
 /// Tells that the calling vCPU has come up: its time counts from here, else from its first tick.
 #[unsafe(no_mangle)]
 pub extern "C" fn uniprof_vcpu_online() {

@@ -120,7 +120,7 @@ pub use lock::{LockWait, lock_released, lock_wait};
 pub use log::log_line;
 pub use off_cpu::{woken, woken_by_interrupt};
 pub use platform::{Platform, ThreadId};
-pub use poll::poll;
+pub use poll::{poll, poll_with_registers};
 pub use region::{Config, Image, Memory, Status, Why, init, set_interrupt_cost};
 pub use sample::{next_tick, tick, tick_with_registers};
 pub use sites::Site;

@@ -55,8 +55,10 @@ pub fn poll() {
     arch::nothing();
 }
 
-/// [`poll`] for who goes on with these registers: rip (0 where it is not known), rsp, rbp, rbx, r12 to r15.
-pub(crate) extern "C" fn poll_as(&[rip, rsp, rbp, rbx, r12, r13, r14, r15]: &[u64; 8]) {
+/// [`poll`] of code that did not call it: the sample's stack begins at `registers`, which that code has, or goes on with. For the
+/// run-time systems of languages, whose safepoints are somewhere below the code that has the time: a collector tells, before it begins,
+/// where the program stopped. Registers that are not known are 0; where it is the instruction, no sample is taken.
+pub fn poll_with_registers(registers: &Registers) {
     let Some(region) = region() else { return };
     let _pinned = Pinned::new();
     let begin = platform::now();
@@ -70,12 +72,14 @@ pub(crate) extern "C" fn poll_as(&[rip, rsp, rbp, rbx, r12, r13, r14, r15]: &[u6
     let Some(vcpu) = vcpu.filter(works) else { return };
     vcpu.online_since(begin);
     match LOCALS[id as usize % MAX_VCPUS].due(region, vcpu.busy(begin)) {
-        Some(due) if rip != 0 => {
-            let registers = Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 };
-            take(id, vcpu, begin, &registers, &due);
-        }
+        Some(due) if registers.rip != 0 => take(id, vcpu, begin, registers, &due),
         _ => event::count_cost_sometimes(id, begin),
     }
+}
+
+/// [`poll`] for who goes on with these registers: rip (0 where it is not known), rsp, rbp, rbx, r12 to r15.
+pub(crate) extern "C" fn poll_as(&[rip, rsp, rbp, rbx, r12, r13, r14, r15]: &[u64; 8]) {
+    poll_with_registers(&Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 });
 }
 
 fn take(id: u32, vcpu: Vcpu, begin: u64, registers: &Registers, due: &Due) {

@@ -134,6 +134,17 @@ fn handlers_are_sampled_in_proportion_to_their_time() {
     assert!(weight.abs_diff(1_000 * PERIOD) < 10 * PERIOD && samples < 100, "{weight} {samples}");
     assert!((800..=1_000).contains(&(stats().missed + samples)), "{}", stats().missed);
 
+    // Code that did not poll itself is sampled where it is said to be, and nowhere where that is not known.
+    let short_of = |rip| {
+        pass(10 * PERIOD);
+        probe::poll_with_registers(&probe::Registers { rip, rsp: top as u64 - 128, ..Default::default() });
+    };
+    short_of(0);
+    assert!(drained(&mut position).is_empty());
+    short_of(0x1234);
+    let sums = drained(&mut position);
+    assert!(sums.len() == 1 && sums[&0x1234].0.abs_diff(10 * PERIOD) < 2 * PERIOD, "{sums:?}");
+
     // Idle time is nobody's.
     probe::idle_enter();
     pass(1_000_000);
