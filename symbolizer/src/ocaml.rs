@@ -30,6 +30,16 @@ pub(crate) fn demangle(raw: &str) -> Option<String> {
     })
 }
 
+/// Whether the name at the front of `names`, which ends with a zero, is that of a label where a unit's code begins or ends. Where OCaml's
+/// functions have neither type nor size (it only says them of Linux), such a label is no worse than the unit's first function, and both have
+/// one address.
+pub(crate) fn marks_a_unit(names: &[u8]) -> bool {
+    let Some(rest) = names.strip_prefix(b"caml") else { return false };
+    let name = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+    let unit = name.strip_suffix(b"code_begin").or_else(|| name.strip_suffix(b"code_end"));
+    unit.is_some_and(|unit| [&b"__"[..], b".", b"$"].iter().any(|sign| unit.ends_with(sign)))
+}
+
 /// The compilation unit, and what of it is named.
 fn parts(name: &str) -> (&str, Option<&str>) {
     let separated = (1..name.len()).find(|at| separator(&name[*at..]));
@@ -87,6 +97,18 @@ fn without_stamp(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_of_units_are_no_functions() {
+        for mark in
+            ["camlMain__code_begin", "caml_startup__code_end", "camlFoo.code_begin", "camlFoo$code_end"]
+        {
+            assert!(marks_a_unit(format!("{mark}\0main\0").as_bytes()), "{mark}");
+        }
+        for other in ["camlMain__work_639", "code_begin", "caml_main", "camlFoo__code_begin_12", "caml", ""] {
+            assert!(!marks_a_unit(format!("{other}\0camlA__code_end\0").as_bytes()), "{other}");
+        }
+    }
 
     #[test]
     fn names_of_real_programs() {

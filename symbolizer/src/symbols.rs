@@ -10,6 +10,7 @@ use uniprof_wire::address::LinkAddress;
 use crate::code::Code;
 use crate::demangle::demangle;
 use crate::image::Image;
+use crate::ocaml;
 use crate::store::Content;
 
 /// The longest symbol name that is read. Rust's and C++'s generics reach a few thousand bytes.
@@ -50,7 +51,8 @@ impl Symbols {
         let count = table.len() / size_of::<Sym64<LittleEndian>>();
         let symbols = pod::slice_from_bytes::<Sym64<LittleEndian>>(table, count);
         let symbols = symbols.map_or(&[][..], |(symbols, _)| symbols);
-        Self { entries: symbols.iter().filter_map(Entry::read).collect(), names: Some(names), whole }
+        let entries = symbols.iter().filter_map(|symbol| Entry::read(symbol, &names)).collect();
+        Self { entries, names: Some(names), whole }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -106,7 +108,7 @@ impl Symbols {
 }
 
 impl Entry {
-    fn read(symbol: &Sym64<LittleEndian>) -> Option<Self> {
+    fn read(symbol: &Sym64<LittleEndian>, names: &[u8]) -> Option<Self> {
         let kind = symbol.st_type();
         let code = match kind {
             elf::STT_FUNC | elf::STT_NOTYPE | elf::STT_GNU_IFUNC => true,
@@ -122,13 +124,15 @@ impl Entry {
             elf::STB_WEAK => 1,
             _ => 2,
         };
+        let untyped = kind == elf::STT_NOTYPE;
+        let mark = untyped && names.get(name as usize..).is_some_and(ocaml::marks_a_unit);
         // A linker script's absolute symbols may be addresses (`UNIPROF_REGION = …`) but name no code.
         let code = code && !symbol.is_absolute(LittleEndian);
         Some(Self {
             address: symbol.st_value(LittleEndian),
             size: symbol.st_size(LittleEndian),
             name,
-            rank: if kind == elf::STT_NOTYPE { 4 + bind } else { bind },
+            rank: bind + if untyped { 4 } else { 0 } + if mark { 8 } else { 0 },
             code,
         })
     }

@@ -181,6 +181,28 @@ fn line_tables_alone_give_lines_to_symbols() {
     assert!(last.file.as_deref().is_some_and(|file| file.ends_with("a.cc")), "{last:?}");
 }
 
+/// OCaml's cross-compilers write neither the type nor the size of a function, nor of the labels around a unit's code.
+#[test]
+fn the_first_function_of_an_ocaml_unit_has_its_own_name() {
+    let label = |name: String| format!(".globl {name}\n{name}:\n");
+    let unit = |number: &u32| {
+        let [begin, first, end] =
+            ["code_begin", "first_7", "code_end"].map(|what| label(format!("camlUnit{number}__{what}")));
+        format!("{begin}{first}nop\nret\n{end}")
+    };
+    let units: Vec<u32> = (0..16).collect();
+    let source: String = units.iter().map(unit).collect();
+    let built = Built::new("a.s", &format!(".text\n{source}{}ret\n", label("_start".into())), &[]);
+    let image = built.image();
+    for number in units {
+        let first = image.symbol(&format!("camlUnit{number}__first_7")).expect("it is there").address;
+        let mut symbolizer = Symbolizer::new(Arc::clone(&image), LoadBias::NONE);
+        let found = symbolizer.resolve(GuestVirtual(first.0 + 1), AddressKind::Instruction);
+        let names: Vec<&str> = found.frames().iter().map(|frame| &*frame.function).collect();
+        assert_eq!(names, [format!("Unit{number}.first")]);
+    }
+}
+
 #[test]
 fn a_slim_image_resolves_as_the_whole_one() {
     let bytes = std::fs::read(common::this_program()).expect("readable");
