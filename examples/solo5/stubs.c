@@ -1,12 +1,20 @@
-/* uniprof for OCaml: what uniprof.ml calls. Sites are static, so each name that OCaml code uses has its macro here: one line each. */
+/* uniprof for OCaml 4 (4.13 was tried): what uniprof.ml calls. Sites are static, so each name that OCaml code uses has its macro here: one
+ * line each. */
 
 #define UNIPROF_PAGE_TABLES 0
 
+#include <stdlib.h>
+
 #include <uniprof.h>
 
+/* For OCaml's own state, and the hooks of its collector. */
+#define CAML_INTERNALS
+#define CAML_NAME_SPACE
+#include <caml/misc.h>
 #include <caml/mlvalues.h>
 
-/* The end of each handler of the event loop. [@@noalloc]: no frame of OCaml's run-time system, so the OCaml function is the caller. */
+/* Only for bytecode: native code calls uniprof_poll itself, so that the OCaml function is the caller, and takes what it leaves in rax
+ * for an untagged number. */
 value uniprof_ml_poll(value unit)
 {
     uniprof_poll();
@@ -31,6 +39,13 @@ value uniprof_ml_log(value line)
     return Val_unit;
 }
 
+/* The program ends, for this reason: here, while its stack is what it was. */
+value uniprof_ml_crash(value reason)
+{
+    UNIPROF_PANIC(String_val(reason));
+    abort();
+}
+
 /* An event of the application. */
 value uniprof_ml_request(value path, value bytes)
 {
@@ -49,4 +64,53 @@ value uniprof_ml_span_end(value span)
 {
     uniprof_span_end((const struct uniprof_span *)Bytes_val(span));
     return Val_unit;
+}
+
+/* OCaml's collections are spans, and safepoints at both ends: what the program did until then is told of as the program's, where it
+ * allocates, and what the collector does as the collector's. A program that allocates so has its samples without a call of its own. */
+static struct uniprof_span minor, slice;
+
+static void poll_of_program(void)
+{
+    /* Where OCaml code has left for C code or the collector, which is also what the collector itself starts from. OCaml code
+     * keeps nothing in registers that unwinding needs. */
+    struct uniprof_registers registers = {0};
+    if (Caml_state->bottom_of_stack) {
+        registers.rip = Caml_state->last_return_address;
+        registers.rsp = (uint64_t)Caml_state->bottom_of_stack;
+    }
+    uniprof_poll_with_registers(&registers);
+}
+
+static void minor_collection_begins(void)
+{
+    poll_of_program();
+    minor = UNIPROF_SPAN_BEGIN("ocaml.minor");
+}
+
+static void minor_collection(void)
+{
+    uniprof_span_end(&minor);
+    uniprof_poll();
+}
+
+static void major_slice_begins(void)
+{
+    poll_of_program();
+    slice = UNIPROF_SPAN_BEGIN("ocaml.slice");
+}
+
+static void major_slice(void)
+{
+    uniprof_span_end(&slice);
+    uniprof_poll();
+}
+
+/* To be called before caml_startup. */
+void uniprof_ml_watch_collections(void)
+{
+    caml_minor_gc_begin_hook = minor_collection_begins;
+    caml_minor_gc_end_hook = minor_collection;
+    caml_major_slice_begin_hook = major_slice_begins;
+    caml_major_slice_end_hook = major_slice;
 }
