@@ -29,7 +29,7 @@ static uint64_t measure_clock(void)
     return (uniprof_os_now() - ticks) * 1000000 / ((end - begin) / 1000);
 }
 
-const char *uniprof_solo5_start(const struct solo5_start_info *info, const char *name)
+const char *uniprof_solo5_start(const struct solo5_start_info *info, const char *name, uint32_t stack_bytes)
 {
     struct uniprof_config config = uniprof_defaults(UNIPROF_REGION, sizeof UNIPROF_REGION, (uintptr_t)UNIPROF_REGION);
     /* Solo5's stack begins at the end of memory, and what lies between is the application's to use. */
@@ -39,6 +39,7 @@ const char *uniprof_solo5_start(const struct solo5_start_info *info, const char 
     if (here >= stack.high)
         stack.low = stack.high, stack.high = (here + 4096) & ~(size_t)4095;
     config.name = name;
+    config.snapshot_bytes = stack_bytes;
     config.clock_hz = measure_clock();
     config.wall_ns = solo5_clock_wall();
     uniprof_read_command_line(&config, info->cmdline);

@@ -23,7 +23,7 @@ int solo5_app_main(const struct solo5_start_info *info)
 {
     static char *arguments[] = {"unikernel", NULL};
     _nolibc_init(info->heap_start, info->heap_size);
-    const char *off = uniprof_solo5_start(info, "ocaml");
+    const char *off = uniprof_solo5_start(info, "ocaml", 4096);
     say("uniprof ");
     say(off ? off : "on");
     say("\n");
