@@ -99,6 +99,7 @@ int main(int argc, char **argv)
     /* Nothing, before init. */
     UNIPROF_EVENT("hooks.early", U(argc));
     uniprof_poll();
+    uniprof_poll_with_registers(NULL);
     uniprof_allocated(blocks, 4096);
     uniprof_tick(0, 0, 0);
     uniprof_tick_with_registers(NULL);
@@ -118,6 +119,8 @@ int main(int argc, char **argv)
     uniprof_interrupt_exit(33, uniprof_interrupt_enter());
     uniprof_idle_enter();
     uniprof_idle_exit();
+    uniprof_poll_with_registers(NULL);
+    uniprof_poll_with_registers(&(struct uniprof_registers){.rip = (uintptr_t)main, .rsp = here});
     if (!uniprof_recording(UNIPROF_CLASS_HEAP) || uniprof_recording(0))
         wrong += printf("it does not know what is recorded\n");
     UNIPROF_EVENT("hooks.types", F(half, 0.5), F(third, 1.0f / 4), S(none, (const char *)NULL), Y(raw, "\1\2\3", 3), I(low, INT64_MIN),
