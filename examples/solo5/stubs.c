@@ -13,11 +13,14 @@
 #include <caml/misc.h>
 #include <caml/mlvalues.h>
 
-/* Only for bytecode: native code calls uniprof_poll itself, so that the OCaml function is the caller, and takes what it leaves in rax
- * for an untagged number. */
-value uniprof_ml_poll(value unit)
+/* A sample begins in the OCaml code that has called, which keeps nothing in registers that unwinding needs but the stack pointer. */
+__attribute__((noinline)) value uniprof_ml_poll(value unit)
 {
-    uniprof_poll();
+    struct uniprof_registers caller = {0};
+    caller.rip = (uint64_t)__builtin_return_address(0);
+    /* Above the frame pointer that this function has saved, and its return address. */
+    caller.rsp = (uint64_t)__builtin_frame_address(0) + 16;
+    uniprof_poll_with_registers(&caller);
     return unit;
 }
 
@@ -53,7 +56,9 @@ value uniprof_ml_request(value path, value bytes)
     return Val_unit;
 }
 
-/* Spans outlive the call that begins them: OCaml keeps one as a block of two words that the collector does not look into. */
+/* Spans outlive the call that begins them: OCaml keeps one as a block of bytes that the collector does not look into. */
+_Static_assert(sizeof(struct uniprof_span) == 16, "uniprof.ml makes blocks of 16 bytes");
+
 value uniprof_ml_span_begin(value span, value number)
 {
     *(struct uniprof_span *)Bytes_val(span) = UNIPROF_SPAN_BEGIN("app.work", U(number, Long_val(number)));
@@ -72,8 +77,7 @@ static struct uniprof_span minor, slice;
 
 static void poll_of_program(void)
 {
-    /* Where OCaml code has left for C code or the collector, which is also what the collector itself starts from. OCaml code
-     * keeps nothing in registers that unwinding needs. */
+    /* Where OCaml code was left, for C code or for the collector, which starts from there itself. */
     struct uniprof_registers registers = {0};
     if (Caml_state->bottom_of_stack) {
         registers.rip = Caml_state->last_return_address;

@@ -1,6 +1,9 @@
 (* uniprof for OCaml, e.g. MirageOS on Solo5: externals over stubs.c. *)
 
-external poll_untagged : unit -> (int[@untagged]) = "uniprof_ml_poll" "uniprof_poll" [@@noalloc]
+(* At the end of each handler of the event loop. An external, not a function: a call of a function that comes last is a jump, and its
+   caller would be sampled. *)
+external poll : unit -> unit = "uniprof_ml_poll" [@@noalloc]
+
 external idle_enter : unit -> unit = "uniprof_ml_idle_enter" [@@noalloc]
 external idle_exit : unit -> unit = "uniprof_ml_idle_exit" [@@noalloc]
 external log : string -> unit = "uniprof_ml_log" [@@noalloc]
@@ -8,9 +11,6 @@ external crash : string -> 'a = "uniprof_ml_crash" [@@noalloc]
 external request : string -> int -> unit = "uniprof_ml_request" [@@noalloc]
 external span_begin : bytes -> int -> unit = "uniprof_ml_span_begin" [@@noalloc]
 external span_end : bytes -> unit = "uniprof_ml_span_end" [@@noalloc]
-
-(* The end of each handler of the event loop. What is returned is whatever was left in a register. *)
-let[@inline] poll () = ignore (poll_untagged ())
 
 (* [f ()] as a span; its end is told on each way out. *)
 let span number f =

@@ -133,6 +133,8 @@ static int start(struct uk_init_ctx *context __unused)
 	config.name = CONFIG_UK_NAME;
 	config.clock_hz = measure_clock();
 	config.wall_ns = ukplat_wall_clock();
+	/* Unikraft keeps no frame pointers: the host finds the callers in the stack. */
+	config.snapshot_bytes = 4096;
 	uniprof_read_command_line(&config, (const char *)ukplat_bootinfo_get()->cmdline);
 	off = uniprof_init(&config);
 	if (off) {

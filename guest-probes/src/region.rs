@@ -64,7 +64,7 @@ pub struct Config<'a> {
     pub patterns: &'a str,
     /// Bytes of stack that a sample takes along while no collector asks for more: the host then finds the callers by unwind
     /// tables, without frame pointers. 0: return addresses, found here by frame pointers. At most 32 KiB and what a
-    /// sub-buffer takes; needs [`tick_with_registers`](crate::tick_with_registers).
+    /// sub-buffer takes; needs [`tick_with_registers`](crate::tick_with_registers), or a kernel that [polls](crate::poll()).
     pub snapshot_bytes: u32,
     /// Mean of the allocated bytes from one sample of the heap to the next; 0: the heap is not watched. Takes effect if the kernel tells of
     /// its heap ([`allocated`](crate::allocated), [`freed`](crate::freed)). The samples lie behind the rings, where there is room left.
