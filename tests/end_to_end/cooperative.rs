@@ -9,14 +9,16 @@ use uniprof_tests::{Scene, assert_matches_its_schema};
 use crate::guests::start_words;
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// Percentage points that a share may be off. A host that takes the vCPU away does so in the middle of one handler.
-const TOLERANCE: f64 = 8.0;
+/// Percentage points that a share may be off.
+const TOLERANCE: f64 = 5.0;
 
 #[test]
 fn handlers_of_a_guest_without_a_timer_are_sampled_as_they_work() {
     let scene = Scene::with_guest();
-    let words = ["bundled", "workload=cooperative"];
-    scene.run(&[&["record", "-F", "499", "-d", "8", "-o", "c.uniprof", "--"], &words[..]].concat()).ok();
+    // The clock counts instructions: a host that takes the vCPU away in the middle of a handler has no part in its share.
+    let record =
+        ["record", "-F", "499", "-o", "c.uniprof", "--accel", "tcg", "--icount", "shift=0,sleep=off", "--"];
+    scene.run(&[&record[..], &["bundled", "workload=cooperative", "seconds=2"]].concat()).ok();
     let report = scene.run(&["report", "c.uniprof", "--json"]).ok().json();
     assert_matches_its_schema(&report);
     let samples = report["samples"].as_f64().expect("a number");
