@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use uniprof_load::{Kind, Load, Mix, Plan};
 use uniprof_tests::Scene;
+use uniprof_tests::process::resident_mib;
 use uniprof_tests::web::{WebServer, route};
+use uniprof_tests::words::number;
 
 const MINUTES: u64 = 30;
 /// How often the state of things is looked at.
@@ -80,23 +82,10 @@ fn main() -> ExitCode {
     if verdict.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The number after that word of the command line.
-fn number(word: &str) -> Option<u64> {
-    let mut words = std::env::args().skip_while(|given| given != word).skip(1);
-    words.next().map(|text| text.parse().unwrap_or_else(|_| panic!("{word} takes a number, not {text}")))
-}
-
 fn look(scene: &Scene, guest: &WebServer, answered: u64) -> Look {
     let qemu_mib = scene.qemus().iter().map(|pid| resident_mib(*pid)).sum();
     let store_bytes = guest.stats()["store"]["bytes"].as_u64().expect("the store's size");
     Look { answered, collector_mib: resident_mib(guest.guest().pid()), qemu_mib, store_bytes }
-}
-
-fn resident_mib(pid: u32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse().expect("a number");
-    kib / 1024.0
 }
 
 struct Verdict {

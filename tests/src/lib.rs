@@ -15,6 +15,7 @@ pub mod consumers;
 pub mod frames;
 pub mod kdump;
 pub mod kernels;
+pub mod process;
 mod profile_document;
 mod program;
 pub mod records;
@@ -23,6 +24,7 @@ mod schema;
 mod stopped;
 mod terminal;
 pub mod web;
+pub mod words;
 
 pub use binary::{example, uniprof};
 pub use browser::Browser;
