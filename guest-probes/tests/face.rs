@@ -1,11 +1,8 @@
 //! The probes as a kernel sees them, in a "kernel" that is this process; the region is read back as a host would.
 
-use std::cell::Cell;
-
 use uniprof_probes as probe;
 use uniprof_wire::layout::RingKind;
-use uniprof_wire::record::{Class, MAX_SNAPSHOT_BYTES, Record, Records};
-use uniprof_wire::ring::{self, Block, Source};
+use uniprof_wire::record::{Class, MAX_SNAPSHOT_BYTES, Record};
 use uniprof_wire::site;
 use uniprof_wire::tables::{
     ControlRequest, CrashRecord, Slot, THREAD_SLOTS, ThreadEntry, ThreadState, VcpuField, VcpuStats,
@@ -14,31 +11,9 @@ use uniprof_wire::text::FixedText;
 
 mod machine;
 
-use machine::{header, ring, word, words};
+use machine::{drain, header, word, words};
 
 probe::region!(bytes = 1 << 20);
-
-thread_local! { static POSITIONS: [Cell<u64>; 2] = const { [Cell::new(0), Cell::new(0)] }; }
-
-/// Every record since the last call, handed to `each`.
-fn drain(kind: RingKind, mut each: impl FnMut(Record<'_>)) {
-    let g = header().geometry.ring();
-    let mut out = vec![0; g.sub_buffer_words()];
-    loop {
-        let position = POSITIONS.with(|p| p[kind as usize].get());
-        match ring::read_block(&ring(kind), g, Source::Live, position, &mut out) {
-            Block::Copied { start, end, .. } => {
-                let block = &out[..(end - start) as usize];
-                for found in Records::new(block, start, header().salt()) {
-                    each(found.record.expect("intact"));
-                }
-                POSITIONS.with(|p| p[kind as usize].set(end));
-            }
-            Block::Empty => return,
-            other => panic!("{other:?}"),
-        }
-    }
-}
 
 fn stats() -> VcpuStats {
     VcpuStats::from_words(&words(header().geometry.vcpu_table()))

@@ -2,47 +2,21 @@
 //!
 //! Stacks of the process itself are not looked at: it is compiled without frame pointers. Those of threads that do not run are made by hand.
 
-use std::cell::Cell;
-
 use uniprof_probes as probe;
 use uniprof_wire::layout::RingKind;
-use uniprof_wire::record::{Class, Record, Records, SwitchReason, WalkEnd};
-use uniprof_wire::ring::{self, Block, Source};
+use uniprof_wire::record::{Class, Record, SwitchReason, WalkEnd};
 use uniprof_wire::site;
 use uniprof_wire::tables::{ControlRequest, THREAD_SLOTS, THREAD_WORDS, ThreadEntry, VcpuStats, WaitKind};
 
 mod machine;
 
-use machine::{header, words};
+use machine::{drain, header, words};
 
 probe::region!(bytes = 1 << 20);
 
 /// The running thread, and one that waits.
 const RUNNING: u32 = machine::THREAD;
 const WAITING: u32 = 7;
-
-thread_local! { static POSITION: Cell<u64> = const { Cell::new(0) }; }
-
-/// Every record of the events ring since the last call, handed to `each`; how many there were.
-fn drain(mut each: impl FnMut(Record<'_>)) -> usize {
-    let geometry = header().geometry;
-    let ring = machine::ring(RingKind::Events);
-    let mut out = vec![0; geometry.ring().sub_buffer_words()];
-    let mut count = 0;
-    loop {
-        match ring::read_block(&ring, geometry.ring(), Source::Live, POSITION.get(), &mut out) {
-            Block::Copied { start, end, .. } => {
-                for found in Records::new(&out[..(end - start) as usize], start, header().salt()) {
-                    each(found.record.expect("intact"));
-                    count += 1;
-                }
-                POSITION.set(end);
-            }
-            Block::Empty => return count,
-            other => panic!("{other:?}"),
-        }
-    }
-}
 
 fn stats() -> VcpuStats {
     VcpuStats::from_words(&words(header().geometry.vcpu_table()))
@@ -73,7 +47,7 @@ fn hooks_tell_what_observers_ask_for() {
         assert!(!probe::recording(class), "{} is off", class.name());
     }
     everything_once();
-    assert_eq!(drain(|record| panic!("{record:?}")), 0, "nobody asked");
+    assert_eq!(drain(RingKind::Events, |record| panic!("{record:?}")), 0, "nobody asked");
     who_left_unseen_comes_back_with_his_stack();
     waits_are_told_from_leaving_to_coming_back();
     a_later_observer_gets_the_stack_again();
@@ -85,7 +59,7 @@ fn hooks_tell_what_observers_ask_for() {
     ask(0, 1, 0);
     ask(1, 2, 0);
     everything_once();
-    assert_eq!(drain(|record| panic!("{record:?}")), 0, "nobody asks any more");
+    assert_eq!(drain(RingKind::Events, |record| panic!("{record:?}")), 0, "nobody asks any more");
 }
 
 fn init() {
@@ -140,7 +114,7 @@ fn who_left_unseen_comes_back_with_his_stack() {
     ask(0, 1, Class::OffCpu.bit());
     assert!(probe::recording(Class::OffCpu));
     probe::switch(0, WAITING, SwitchReason::Idle);
-    let count = drain(|record| {
+    let count = drain(RingKind::Events, |record| {
         let Record::Resume(resume) = record else { panic!("{record:?}") };
         assert_eq!((resume.thread, resume.reason, resume.parked), (WAITING, SwitchReason::Blocked, since));
         assert_eq!((resume.woken, resume.waker), (0, 0), "nobody told of that");
@@ -162,7 +136,7 @@ fn waits_are_told_from_leaving_to_coming_back() {
     for by_interrupt in [false, true] {
         let parked = wait_for_lock();
         assert!(parked > 0, "a dump tells that there is a record");
-        drain(|record| {
+        drain(RingKind::Events, |record| {
             let Record::Park(park) = record else { panic!("{record:?}") };
             assert_eq!((park.thread, park.tsc, park.reason), (WAITING, parked, SwitchReason::Blocked));
             assert_eq!((park.wait, park.waits_for.0, park.waits_on), (WaitKind::Lock, 0x5000, 9));
@@ -178,7 +152,7 @@ fn waits_are_told_from_leaving_to_coming_back() {
         assert_eq!(thread(WAITING).parked, 0, "it runs");
         probe::wait_end(WAITING);
         let mut kinds = Vec::new();
-        drain(|record| match record {
+        drain(RingKind::Events, |record| match record {
             Record::Wake(wake) => {
                 assert_eq!((wake.tsc, wake.thread, wake.waker), (woken, WAITING, RUNNING));
                 assert_eq!(wake.by_interrupt, by_interrupt);
@@ -199,11 +173,11 @@ fn a_later_observer_gets_the_stack_again() {
     let parked = wait_for_lock();
     let (stack, saved) = stack_made_by_hand();
     probe::saved(WAITING, &probe::SavedRegisters { rsp: 0, ..saved });
-    drain(|_| ());
+    drain(RingKind::Events, |_| ());
     ask(1, 2, Class::OffCpu.bit());
     probe::switch(0, WAITING, SwitchReason::Idle);
     probe::wait_end(WAITING);
-    let count = drain(|record| {
+    let count = drain(RingKind::Events, |record| {
         let Record::Resume(resume) = record else { panic!("{record:?}") };
         assert_eq!(resume.parked, parked, "the first observer knows it by that");
         assert_eq!(resume.callers.end, WalkEnd::NoStack, "walked, where this thread has no stack");
@@ -213,7 +187,7 @@ fn a_later_observer_gets_the_stack_again() {
     wait_for_lock();
     probe::switch(0, WAITING, SwitchReason::Idle);
     probe::wait_end(WAITING);
-    assert_eq!(drain(|_| ()), 2);
+    assert_eq!(drain(RingKind::Events, |_| ()), 2);
 }
 
 fn who_did_not_wait_is_not_told_of() {
@@ -226,7 +200,7 @@ fn who_did_not_wait_is_not_told_of() {
         probe::woken_by_interrupt(nobody);
         probe::switch(nobody, nobody, SwitchReason::Blocked);
     }
-    assert_eq!(drain(|record| panic!("{record:?}")), 0);
+    assert_eq!(drain(RingKind::Events, |record| panic!("{record:?}")), 0);
 }
 
 fn locks_tell_of_waits_and_of_those_who_caused_them() {
@@ -239,7 +213,7 @@ fn locks_tell_of_waits_and_of_those_who_caused_them() {
     probe::lock_released(probe::LockKind::Spin, 0x6000, before);
     wait.acquired();
     let mut seen = Vec::new();
-    drain(|record| match record {
+    drain(RingKind::Events, |record| match record {
         Record::LockWait(wait) => {
             assert_eq!((wait.thread, wait.lock.0, wait.owner), (RUNNING, 0x5000, 9));
             assert!((500..520).contains(&(wait.tsc - wait.begin)), "{wait:?}");
@@ -257,21 +231,21 @@ fn locks_tell_of_waits_and_of_those_who_caused_them() {
     let wait = probe::lock_wait(probe::LockKind::Spin, 0x5000, 9);
     ask(0, 1, 0);
     wait.acquired();
-    assert_eq!(drain(|record| panic!("{record:?}")), 0);
+    assert_eq!(drain(RingKind::Events, |record| panic!("{record:?}")), 0);
 }
 
 fn interrupts_are_counted_and_told() {
     let before = stats();
     let handler = || machine::pass(300);
     probe::interrupt(33, handler);
-    assert_eq!(drain(|record| panic!("{record:?}")), 0);
+    assert_eq!(drain(RingKind::Events, |record| panic!("{record:?}")), 0);
     ask(0, 1, Class::Irq.bit());
     probe::interrupt(34, handler);
     let begin = probe::interrupt_enter();
     machine::pass(300);
     probe::interrupt_exit(35, begin);
     let mut vectors = Vec::new();
-    drain(|record| {
+    drain(RingKind::Events, |record| {
         let Record::Interrupt(interrupt) = record else { panic!("{record:?}") };
         assert_eq!(interrupt.thread, RUNNING);
         assert!((300..310).contains(&(interrupt.tsc - interrupt.begin)), "{interrupt:?}");
@@ -291,7 +265,7 @@ fn sampled_blocks_are_told() {
     (1..=3000).for_each(|block| probe::allocated(block * BYTES, BYTES));
     let dropped = (stats().heap.dropped - before) as usize;
     let mut told = Vec::new();
-    drain(|record| {
+    drain(RingKind::Events, |record| {
         let Record::Allocation(block) = record else { panic!("{record:?}") };
         assert_eq!((block.thread, block.bytes, block.weight), (RUNNING, BYTES as u64, BYTES as u64));
         told.push(block.address);
@@ -300,7 +274,7 @@ fn sampled_blocks_are_told() {
     assert_eq!(told.len() + dropped, 3000, "what is in no table is not told: its end would not be, either");
     (1..=3000).for_each(|block| probe::freed(block * BYTES, BYTES));
     let mut freed = Vec::new();
-    drain(|record| {
+    drain(RingKind::Events, |record| {
         let Record::Free(block) = record else { panic!("{record:?}") };
         assert_eq!((block.thread, block.bytes, block.weight), (RUNNING, BYTES as u64, BYTES as u64));
         freed.push(block.address);
@@ -329,7 +303,7 @@ fn calls_carry_arguments_and_results() {
     let _ = probe::call!("fs.write" -> ptr, bytes: bytes = &long).returned(0x7000);
     let section = machine::section();
     let mut told = Vec::new();
-    drain(|record| {
+    drain(RingKind::Events, |record| {
         let Record::Call(call) = record else { panic!("{record:?}") };
         let site = site::sites(section).find(|site| site.id == call.site).expect("a site");
         assert_eq!(site.result().is_some(), site.name != "fs.sync");

@@ -1,14 +1,12 @@
 //! The network's part of the probes, in a "kernel" that is this process; tables and records are read back as a host would.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use uniprof_probes as probe;
 use uniprof_probes::net::{self, Connection, ConnectionState, Direction, Protocol, Verdict};
 use uniprof_wire::layout::RingKind;
-use uniprof_wire::record::{Class, MAX_PACKET_BYTES, Record, Records};
-use uniprof_wire::ring::{self, Block, Source};
+use uniprof_wire::record::{Class, MAX_PACKET_BYTES, Record};
 use uniprof_wire::tables::{
     CONNECTION_WORDS, ConnectionEntry, ControlRequest, INTERFACE_WORDS, InterfaceEntry, NET_HEAD_WORDS,
     NET_TOTALS_WORDS, NetTotals, Slot, VcpuStats,
@@ -16,34 +14,11 @@ use uniprof_wire::tables::{
 
 mod machine;
 
-use machine::{header, words};
+use machine::{drain, header, words};
 
 probe::region!(bytes = 1 << 20);
 
 const SLOTS: usize = 64;
-
-thread_local! { static POSITION: Cell<u64> = const { Cell::new(0) }; }
-
-/// Every record of the events ring since the last call, handed to `each`; how many there were.
-fn drain(mut each: impl FnMut(Record<'_>)) -> usize {
-    let geometry = header().geometry;
-    let ring = machine::ring(RingKind::Events);
-    let mut out = vec![0; geometry.ring().sub_buffer_words()];
-    let mut count = 0;
-    loop {
-        match ring::read_block(&ring, geometry.ring(), Source::Live, POSITION.get(), &mut out) {
-            Block::Copied { start, end, .. } => {
-                for found in Records::new(&out[..(end - start) as usize], start, header().salt()) {
-                    each(found.record.expect("intact"));
-                    count += 1;
-                }
-                POSITION.set(end);
-            }
-            Block::Empty => return count,
-            other => panic!("{other:?}"),
-        }
-    }
-}
 
 fn totals() -> NetTotals {
     NetTotals::from_words(&words(header().geometry.net_table()))
@@ -134,7 +109,7 @@ fn packets_are_counted_whether_recorded_or_not() {
     assert!(interface(0).is_none());
     net::ip_interface(0, "tun0", 1400);
     assert_eq!(interface(0).map(|it| (it.link_type, it.mtu)), Some((InterfaceEntry::RAW_IP, 1400)));
-    assert_eq!(drain(|record| panic!("{record:?}")), 0, "nobody asked for records");
+    assert_eq!(drain(RingKind::Events, |record| panic!("{record:?}")), 0, "nobody asked for records");
 }
 
 fn a_connection_is_in_the_table_until_it_ends() {
@@ -203,7 +178,7 @@ fn packets_are_kept_up_to_the_length_that_was_asked_for() {
         net::packet(1, Direction::Out, &frame, Verdict::QueueFull);
         net::packet(0, Direction::In, &[], Verdict::Accepted);
         let mut seen = vec![];
-        drain(|record| {
+        drain(RingKind::Events, |record| {
             let Record::Packet(packet) = record else { panic!("{record:?}") };
             assert_eq!(packet.thread, machine::THREAD);
             assert!(packet.bytes.bytes().eq(frame[..packet.bytes.len()].iter().copied()));
@@ -231,7 +206,7 @@ fn states_are_recorded() {
     connection.state(ConnectionState::CloseWait);
     drop(connection);
     let mut seen = vec![];
-    drain(|record| {
+    drain(RingKind::Events, |record| {
         let Record::Connection(change) = record else { panic!("{record:?}") };
         assert_eq!((change.id, change.ends.remote.port()), (id, 50_000));
         seen.push((change.old, change.new, change.served_by, change.bytes_in, change.bytes_out));

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use uniprof_probes as probe;
 use uniprof_wire::layout::{CONTROL_OFFSET, HEADER_WORDS, RegionHeader, RingKind};
+use uniprof_wire::record::{Record, Records};
+use uniprof_wire::ring::{self, Block, Source};
 use uniprof_wire::tables::{CONTROL_WORDS, ControlRequest};
 
 use super::region_memory;
@@ -23,6 +25,8 @@ thread_local! {
     static THIS_VCPU: Cell<u32> = const { Cell::new(0) };
     static THIS_THREAD: Cell<u32> = const { Cell::new(THREAD) };
     static THIS_STACK: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    /// How far each kind of ring has been read.
+    static POSITIONS: [Cell<u64>; 2] = const { [Cell::new(0), Cell::new(0)] };
 }
 
 struct Process;
@@ -99,6 +103,27 @@ pub(crate) fn ring(kind: RingKind) -> &'static [AtomicU64] {
     let geometry = header().geometry;
     let first = geometry.ring_offset(0, kind) / 8;
     &region()[first..first + geometry.ring().total_words()]
+}
+
+/// Every record of that ring since the last call, handed to `each`; how many there were.
+pub(crate) fn drain(kind: RingKind, mut each: impl FnMut(Record<'_>)) -> usize {
+    let geometry = header().geometry.ring();
+    let mut out = vec![0; geometry.sub_buffer_words()];
+    let mut count = 0;
+    loop {
+        let position = POSITIONS.with(|positions| positions[kind as usize].get());
+        match ring::read_block(&ring(kind), geometry, Source::Live, position, &mut out) {
+            Block::Copied { start, end, .. } => {
+                for found in Records::new(&out[..(end - start) as usize], start, header().salt()) {
+                    each(found.record.expect("intact"));
+                    count += 1;
+                }
+                POSITIONS.with(|positions| positions[kind as usize].set(end));
+            }
+            Block::Empty => return count,
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 /// The section of event sites.
