@@ -30,11 +30,16 @@ pub(crate) fn demangle(raw: &str) -> Option<String> {
     })
 }
 
+/// Bytes of a label around a unit's code, at the most.
+const MAX_UNIT: usize = 256;
+
 /// Whether the name at the front of `names`, which ends with a zero, is that of a label where a unit's code begins or ends. Where OCaml's
 /// functions have neither type nor size (it only says them of Linux), such a label is no worse than the unit's first function, and both have
 /// one address.
 pub(crate) fn marks_a_unit(names: &[u8]) -> bool {
     let Some(rest) = names.strip_prefix(b"caml") else { return false };
+    // An image may claim that each of its names is as long as all of them.
+    let rest = &rest[..rest.len().min(MAX_UNIT)];
     let name = rest.split(|byte| *byte == 0).next().unwrap_or_default();
     let unit = name.strip_suffix(b"code_begin").or_else(|| name.strip_suffix(b"code_end"));
     unit.is_some_and(|unit| [&b"__"[..], b".", b"$"].iter().any(|sign| unit.ends_with(sign)))
