@@ -101,8 +101,8 @@ fn a_guest_is_seen_changed_paused_and_outlived() {
 
     // It dies; what was seen stays.
     signal(scene.qemus()[0], Signal::KILL);
-    let dead =
-        terminal.until("a verdict", |screen| screen.contains("VMM is gone") && screen.contains(" ENDED "));
+    let dead = terminal
+        .until("a verdict", |screen| screen.contains("was killed by signal 9") && screen.contains(" ENDED "));
     assert!(dead.contains("▼ kv-"), "{dead}");
     terminal.text("q");
     terminal.until_prompt();

@@ -15,6 +15,7 @@ mod cost;
 mod demo;
 mod diff;
 mod dump_kinds;
+mod endings;
 mod exports;
 mod frames;
 mod gdb;

@@ -35,10 +35,20 @@ impl Qmp {
         qmp
     }
 
-    /// What a command returns.
-    pub fn ask(&mut self, command: &str, arguments: Value) -> Value {
+    /// Gives the command that ends QEMU, and waits until it hangs up.
+    pub fn end_with(mut self, command: &str, arguments: Value) {
+        self.tell(command, arguments);
+        while self.lines.next().is_some_and(|line| line.is_ok()) {}
+    }
+
+    fn tell(&mut self, command: &str, arguments: Value) {
         writeln!(self.socket, "{}", json!({"execute": command, "arguments": arguments}))
             .expect("QMP listens");
+    }
+
+    /// What a command returns.
+    pub fn ask(&mut self, command: &str, arguments: Value) -> Value {
+        self.tell(command, arguments);
         loop {
             let line = self.lines.next().expect("QMP answers").expect("QMP answers");
             let mut answer: Value = serde_json::from_str(&line).expect("QMP speaks JSON");

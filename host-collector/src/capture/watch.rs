@@ -65,7 +65,7 @@ pub fn watch(guest: &mut Guest, options: &WatchOptions<'_>) -> Outcome {
         if guest.is_told_to_stop() {
             return Outcome::Told;
         }
-        let event = guest.qmp().next_event(SLICE);
+        let event = guest.next_event(SLICE);
         match event {
             Ok(Some(event)) => {
                 if let Some(outcome) = outcome(&event) {

@@ -13,7 +13,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::{GuestEntry, GuestsError};
+use super::{Ending, GuestEntry, GuestsError};
 use crate::qemu::{Files, LaunchError, LaunchSpec, Placement, Transport};
 
 /// Longest path of a unix socket, without its closing zero byte.
@@ -25,6 +25,8 @@ const MEMORY: &str = "memory";
 const RAM: &str = "ram";
 /// Says that somebody wants the guest to end.
 const STOPPING: &str = "stopping";
+/// Says how the guest ended; empty while it runs.
+pub(super) const ENDED: &str = "ended";
 /// A memory file that nobody holds is swept when it is this old: between its creation and its lock it is not held either.
 const STALE: Duration = Duration::from_secs(60);
 /// Left free wherever a guest's memory is put.
@@ -46,6 +48,8 @@ pub struct Reservation {
     memory: Vec<(PathBuf, File)>,
     /// Locked: says that the entry is not stale.
     _alive: File,
+    /// Who watches the guest has it open.
+    ended: File,
 }
 
 fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> GuestsError {
@@ -173,7 +177,16 @@ impl Registry {
         let alive = private().create_new(true).open(&alive_path).map_err(io("create", &alive_path))?;
         flock(&alive, FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| io("lock", &alive_path)(error.into()))?;
-        Ok(Reservation { registry: self.clone(), dir, name: name.into(), memory: Vec::new(), _alive: alive })
+        let ended = dir.join(ENDED);
+        let ended = private().create_new(true).open(&ended).map_err(io("create", &ended))?;
+        Ok(Reservation {
+            registry: self.clone(),
+            dir,
+            name: name.into(),
+            memory: Vec::new(),
+            _alive: alive,
+            ended,
+        })
     }
 
     /// The guests that live, by name; what dead ones left is swept.
@@ -330,6 +343,12 @@ impl Reservation {
             std::fs::rename(&temporary, &path)
         };
         write().map_err(io("write", &path))
+    }
+
+    /// Notes how the guest has ended, for those that watched it: the entry itself goes.
+    pub(crate) fn note_ending(&self, ending: &Ending) {
+        // Who can't be told says that it does not know.
+        let _ = serde_json::to_vec(ending).map(|bytes| self.ended.write_all_at(&bytes, 0));
     }
 
     /// Whether somebody wants the guest to end: its owner must not start it anew.

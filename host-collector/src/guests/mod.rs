@@ -16,12 +16,14 @@
 //! given to somebody else by now. Shared files in `/dev/shm` are locked in the same way. Stale entries are swept whenever the directory is listed or a guest is started.
 
 mod directory;
+mod ending;
 mod memory;
 mod stop;
 
 use std::{ops::Range, path::PathBuf};
 
 pub use directory::{Registry, Reservation};
+pub use ending::{Ending, Witness, process_ending};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -184,23 +186,6 @@ pub fn process_start(pid: u32) -> Option<u64> {
     // The second field is the command in parentheses, and may contain both blanks and parentheses.
     let (_, after) = stat.rsplit_once(')')?;
     after.split_whitespace().nth(19)?.parse().ok()
-}
-
-/// How a process ended of whose end its parent has not taken note yet: field 52 of `/proc/PID/stat`. After that nobody but the parent knows.
-#[must_use]
-pub fn process_ending(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, after) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = after.split_whitespace().collect();
-    if *fields.first()? != "Z" {
-        return None;
-    }
-    // As wait(2) tells it; 0 too where we may not look.
-    let status: i32 = fields.get(49)?.parse().ok()?;
-    Some(match (status & 0x7f, status >> 8 & 0xff) {
-        (0, code) => format!("process {pid} has ended with exit code {code}"),
-        (signal, _) => format!("process {pid} was killed by signal {signal}"),
-    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{
     cancel::Cancel,
     clock::HostTime,
     console::{Console, Line, Sinks},
-    guests::{GuestEntry, GuestsError, Registry, Reservation, process_start},
+    guests::{Ending, GuestEntry, GuestsError, Registry, Reservation, process_start},
     memory::{GuestMemory, MemoryError, NoMemory, RamMap},
     qmp::{Event, Qmp, QmpError, connect_when_ready},
 };
@@ -93,6 +93,8 @@ pub struct Guest {
     stderr: Console,
     memory: Arc<dyn GuestMemory>,
     entry: GuestEntry,
+    /// Why QEMU says that it ends.
+    end_reason: Option<String>,
     reservation: Reservation,
 }
 
@@ -159,7 +161,7 @@ pub fn launch(registry: &Registry, spec: &LaunchSpec, options: LaunchOptions) ->
         Ok(()) | Err(QmpError::Closed { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(Guest { qmp, process, console, stderr, memory, entry, reservation })
+    Ok(Guest { qmp, process, console, stderr, memory, entry, end_reason: None, reservation })
 }
 
 fn start(line: &[OsString], sinks: Sinks) -> Result<(Process, Console, Console), LaunchError> {
@@ -264,7 +266,16 @@ impl Guest {
 
     /// Events that QEMU has reported so far, such as `SHUTDOWN` with its reason.
     pub fn take_events(&mut self) -> Vec<Event> {
-        std::iter::from_fn(|| self.qmp.next_event(Duration::from_millis(1)).ok().flatten()).collect()
+        std::iter::from_fn(|| self.next_event(Duration::from_millis(1)).ok().flatten()).collect()
+    }
+
+    /// Waits so long for an event at most.
+    pub(crate) fn next_event(&mut self, limit: Duration) -> Result<Option<Event>, QmpError> {
+        let event = self.qmp.next_event(limit)?;
+        if let Some(event) = event.as_ref().filter(|event| event.name == "SHUTDOWN") {
+            self.end_reason = event.data["reason"].as_str().map(str::to_owned);
+        }
+        Ok(event)
     }
 
     /// Ends it, politely first, and waits until its console has been read to the end, unless whoever it is copied to takes
@@ -279,6 +290,8 @@ impl Guest {
             self.process.signal(rustix::process::Signal::KILL);
         }
         let exit = exit.or_else(|| self.wait(QUIT_LIMIT, &Cancel::new()));
+        self.take_events();
+        self.reservation.note_ending(&Ending { exit, reason: self.end_reason.take() });
         if let Some(exit) = exit {
             self.console.wait_for_end(QUIT_LIMIT);
             self.stderr.wait_for_end(PIPE_LIMIT);

@@ -9,8 +9,8 @@ pub enum Fate {
     Paused,
     /// Its vCPUs show no sign of life, and why.
     Wedged(String),
-    /// It has ended by itself; with its exit code where that is known.
-    Exited(Option<i32>),
+    /// It has ended by itself; with how, where that is known.
+    Exited(Option<String>),
     /// It has crashed; with its last words.
     Crashed(String),
     /// Its VMM is gone; with how, where that is known.

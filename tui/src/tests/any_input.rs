@@ -86,7 +86,8 @@ fn odd(number: u64, figures: &[f64]) -> Picture {
         speed: of(5),
     };
     picture.span = Span::Decay(of(6));
-    picture.fate = if of(7) > 1.0 { Fate::EndOfRecording("end".into()) } else { Fate::Exited(Some(-1)) };
+    picture.fate =
+        if of(7) > 1.0 { Fate::EndOfRecording("end".into()) } else { Fate::Exited(Some("off".into())) };
     let subject = Subject {
         kind: if of(6) > 1.0 { Kind::Recording } else { Kind::Live },
         ..(*picture.subject).clone()

@@ -95,9 +95,7 @@ fn banner(state: &State) -> Option<(String, &'static str, bool)> {
         Fate::Paused => return Some(("The VMM has paused the guest".into(), "", false)),
         Fate::Wedged(why) => (format!("The guest is wedged: {why}"), true),
         Fate::Exited(None) => ("The guest has exited; its last state is shown".into(), false),
-        Fate::Exited(Some(code)) => {
-            (format!("The guest has exited with code {code}; its last state is shown"), *code != 0)
-        }
+        Fate::Exited(Some(how)) => (format!("The guest has exited: {how}"), false),
         Fate::Crashed(words) => (format!("The guest has crashed: {words}"), true),
         Fate::VmmGone(None) => ("The guest's VMM is gone; its last state is shown".into(), true),
         Fate::VmmGone(Some(how)) => (format!("The guest's VMM is gone: {how}"), true),

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use uniprof_collector::cancel::Cancel;
-use uniprof_tui::picture::{Fate, Kind, Listing, Picture, Shown, Span, Subject, Switch};
+use uniprof_collector::guests::Witness;
+use uniprof_tui::picture::{Can, Fate, Kind, Listing, Picture, Shown, Span, Subject, Switch};
 use uniprof_tui::{Answer, Request};
 use uniprof_wire::record::Class;
 
 use super::cost::Cost;
+use super::ending;
 use super::inside::{Code, Inside};
 use super::model::Model;
 use super::picture::{self, Around, Wanted};
@@ -27,6 +29,9 @@ const PICTURE_EVERY: Duration = Duration::from_millis(300);
 const PICTURE_TIMES: u32 = 12;
 /// The longest time between two pictures of a guest that runs.
 const PICTURE_LATEST: Duration = Duration::from_secs(2);
+
+/// How often is asked how a VMM ended.
+const DEAD_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long is waited for the first look into memory.
 pub(super) const INSIDE_LIMIT: Duration = Duration::from_secs(20);
@@ -73,8 +78,16 @@ pub(super) struct Listed {
 pub(super) enum Source {
     Live(Box<Live>),
     Replay(Box<Replay>),
+    /// Its VMM has ended, and how is not known yet.
+    Dead(Box<Dead>),
     /// It has ended, or was never more than a moment.
     Still,
+}
+
+/// A guest without a VMM.
+pub(super) struct Dead {
+    pid: u32,
+    witness: Witness,
 }
 
 impl Engine {
@@ -108,6 +121,7 @@ impl Engine {
             let pause = self.step()?;
             let is_done = match &self.source {
                 Source::Live(_) => began.elapsed() >= time,
+                Source::Dead(_) => false,
                 Source::Replay(replay) => replay.is_at_end(),
                 Source::Still => true,
             };
@@ -172,12 +186,20 @@ impl Engine {
         match &mut self.source {
             Source::Live(live) => {
                 // Asked before the round: what a guest wrote before it died is seen by it.
-                let ending = live.ending();
-                let pause = live.step(&mut self.model)?;
-                if let Some(how) = ending {
-                    live.finish(&mut self.model)?;
-                    self.fate = crashed(&self.model).unwrap_or(Fate::VmmGone(how));
-                    self.source = Source::Still;
+                let is_gone = live.is_gone();
+                let pause = match live.step(&mut self.model) {
+                    // Memory that is its process's alone goes with it, also in the middle of a round.
+                    Err(error) if !is_gone && !live.is_gone() => return Err(error),
+                    Err(_) => Duration::ZERO,
+                    Ok(pause) => pause,
+                };
+                if is_gone {
+                    self.notes.extend(
+                        live.finish(&mut self.model)
+                            .err()
+                            .map(|why| format!("what it did last can't be read: {why:#}")),
+                    );
+                    self.bury();
                 } else {
                     let silence = self.pulse.look(self.model.life(), &live.entry);
                     self.fate = crashed(&self.model).unwrap_or(silence);
@@ -193,8 +215,27 @@ impl Engine {
                 };
                 Ok(pause)
             }
+            Source::Dead(dead) => {
+                if let Some(ending) = dead.witness.look() {
+                    self.fate = crashed(&self.model).unwrap_or(ending::fate(&ending, dead.pid));
+                    self.source = Source::Still;
+                }
+                Ok(DEAD_PAUSE)
+            }
             Source::Still => Ok(PICTURE_EVERY),
         }
+    }
+
+    /// All that its VMM has left has been read, and its memory is no more.
+    fn bury(&mut self) {
+        self.fate = crashed(&self.model).unwrap_or(Fate::VmmGone(None));
+        let Source::Live(live) = std::mem::replace(&mut self.source, Source::Still) else { return };
+        self.source = Source::Dead(Box::new(Dead { pid: live.entry.pid, witness: live.witness }));
+        let mut subject = (*self.subject).clone();
+        let gone = || "its VMM is gone, and its memory with it".to_owned();
+        subject.can =
+            Can { control: subject.can.control.and(Err(gone())), core: subject.can.core.and(Err(gone())) };
+        self.subject = Arc::new(subject);
     }
 
     /// How the guest looks now.
@@ -208,7 +249,7 @@ impl Engine {
                 replay.speed(),
                 Some(replay.range()).filter(|range| *range != (0.0, 0.0)),
             ),
-            Source::Still => (false, 0.0, None),
+            Source::Dead(_) | Source::Still => (false, 0.0, None),
         };
         let (switches, notes) = (self.switches(), self.notes());
         let around = Around {

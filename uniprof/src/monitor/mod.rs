@@ -10,6 +10,7 @@
 
 mod clock;
 mod cost;
+mod ending;
 mod engine;
 mod events;
 mod growth;

@@ -182,7 +182,7 @@ fn fate(fate: &Fate) -> (&'static str, Option<&str>) {
         Fate::Runs => ("runs", None),
         Fate::Paused => ("paused", None),
         Fate::Wedged(why) => ("wedged", Some(why)),
-        Fate::Exited(_) => ("exited", None),
+        Fate::Exited(how) => ("exited", how.as_deref()),
         Fate::Crashed(words) => ("crashed", Some(words)),
         Fate::VmmGone(how) => ("vmm-gone", how.as_deref()),
         Fate::EndOfRecording(how) => ("end-of-recording", Some(how)),

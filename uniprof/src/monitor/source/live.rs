@@ -7,7 +7,7 @@ use uniprof_collector::attach::{Asked, AttachError, Attached, Observed, WaitOpti
 use uniprof_collector::cancel::Cancel;
 use uniprof_collector::clock::HostTime;
 use uniprof_collector::drain::{Begin, Drainer, Pace};
-use uniprof_collector::guests::{GuestEntry, process_ending};
+use uniprof_collector::guests::{GuestEntry, Witness, process_ending};
 use uniprof_collector::memory::find_region;
 use uniprof_collector::port::Port;
 use uniprof_wire::record::Class;
@@ -33,6 +33,8 @@ const PORT_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Live {
     pub(crate) entry: GuestEntry,
     pub(crate) attached: Attached,
+    /// Will know how it ended.
+    pub(crate) witness: Witness,
     reader: Reader,
     /// What the guest is asked for, while one looks.
     asked: Option<Asked>,
@@ -54,6 +56,7 @@ enum Reader {
 impl Live {
     /// Finds the region of a guest.
     pub(crate) fn attach(entry: GuestEntry, cancel: &Cancel) -> anyhow::Result<Self> {
+        let witness = Witness::of(&entry);
         let wait = WaitOptions { limit: patience(&entry), hint: None, cancel: cancel.clone() };
         let attached =
             wait_for_region(&Observed::Other(&entry), &wait).map_err(|error| without(&entry, error))?;
@@ -66,7 +69,7 @@ impl Live {
                 restarts: 0,
             },
         };
-        Ok(Self { entry, attached, reader, asked: None, wanted: Wanted::default() })
+        Ok(Self { entry, attached, witness, reader, asked: None, wanted: Wanted::default() })
     }
 
     /// Begins to read, at what is new.
@@ -101,10 +104,10 @@ impl Live {
         &self.wanted
     }
 
-    /// Whether its VMM has ended; with how, where that is to be known.
-    pub(crate) fn ending(&self) -> Option<Option<String>> {
-        let ending = process_ending(self.entry.pid);
-        (ending.is_some() || Observed::Other(&self.entry).is_dead()).then_some(ending)
+    /// Whether its VMM has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        // Of its end its parent may not have taken note yet.
+        process_ending(self.entry.pid).is_some() || Observed::Other(&self.entry).is_dead()
     }
 
     /// Reads what is new, and says how long to wait before the next time.
