@@ -153,6 +153,12 @@ impl RawStacks {
 
     fn grow(&mut self) {
         let mut slots = vec![0; self.slots.len() * 2];
+        self.fill(&mut slots);
+        self.slots = slots;
+    }
+
+    /// Enters all stacks into slots of which none is taken.
+    fn fill(&self, slots: &mut [Slot]) {
         let mask = slots.len() - 1;
         for stack in self.iter() {
             let hash = self.hash(key_words(stack.key, stack.frames.len()), stack.frames);
@@ -162,6 +168,26 @@ impl RawStacks {
             }
             slots[at] = (hash & !PLACE) | (u64::from(stack.place.0) + 1);
         }
+    }
+
+    /// Forgets the stacks that `keep` does not want, and takes no memory for that. The others move together: `keep` gets each stack in the
+    /// order in which it was first seen, with the place that it has from now on if it stays.
+    pub fn retain(&mut self, mut keep: impl FnMut(RawStack<'_>, RawPlace) -> bool) {
+        let (mut read, mut write) = (0, 0);
+        self.stacks = 0;
+        while let Some(stack) = self.get(RawPlace(read as u32)) {
+            let length = HEAD + stack.frames.len();
+            if keep(stack, RawPlace(write as u32)) {
+                self.arena.copy_within(read..read + length, write);
+                write += length;
+                self.stacks += 1;
+            }
+            read += length;
+        }
+        self.arena.truncate(write);
+        let mut slots = std::mem::take(&mut self.slots);
+        slots.fill(0);
+        self.fill(&mut slots);
         self.slots = slots;
     }
 

@@ -36,6 +36,39 @@ proptest! {
 }
 
 #[test]
+fn what_stays_is_found_at_its_new_place_and_what_goes_can_come_again() {
+    let mut stacks = RawStacks::default();
+    let frames = |n: u64| [n, n + 1, n * 7];
+    for n in 0..5_000 {
+        stacks.add(key(1, 0), &frames(n)[..1 + n as usize % 3], one(n, 1));
+    }
+    let bytes = stacks.bytes();
+    let mut moved = HashMap::new();
+    stacks.retain(|stack, place| {
+        let stays = stack.frames[0].is_multiple_of(3);
+        if stays {
+            moved.insert(stack.frames[0], place);
+        }
+        stays
+    });
+    assert_eq!((stacks.len(), moved.len()), (1667, 1667));
+    assert!(stacks.bytes() < bytes);
+    for (n, place) in &moved {
+        let stack = stacks.get(*place).unwrap();
+        assert_eq!((stack.frames, stack.sum), (&frames(*n)[..1 + *n as usize % 3], one(*n, 1)));
+    }
+    for n in 0..5_000 {
+        let place = stacks.add(key(1, 0), &frames(n)[..1 + n as usize % 3], one(n, 1)).unwrap();
+        assert_eq!(moved.get(&n).copied().unwrap_or(place), place);
+        let samples = if n.is_multiple_of(3) { 2 } else { 1 };
+        assert_eq!(stacks.get(place).unwrap().sum.amount.samples, samples);
+    }
+    assert_eq!(stacks.len(), 5_000);
+    stacks.retain(|_, _| false);
+    assert!(stacks.is_empty() && stacks.iter().next().is_none());
+}
+
+#[test]
 fn grows_past_its_first_table() {
     let mut table = RawStacks::default();
     for round in 0..2 {

@@ -158,39 +158,33 @@ impl StackSums {
                 recent.extend(quarter.counts.iter().map(|(place, _, _)| *place));
             }
         }
-        let mut ranked: Vec<(bool, u64, RawPlace, usize)> = self
-            .stacks
-            .iter()
-            .map(|stack| {
-                let is_recent = recent.contains(&stack.place);
-                (is_recent, stack.sum.amount.samples, stack.place, stack.frames.len() + 8)
-            })
-            .collect();
         // The heaviest stay whatever their age; of the others the recent ones before the old.
-        ranked.sort_unstable_by_key(|(is_recent, samples, place, _)| {
-            std::cmp::Reverse((*samples * if *is_recent { 4 } else { 1 }, *place))
-        });
+        let rank = |stack: &RawStack<'_>| {
+            let times = if recent.contains(&stack.place) { 4 } else { 1 };
+            (stack.sum.amount.samples.saturating_mul(times), stack.place)
+        };
+        let words = |stack: &RawStack<'_>| stack.frames.len() + 8;
+        let mut ranked: Vec<_> = self.stacks.iter().map(|stack| (rank(&stack), words(&stack))).collect();
+        ranked.sort_unstable_by_key(|(rank, _)| std::cmp::Reverse(*rank));
         let mut room = self.bytes / 2 / size_of::<u64>();
-        let keep: FxHashSet<RawPlace> = ranked
-            .iter()
-            .take_while(|(_, _, _, words)| {
-                let fits = *words <= room;
-                room = room.saturating_sub(*words);
-                fits
-            })
-            .map(|(_, _, place, _)| *place)
-            .collect();
-        let mut kept = RawStacks::with_limit(self.bytes).reserved();
+        let fitting = ranked.iter().take_while(|(_, words)| {
+            let fits = *words <= room;
+            room = room.saturating_sub(*words);
+            fits
+        });
+        let least = fitting.last().map(|(rank, _)| *rank);
+        drop(ranked);
         let mut moved = FxHashMap::default();
-        for stack in self.stacks.iter() {
-            let place =
-                keep.contains(&stack.place).then(|| kept.add(stack.key, stack.frames, stack.sum)).flatten();
-            match place {
-                Some(place) => drop(moved.insert(stack.place, place)),
-                None => self.dropped += stack.sum.amount,
+        let dropped = &mut self.dropped;
+        self.stacks.retain(|stack, place| {
+            let stays = least.is_some_and(|least| rank(&stack) >= least);
+            if stays {
+                moved.insert(stack.place, place);
+            } else {
+                *dropped += stack.sum.amount;
             }
-        }
-        self.stacks = kept;
+            stays
+        });
         for quarter in self.quarters.iter_mut() {
             let mut others = quarter.others;
             quarter.counts.retain_mut(|(place, samples, weight)| match moved.get(place) {

@@ -86,6 +86,11 @@ impl Tail {
                 gone(Kept { number: head.number, vcpu: head.vcpu, record });
             }
         }
+        // Doubled beyond what is ever needed, the room would be half empty for good.
+        if self.words.len() + scratch.len() > self.words.capacity() {
+            let room = (self.words.capacity() * 2).clamp(scratch.len() + self.words.len(), self.most_words);
+            self.words.reserve_exact(room - self.words.len());
+        }
         self.words.extend(scratch.iter());
         self.heads.push_back(Head { kind: record.kind(), vcpu, words: scratch.len() as u32, number });
     }
