@@ -10,7 +10,7 @@
 //! Source: `asmcomp/compilenv.ml` and `asmcomp/emitaux.ml` of OCaml 4.14 and 5.2; names as `ocamlopt` 4.13 makes them are
 //! in the tests.
 
-/// The name as in the source, without the stamp; `None` where it is none of OCaml's.
+/// The name as in the source, without the stamp (but for functions that have no name there); `None` where it is none of OCaml's.
 pub(crate) fn demangle(raw: &str) -> Option<String> {
     let name = raw.strip_prefix("caml")?;
     // `caml_alloc` and the like are the runtime's, written in C.
@@ -23,7 +23,7 @@ pub(crate) fn demangle(raw: &str) -> Option<String> {
     }
     let (unit, function) = parts(name);
     let unit = unit.replace("__", ".");
-    Some(match function.map(without_stamp) {
+    Some(match function.map(told_apart) {
         Some(function) if !function.is_empty() => format!("{unit}.{}", unescape(function)),
         // A functor is called like a unit, but has a stamp.
         _ => without_stamp(&unit).to_owned(),
@@ -88,6 +88,15 @@ fn unescape(text: &str) -> String {
     readable
 }
 
+/// A function without its stamp; one without a name keeps it: of those a unit has many (most code of a program in Lwt's style), which have nothing in
+/// common but that.
+fn told_apart(function: &str) -> &str {
+    match without_stamp(function) {
+        "fun" => function.strip_suffix("_code").unwrap_or(function),
+        named => named,
+    }
+}
+
 /// Two functions of one name differ in a number at the end, and flambda adds a second one and `_code`.
 fn without_stamp(name: &str) -> &str {
     let number = |name: &'_ str| -> Option<usize> {
@@ -130,7 +139,10 @@ mod tests {
             ("camlCamlinternalFormat__make_printf_4967", "CamlinternalFormat.make_printf"),
             ("camlLwt__$3e$3e$3d_1395", "Lwt.>>="),
             ("camlMirage_net__f$27_12", "Mirage_net.f'"),
-            ("camlTcpip_stack_direct__fun_2718", "Tcpip_stack_direct.fun"),
+            ("camlTcpip_stack_direct__fun_2718", "Tcpip_stack_direct.fun_2718"),
+            ("camlFoo__fun_12_34_code", "Foo.fun_12_34"),
+            ("camlFoo.fun_12", "Foo.fun_12"),
+            ("camlFoo__fun_of_it_12", "Foo.fun_of_it"),
             ("camlFoo__my__name_33", "Foo.my__name"),
             ("camlFoo__go_12_34_code", "Foo.go"),
             ("camlStdlib$$5e_136", "Stdlib.^"),

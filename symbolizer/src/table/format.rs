@@ -5,8 +5,8 @@ use std::ops::Range;
 
 /// What a table's file starts with.
 pub(crate) const MAGIC: &[u8; 8] = b"UPSYMTAB";
-/// Tables of any other version are made anew.
-pub(crate) const VERSION: u32 = 3;
+/// Tables of any other version are made anew. It goes up also where the same image gets other names.
+pub(crate) const VERSION: u32 = 4;
 /// The size of the header.
 pub(crate) const HEADER: usize = 160;
 /// Where the checksum stands; it is over all that follows it.
