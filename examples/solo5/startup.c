@@ -1,4 +1,4 @@
-/* An OCaml unikernel on Solo5 begins here: nolibc, the probes, OCaml. MirageOS has the like in mirage-solo5, where one line is added. */
+/* An OCaml unikernel on Solo5 begins here: nolibc, the probes, OCaml. For MirageOS there is mirage.c in its place. */
 
 #include "glue.h"
 

@@ -12,6 +12,11 @@
 #define CAML_NAME_SPACE
 #include <caml/misc.h>
 #include <caml/mlvalues.h>
+#include <caml/version.h>
+
+#if OCAML_VERSION >= 50000
+#error "OCaml 5 runs on stacks of its own, and keeps what is needed here elsewhere"
+#endif
 
 /* A sample begins in the OCaml code that has called, which keeps nothing in registers that unwinding needs but the stack pointer. */
 __attribute__((noinline)) value uniprof_ml_poll(value unit)

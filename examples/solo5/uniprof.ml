@@ -12,6 +12,12 @@ external request : string -> int -> unit = "uniprof_ml_request" [@@noalloc]
 external span_begin : bytes -> int -> unit = "uniprof_ml_span_begin" [@@noalloc]
 external span_end : bytes -> unit = "uniprof_ml_span_end" [@@noalloc]
 
+(* For [Mirage_runtime.at_enter_iter]: the main loop is about to wait, and what was not polled for until here is shown as this. Its end is
+   [Mirage_runtime.at_leave_iter Uniprof.idle_exit]. *)
+let end_of_iteration () =
+  poll ();
+  idle_enter ()
+
 (* [f ()] as a span; its end is told on each way out. *)
 let span number f =
   let span = Bytes.create 16 in

@@ -10,6 +10,7 @@
 #include <uk/plat/common/bootinfo.h>
 #include <uk/plat/config.h>
 #include <uk/plat/time.h>
+#include <uk/sched.h>
 #include <uk/thread.h>
 
 #include <uniprof.h>
@@ -51,11 +52,16 @@ uint32_t uniprof_os_thread(void)
 	return number_of(uk_thread_current());
 }
 
-/* Stacks are __STACK_SIZE long and aligned to as much, but for the one that booted; all memory is mapped one to one. */
+/* A thread's own stack, if it has the usual length. Of others (the one that booted, auxiliary ones) only where they are is known; all memory
+ * is mapped one to one, so what lies above can be read. */
 struct uniprof_stack uniprof_os_stack(void)
 {
 	size_t sp = interrupted ? interrupted->rsp : (size_t)__builtin_frame_address(0);
+	const struct uk_thread *thread = uk_thread_current();
+	size_t low = thread ? (size_t)thread->_mem.stack : 0;
 
+	if (low && sp - low < __STACK_SIZE)
+		return (struct uniprof_stack){ low, low + __STACK_SIZE };
 	return (struct uniprof_stack){ sp & ~(size_t)0xf, (sp & STACK_MASK_TOP) + __STACK_SIZE };
 }
 
@@ -128,6 +134,7 @@ static int start(struct uk_init_ctx *context __unused)
 {
 	struct uniprof_config config =
 		uniprof_defaults(UNIPROF_REGION, sizeof(UNIPROF_REGION), (uintptr_t)UNIPROF_REGION);
+	const struct uk_thread *idle;
 	const char *off;
 
 	config.name = CONFIG_UK_NAME;
@@ -143,6 +150,11 @@ static int start(struct uk_init_ctx *context __unused)
 	}
 	if (uk_thread_current())
 		uniprof_thread_start(number_of(uk_thread_current()), "main", 0, 0, 0);
+	/* Of this one no event tells. */
+	idle = uk_sched_current() ? uk_sched_idle_thread(uk_sched_current(), 0) : NULL;
+	if (idle)
+		uniprof_thread_start(number_of(idle), "idle", (size_t)idle->_mem.stack,
+				     (size_t)idle->_mem.stack + __STACK_SIZE, 0);
 	if (uk_intctlr_irq_register(RTC_IRQ, no_handler, NULL) < 0)
 		return 0;
 	rtc_set(0x8a, (rtc(0x8a) & 0xf0) | RTC_1024_HZ);
