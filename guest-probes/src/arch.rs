@@ -9,5 +9,8 @@ mod current;
 
 pub use current::poll_here;
 pub(crate) use current::{
-    ARCHITECTURE, frame, has_bits, local_add, local_compare_exchange, local_increment, nothing,
+    ARCHITECTURE, call_aside, frame, has_bits, local_add, local_compare_exchange, local_increment, nothing,
 };
+
+/// What [`call_aside`] calls.
+type Aside = extern "C" fn(u64, u64, u64) -> u64;

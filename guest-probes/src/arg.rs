@@ -125,8 +125,8 @@ pub trait Arg: Copy {
     const MOST_WORDS: usize;
     /// Words that it takes.
     fn words(self) -> usize;
-    /// Stores them from word `at` of the payload on.
-    fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize);
+    /// Stores them from word `at` of the payload on: so many as it takes. Returns the index behind them.
+    fn put<W: WriterWords>(&self, payload: &Payload<W>, at: usize) -> usize;
 }
 
 /// A scalar.
@@ -142,8 +142,9 @@ impl Arg for Word {
     }
 
     #[inline(always)]
-    fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize) {
-        payload.put(at, self.0);
+    fn put<W: WriterWords>(&self, payload: &Payload<W>, at: usize) -> usize {
+        payload.put_counted(at, self.0);
+        at + 1
     }
 }
 
@@ -167,28 +168,15 @@ impl Arg for Bytes<'_> {
 
     #[inline(always)]
     fn words(self) -> usize {
-        text_words(self.kept.len())
+        // `text_words` of at most 128, in two instructions.
+        (self.kept.len() + 15) / 8
     }
 
-    #[inline]
-    fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize) {
-        let Self { kept, total } = self;
-        payload.put(at, u64::from(total) | (kept.len() as u64) << 32);
-        let (chunks, rest) = kept.as_chunks::<8>();
-        chunks.iter().enumerate().for_each(|(i, chunk)| payload.put(at + 1 + i, u64::from_le_bytes(*chunk)));
-        if !rest.is_empty() {
-            payload.put(at + 1 + chunks.len(), last_word(kept, rest));
-        }
-    }
-}
-
-/// The word of the last bytes, of which there are fewer than eight.
-#[inline(always)]
-fn last_word(kept: &[u8], rest: &[u8]) -> u64 {
-    match kept.last_chunk::<8>() {
-        // One load, with bytes before them, which are shifted out.
-        Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
-        None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    #[inline(always)]
+    fn put<W: WriterWords>(&self, payload: &Payload<W>, at: usize) -> usize {
+        let &Self { kept, total } = self;
+        payload.put_counted(at, u64::from(total) | (kept.len() as u64) << 32);
+        payload.put_bytes_counted(at + 1, kept)
     }
 }
 
@@ -198,8 +186,8 @@ pub trait Args: Copy {
     const MOST_WORDS: usize;
     /// Words that they take.
     fn words(self) -> usize;
-    /// Stores them from word `at` of the payload on.
-    fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize);
+    /// Stores them from word `at` of the payload on: so many as it takes. Returns the index behind them.
+    fn put<W: WriterWords>(&self, payload: &Payload<W>, at: usize) -> usize;
 }
 
 macro_rules! tuple {
@@ -215,14 +203,14 @@ macro_rules! tuple {
             }
 
             #[inline(always)]
-            #[allow(unused, reason = "the last argument's end, and all of it for none")]
-            fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize) {
+            #[allow(unused, reason = "where there is none")]
+            fn put<W: WriterWords>(&self, payload: &Payload<W>, at: usize) -> usize {
                 #[allow(non_snake_case, reason = "as above")]
                 let ($($name,)*) = self;
                 $(
-                    $name.put(payload, at);
-                    let at = at + $name.words();
+                    let at = $name.put(payload, at);
                 )*
+                at
             }
         }
     };

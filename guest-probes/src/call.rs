@@ -85,12 +85,13 @@ impl<A: Args, const HAS_RESULT: bool> Args for Returned<A, HAS_RESULT> {
     }
 
     #[inline(always)]
-    fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize) {
-        payload.put(at, self.begin);
-        self.args.put(payload, at + 1);
+    fn put<W: WriterWords>(&self, payload: &Payload<W>, at: usize) -> usize {
+        payload.put_counted(at, self.begin);
+        let at = self.args.put(payload, at + 1);
         if HAS_RESULT {
-            payload.put(at + 1 + self.args.words(), self.result);
+            payload.put_counted(at, self.result);
         }
+        at + usize::from(HAS_RESULT)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Events, counters and gauges: records in the events ring, each from a static site.
 
+use core::hint::cold_path;
+
 use uniprof_wire::layout::RingKind;
 use uniprof_wire::record::Kind;
 use uniprof_wire::tables::VcpuField;
 
+use crate::arch;
 use crate::arg::{self, Args, Number, Word};
 use crate::platform::{self, Pinned};
 use crate::region::writer;
@@ -18,47 +21,58 @@ const fn measures_itself(tsc: u64) -> bool {
     (tsc as u32).wrapping_mul(0x9e37_79b1) >> (32 - COST_SHARE_LOG2) == 0
 }
 
-/// Writes a record of `site`, and returns its time.
-#[inline(always)]
-pub(crate) fn emit<A: Args>(kind: Kind, site: u32, args: A) -> u64 {
-    emit_at(kind, site, |_| args)
+/// Whose record it is, and when it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// The site, and in the high half the thread.
+    pub(crate) shape: u64,
+    pub(crate) tsc: u64,
 }
 
-/// The same with arguments that depend on the time.
+/// Writes a record of `site`, and returns what it begins with.
 #[inline(always)]
-pub(crate) fn emit_at<A: Args>(kind: Kind, site: u32, args: impl FnOnce(u64) -> A) -> u64 {
+pub(crate) fn emit<A: Args>(kind: Kind, site: u32, args: A) -> Stamp {
+    emit_for(kind, site, |_| args)
+}
+
+/// The same with arguments that depend on what the record begins with.
+#[inline(always)]
+pub(crate) fn emit_for<A: Args>(kind: Kind, site: u32, args: impl FnOnce(Stamp) -> A) -> Stamp {
     const { arg::assert_fits::<A>() };
     let _pinned = Pinned::new();
     let vcpu = platform::vcpu();
-    let tsc = platform::now();
-    let Some(writer) = writer(vcpu, RingKind::Events) else { return tsc };
     let shape = u64::from(site) | u64::from(platform::thread()) << 32;
-    let args = args(tsc);
-    // A refusal is counted in the ring.
-    let _ = writer.write(kind, 2 + args.words(), |payload| {
-        payload.put(0, tsc);
-        payload.put(1, shape);
-        args.put(payload, 2);
-    });
-    count_cost_sometimes(vcpu, tsc);
-    tsc
+    let stamp = Stamp { shape, tsc: platform::now() };
+    // No early return: there would be two places that unpin.
+    if let Some(writer) = writer(vcpu, RingKind::Events) {
+        let args = args(stamp);
+        // A refusal is counted in the ring.
+        let _ = writer.write(kind, 2 + args.words(), |payload| {
+            payload.put_counted(0, stamp.tsc);
+            payload.put_counted(1, shape);
+            args.put(payload, 2);
+        });
+        count_cost_sometimes(stamp.tsc);
+    }
+    stamp
 }
 
-/// Counts what has been done since `begin` as own cost, for all the times at which that is not measured.
+/// Counts what the calling vCPU has done since `begin` as own cost, for all the times at which that is not measured.
 #[inline(always)]
-pub(crate) fn count_cost_sometimes(vcpu: u32, begin: u64) {
+pub(crate) fn count_cost_sometimes(begin: u64) {
     if measures_itself(begin) {
-        add_cost(vcpu, begin);
+        cold_path();
+        arch::call_aside(add_cost, [begin, 0, 0]);
     }
 }
 
-#[cold]
-#[inline(never)]
-fn add_cost(vcpu: u32, begin: u64) {
-    if let Some(vcpu) = Vcpu::of(vcpu) {
+/// It asks for the vCPU again: whoever seldom comes here need not keep its number.
+extern "C" fn add_cost(begin: u64, _: u64, _: u64) -> u64 {
+    if let Some(vcpu) = Vcpu::current() {
         let cost = platform::now().saturating_sub(begin);
         vcpu.add(VcpuField::ProbeTime, cost << COST_SHARE_LOG2);
     }
+    0
 }
 
 /// Expansion of [`event!`](crate::event!). Not inlined, nor are the others: code whose sites are off shall pay for a look whether they are,

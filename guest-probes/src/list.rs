@@ -26,7 +26,7 @@ impl Arg for Item<'_> {
     }
 
     #[inline]
-    fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize) {
+    fn put<W: WriterWords>(&self, payload: &Payload<W>, at: usize) -> usize {
         match self {
             Self::Word(word) => word.put(payload, at),
             Self::Bytes(bytes) => bytes.put(payload, at),
@@ -60,11 +60,8 @@ impl Args for List<'_> {
     }
 
     #[inline]
-    fn put<W: WriterWords>(self, payload: &Payload<W>, at: usize) {
-        self.0.iter().fold(at, |at, item| {
-            item.put(payload, at);
-            at + item.words()
-        });
+    fn put<W: WriterWords>(&self, payload: &Payload<W>, at: usize) -> usize {
+        self.0.iter().fold(at, |at, item| item.put(payload, at))
     }
 }
 

@@ -73,7 +73,7 @@ pub fn poll_with_registers(registers: &Registers) {
     vcpu.online_since(begin);
     match LOCALS[id as usize % MAX_VCPUS].due(region, vcpu.busy(begin)) {
         Some(due) if registers.rip != 0 => take(id, vcpu, begin, registers, &due),
-        _ => event::count_cost_sometimes(id, begin),
+        _ => event::count_cost_sometimes(begin),
     }
 }
 

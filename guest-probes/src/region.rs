@@ -239,6 +239,22 @@ impl WriterWords for Words {
         // SAFETY: as above, and the index as in `word`.
         unsafe { arch::local_increment(self.0, index) }
     }
+    #[inline(always)]
+    fn reserve(writer: &Writer<Self>, nested_in: u64, class: usize, payload: usize) -> Option<u64> {
+        let writer = core::ptr::from_ref(writer).expose_provenance() as u64;
+        let start = arch::call_aside(reserve, [writer, nested_in, class as u64 | (payload as u64) << 8]);
+        (start != NOT_RESERVED).then_some(start)
+    }
+}
+
+/// No position: those are far lower.
+const NOT_RESERVED: u64 = u64::MAX;
+
+/// [`Writer::reserve`] for [`call_aside`](arch::call_aside).
+extern "C" fn reserve(writer: u64, nested_in: u64, what: u64) -> u64 {
+    // SAFETY: the address of the reference that the one caller above holds meanwhile.
+    let writer = unsafe { &*core::ptr::with_exposed_provenance::<Writer<Words>>(writer as usize) };
+    writer.reserve(nested_in, usize::from(what as u8), (what >> 8) as usize).unwrap_or(NOT_RESERVED)
 }
 
 /// Everything that is fixed once `init` has succeeded.
@@ -262,7 +278,8 @@ struct End(Writer<Words>);
 
 struct Shared {
     region: UnsafeCell<Region>,
-    ends: UnsafeCell<[[End; 2]; MAX_VCPUS]>,
+    /// Two of each vCPU. In one row: of rows in a row the compiler keeps two pointers.
+    ends: UnsafeCell<[End; 2 * MAX_VCPUS]>,
 }
 
 // SAFETY: written by `init` alone before `SERVED` is set, read only afterwards.
@@ -282,7 +299,7 @@ static SHARED: Shared = Shared {
         tsc_hz: 1,
         own: ControlRequest::NOTHING,
     }),
-    ends: UnsafeCell::new([[End(Writer::new(NOWHERE, RingGeometry::new(4, 1), 0)); 2]; MAX_VCPUS]),
+    ends: UnsafeCell::new([End(Writer::new(NOWHERE, RingGeometry::new(4, 1), 0)); 2 * MAX_VCPUS]),
 };
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 /// vCPUs that have rings; 0 until `init` has succeeded. One word, so that an event asks both questions with one compare.
@@ -312,8 +329,8 @@ pub(crate) fn writer(vcpu: u32, kind: RingKind) -> Option<&'static Writer<Words>
         return None;
     }
     // SAFETY: as in `region`; `init` accepts at most MAX_VCPUS, so those that are served have a place.
-    let end = unsafe { (*SHARED.ends.get()).get_unchecked(vcpu as usize) };
-    Some(&end[kind as usize].0)
+    let end = unsafe { (*SHARED.ends.get()).get_unchecked(2 * vcpu as usize + kind as usize) };
+    Some(&end.0)
 }
 
 /// States what entering and leaving the sampling interrupt costs, in TSC ticks: the kernel measures it at
@@ -442,7 +459,7 @@ fn publish(config: &Config<'_>, geometry: Geometry) {
                 let ring = words.at_byte(geometry.ring_offset(vcpu, kind));
                 let writer = Writer::new(ring, geometry.ring(), header.salt());
                 writer.format();
-                (*SHARED.ends.get())[vcpu as usize][kind as usize] = End(writer);
+                (*SHARED.ends.get())[2 * vcpu as usize + kind as usize] = End(writer);
             }
         }
         *SHARED.region.get() = Region {

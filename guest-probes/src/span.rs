@@ -2,38 +2,27 @@
 
 use uniprof_wire::record::Kind;
 
-use crate::arg::{Args, Word};
-use crate::event::emit;
-use crate::platform::{self, ThreadId};
+use uniprof_wire::ring::{Payload, WriterWords};
 
-/// Which span this is, wherever it goes: see [`Span::detach`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpanId(Option<Begun>);
+use crate::arg::Args;
+use crate::event::{Stamp, emit, emit_for};
 
+/// Which span this is, wherever it goes: see [`Span::detach`]. What its first record begins with: two words, which functions return in
+/// registers. A time of 0 stands for a span of a site that is off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Begun {
-    site: u32,
-    thread: ThreadId,
-    tsc: u64,
-}
+pub struct SpanId(Stamp);
 
 impl SpanId {
     /// As two words, for languages without these types; both 0 for a span of a site that is off.
     #[must_use]
     pub const fn to_words(self) -> [u64; 2] {
-        match self.0 {
-            Some(Begun { site, thread, tsc }) => [site as u64 | (thread as u64) << 32, tsc],
-            None => [0; 2],
-        }
+        [self.0.shape, self.0.tsc]
     }
 
     /// What [`SpanId::to_words`] gave.
     #[must_use]
     pub const fn from_words([shape, tsc]: [u64; 2]) -> Self {
-        if tsc == 0 {
-            return Self(None);
-        }
-        Self(Some(Begun { site: shape as u32, thread: (shape >> 32) as u32, tsc }))
+        Self(Stamp { shape, tsc })
     }
 }
 
@@ -46,15 +35,13 @@ impl Span {
     /// Opens a span of the site.
     #[inline(never)]
     pub fn begin<A: Args>(site: u32, args: A) -> Self {
-        let thread = platform::thread();
-        let tsc = emit(Kind::SpanBegin, site, args);
-        Self(SpanId(Some(Begun { site, thread, tsc })))
+        Self(SpanId(emit(Kind::SpanBegin, site, args)))
     }
 
     /// A span of a site that is off: nothing is recorded.
     #[inline(always)]
     pub const fn off() -> Self {
-        Self(SpanId(None))
+        Self(SpanId::from_words([0; 2]))
     }
 
     /// Lets the span go on beyond this scope: whoever gets the number, on this thread or on another, ends it
@@ -74,14 +61,41 @@ impl Span {
 }
 
 impl Drop for Span {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        let SpanId(Some(Begun { site, thread, tsc })) = self.0 else { return };
-        if platform::thread() == thread {
-            emit(Kind::SpanEnd, site, (Word(tsc),));
-        } else {
-            emit(Kind::SpanEnd, site, (Word(tsc), Word(thread.into())));
+        if self.0.0.tsc != 0 {
+            end(self.0.0);
         }
+    }
+}
+
+#[inline(never)]
+fn end(begin: Stamp) {
+    emit_for(Kind::SpanEnd, begin.shape as u32, |end| Ended { begin, moved: begin.shape != end.shape });
+}
+
+/// What the record of an end has behind its site: when the span began and, if that was on another thread, on which.
+#[derive(Clone, Copy)]
+struct Ended {
+    begin: Stamp,
+    moved: bool,
+}
+
+impl Args for Ended {
+    const MOST_WORDS: usize = 2;
+
+    #[inline(always)]
+    fn words(self) -> usize {
+        1 + usize::from(self.moved)
+    }
+
+    #[inline(always)]
+    fn put<W: WriterWords>(&self, payload: &Payload<W>, at: usize) -> usize {
+        payload.put_counted(at, self.begin.tsc);
+        if self.moved {
+            payload.put_counted(at + 1, self.begin.shape >> 32);
+        }
+        at + self.words()
     }
 }
 

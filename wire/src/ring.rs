@@ -65,6 +65,7 @@ use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::record::{self, CLASSES, Kind, Record};
+use crate::text;
 
 /// Word of the head position.
 pub const HEAD: usize = 0;
@@ -204,6 +205,15 @@ pub trait WriterWords {
     fn local_increment(&self, index: usize) {
         self.local_add(index, 1);
     }
+    /// Calls [`Writer::reserve`], which is seldom needed: for architectures on which such a call can be made so that the usual case need not
+    /// save registers for it.
+    #[inline(always)]
+    fn reserve(writer: &Writer<Self>, nested_in: u64, class: usize, payload: usize) -> Option<u64>
+    where
+        Self: Copy,
+    {
+        writer.reserve(nested_in, class, payload)
+    }
 }
 
 impl<T: WriterWords + ?Sized> WriterWords for &T {
@@ -273,6 +283,36 @@ impl<W: WriterWords> Payload<W> {
         }
     }
 
+    /// [`Payload::put`] for who has counted its words, and said so to [`Writer::write`]: where that was wrong, only debug builds notice.
+    #[inline(always)]
+    pub fn put_counted(&self, index: usize, value: u64) {
+        debug_assert!(index < self.len, "word {index} of a record of {}", self.len);
+        self.words.store(self.first + index, value);
+    }
+
+    /// Stores bytes from word `index` on, the last word filled up with zeros, and returns the index behind them. They are counted, as in
+    /// [`Payload::put_counted`].
+    #[inline(always)]
+    pub fn put_bytes_counted(&self, index: usize, bytes: &[u8]) -> usize {
+        if bytes.len() < 8 {
+            if bytes.is_empty() {
+                return index;
+            }
+            self.put_counted(index, text::short_word(bytes));
+            return index + 1;
+        }
+        let (mut at, mut rest) = (index, bytes);
+        while let Some((word, behind)) = rest.split_first_chunk::<8>() {
+            self.put_counted(at, u64::from_le_bytes(*word));
+            (at, rest) = (at + 1, behind);
+        }
+        if rest.is_empty() {
+            return at;
+        }
+        self.put_counted(at, text::last_word(bytes, rest.len()));
+        at + 1
+    }
+
     /// Stores payload words from `index` on, those that fit: one check for all of them. Not inlined: whole records are put together from
     /// many runs of words, and a call costs less than the bytes of a loop for each.
     #[inline(never)]
@@ -317,7 +357,7 @@ impl<W: WriterWords + Copy> Writer<W> {
         let nested_in = words.load(IN_FLIGHT);
         let start = match self.reserve_at_head(nested_in, payload) {
             Some(start) => start,
-            None => self.reserve(nested_in, class, payload)?,
+            None => W::reserve(self, nested_in, class, payload).ok_or(Refused)?,
         };
         let len = payload + 1;
         // Of the ring's words the record's is this one, and its slot follows from it.
@@ -346,11 +386,13 @@ impl<W: WriterWords + Copy> Writer<W> {
         words.local_compare_exchange(HEAD, head, end).then_some(head)
     }
 
-    /// Reserves room in any case, and fills what is skipped. Not inlined: one copy does for all records, and the usual case pays nothing for it.
-    /// What a refusal leaves behind is what was before: the value of IN_FLIGHT belongs to who was interrupted, if anybody.
+    /// Reserves room in any case, and fills what is skipped: the position of the record, or `None` for a refusal, which is counted. Not inlined:
+    /// one copy does for all records, and the usual case pays nothing for it. What a refusal leaves behind is what was before: the value of
+    /// IN_FLIGHT belongs to who was interrupted, if anybody. Part of [`Writer::write`] and nothing by itself.
     #[cold]
     #[inline(never)]
-    fn reserve(&self, nested_in: u64, class: usize, payload: usize) -> Result<u64, Refused> {
+    #[doc(hidden)]
+    pub fn reserve(&self, nested_in: u64, class: usize, payload: usize) -> Option<u64> {
         let words = self.words;
         let geometry = self.geometry;
         let len = payload + 1;
@@ -366,7 +408,7 @@ impl<W: WriterWords + Copy> Writer<W> {
             if end.wrapping_sub(oldest) > room || len > geometry.sub_buffer_words() {
                 words.local_increment(REFUSED + class);
                 words.store(IN_FLIGHT, nested_in);
-                return Err(Refused);
+                return None;
             }
             if words.local_compare_exchange(HEAD, head, end) {
                 break (head, start);
@@ -376,7 +418,7 @@ impl<W: WriterWords + Copy> Writer<W> {
             let header = record::header(Kind::Padding, true, (start - head) as usize, tag(head, self.salt));
             words.store(geometry.word_of(head), header);
         }
-        Ok(start)
+        Some(start)
     }
 
     /// Adds the records that have been committed so far to `totals`, class by class.

@@ -14,6 +14,36 @@ pub(crate) fn word(text: &[u8], index: usize) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
+/// `N` bytes from `at` on, which must lie in `text`; as a copy, of which the compiler makes one load. (It keeps asking whether a reference to
+/// them is null.)
+#[inline(always)]
+fn chunk<const N: usize>(text: &[u8], at: usize) -> [u8; N] {
+    let mut chunk = [0; N];
+    chunk.copy_from_slice(&text[at..at + N]);
+    chunk
+}
+
+/// The word of one to seven bytes, of loads that overlap: texts in records are mostly short, and a loop over bytes would cost more than all the rest
+/// of a record.
+#[inline(always)]
+pub(crate) fn short_word(text: &[u8]) -> u64 {
+    let len = text.len();
+    if len >= 4 {
+        let last = u64::from(u32::from_le_bytes(chunk(text, len - 4)));
+        u64::from(u32::from_le_bytes(chunk(text, 0))) | last << (8 * (len & 3))
+    } else if len >= 2 {
+        u64::from(u16::from_le_bytes(chunk(text, 0))) | u64::from(text[len - 1]) << (8 * (len - 1))
+    } else {
+        u64::from(text[0])
+    }
+}
+
+/// The word of the last `count` bytes of at least eight; `count` is 1 to 7. One load, with bytes before them, which are shifted out.
+#[inline(always)]
+pub(crate) fn last_word(text: &[u8], count: usize) -> u64 {
+    u64::from_le_bytes(chunk(text, text.len() - 8)) >> (64 - 8 * count)
+}
+
 /// Text in a record: bytes on the way in, words on the way out.
 #[derive(Clone, Copy)]
 pub enum Text<'a> {
@@ -125,5 +155,21 @@ impl<const N: usize> FixedText<N> {
 impl<const N: usize> core::fmt::Debug for FixedText<N> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         core::fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_overlapping_loads_are_those_of_the_bytes() {
+        let text: [u8; 23] = core::array::from_fn(|i| 0xa1 + i as u8);
+        for len in 1..8 {
+            assert_eq!(short_word(&text[..len]), word(&text[..len], 0), "{len}");
+        }
+        for len in (8..24).filter(|len| len % 8 != 0) {
+            assert_eq!(last_word(&text[..len], len % 8), word(&text[..len], len / 8), "{len}");
+        }
     }
 }

@@ -4,6 +4,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use uniprof_wire::layout::Architecture;
 
+use super::Aside;
+
 pub(crate) const ARCHITECTURE: Architecture = Architecture::Aarch64;
 
 /// Adds `value` to `*word`.
@@ -55,6 +57,11 @@ macro_rules! __is_on {
         };
         word.load(::core::sync::atomic::Ordering::Relaxed) != 0
     }};
+}
+
+/// Calls `function`, which is seldom needed.
+pub(crate) fn call_aside(function: Aside, [a, b, c]: [u64; 3]) -> u64 {
+    function(a, b, c)
 }
 
 /// Frame pointer and stack pointer of the caller; not known here.
