@@ -39,6 +39,8 @@ pub(crate) struct PerCpu {
     pub(crate) left: Cell<*const Thread>,
     /// Exited, but still the owner of the stack that it switched away from. Owns one reference.
     pub(crate) exited: AtomicPtr<Thread>,
+    /// When it came to the running thread (TSC). Touched by this vCPU only, interrupts off.
+    pub(crate) switched_at: Cell<u64>,
     pub(crate) run_queue: InterruptLock<Queue>,
     /// Touched by this vCPU only, interrupts off.
     pub(crate) sleepers: SleepList,
@@ -66,6 +68,7 @@ impl PerCpu {
             idle_thread: AtomicPtr::new(ptr::null_mut()),
             left: Cell::new(ptr::null()),
             exited: AtomicPtr::new(ptr::null_mut()),
+            switched_at: Cell::new(0),
             run_queue: InterruptLock::new(Queue::new()),
             sleepers: SleepList::new(),
             next_sample: Cell::new(0),

@@ -18,8 +18,8 @@ pub(crate) use bell::{Bell, answer_bells};
 pub(crate) use idle::{become_idle, run_idle};
 pub(crate) use queue::Queue;
 pub(crate) use run::{
-    current_id, current_name, current_stack, is_alone, is_urgent, preempt, switch_if_possible, wants_switch,
-    yield_now,
+    cpu_time, current_id, current_name, current_stack, is_alone, is_urgent, preempt, switch_if_possible,
+    wants_switch, yield_now,
 };
 pub(crate) use sleep::{SleepList, sleep, sleep_until, wake_sleepers};
 pub(crate) use spawn::{JoinHandle, spawn, spawn_urgent};

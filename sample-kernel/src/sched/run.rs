@@ -39,6 +39,12 @@ pub(crate) fn current_stack() -> Range<usize> {
     current().map_or_else(arch::boot_stack, |thread| thread.stack.range())
 }
 
+/// CPU time of the running thread so far, in TSC ticks; what interrupts took of it included.
+pub(crate) fn cpu_time() -> u64 {
+    let _interrupts = InterruptsOff::new();
+    current().map_or(0, |thread| thread.ran.get() + (arch::now() - PerCpu::current().switched_at.get()))
+}
+
 /// The name of the running thread.
 pub(crate) fn current_name() -> &'static str {
     current().map_or("boot", |thread| thread.name.as_str())
@@ -88,6 +94,8 @@ pub(super) fn switch_away(reason: SwitchReason) {
     assert!(!from.stack.ran_over(), "thread {} ran over the end of its stack", from.name);
     PerCpu::disable_preemption();
     probes::switch(from.id, to.id, reason);
+    let now = arch::now();
+    from.ran.set(from.ran.get() + (now - cpu.switched_at.replace(now)));
     cpu.set_current(next, to.id);
     cpu.left.set(previous);
     // An urgent thread comes and goes within the slice of whoever makes way for it: one that comes more often than slices end would keep

@@ -24,6 +24,8 @@ pub(crate) struct Thread {
     pub(super) body: Cell<*mut ()>,
     /// The next in the one list that it is in, under that list's lock.
     pub(super) next: Cell<*const Thread>,
+    /// CPU time up to its latest switch, in TSC ticks. Its own vCPU's, interrupts off.
+    pub(super) ran: Cell<u64>,
     /// When it wakes (TSC), while it sleeps.
     pub(super) wakes_at: Cell<u64>,
     /// 1 once it has.
@@ -62,6 +64,7 @@ impl Thread {
             stack_pointer: UnsafeCell::new(stack_pointer),
             body: Cell::new(body),
             next: Cell::new(ptr::null()),
+            ran: Cell::new(0),
             wakes_at: Cell::new(0),
             exited: AtomicU32::new(0),
             joiners: WaitQueue::new(),
