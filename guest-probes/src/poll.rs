@@ -6,7 +6,7 @@
 //! proportion to the time that it takes, however long or short it is. (Were a sample to stand for the time since the last one, the short
 //! handlers that follow a long one would hardly be seen.)
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
 
 use uniprof_wire::record::Registers;
 use uniprof_wire::tables::VcpuField;
@@ -26,11 +26,11 @@ struct Local {
     /// Busy time of the next point; 0 while nothing is sampled.
     next: AtomicU64,
     random: AtomicU64,
+    /// Points are being taken. Who interrupts that and polls, too, leaves them to who is at it: else both would take the same ones.
+    taking: AtomicBool,
 }
 
-static LOCALS: [Local; MAX_VCPUS] =
-    [const { Local { last: AtomicU64::new(0), next: AtomicU64::new(0), random: AtomicU64::new(0) } };
-        MAX_VCPUS];
+static LOCALS: [Local; MAX_VCPUS] = [const { Local::new() }; MAX_VCPUS];
 
 /// Samples that are due.
 struct Due {
@@ -71,7 +71,8 @@ pub fn poll_with_registers(registers: &Registers) {
     let works = |vcpu: &Vcpu| !sample::has_timer(id, *vcpu) && vcpu.get(VcpuField::IdleSince) == 0;
     let Some(vcpu) = vcpu.filter(works) else { return };
     vcpu.online_since(begin);
-    match LOCALS[id as usize % MAX_VCPUS].due(region, vcpu.busy(begin)) {
+    let due = LOCALS[id as usize % MAX_VCPUS].alone(|local| local.due(region, vcpu.busy(begin))).flatten();
+    match due {
         Some(due) if registers.rip != 0 => take(id, vcpu, begin, registers, &due),
         _ => event::count_cost_sometimes(begin),
     }
@@ -100,13 +101,35 @@ fn take(id: u32, vcpu: Vcpu, begin: u64, registers: &Registers, due: &Due) {
 }
 
 impl Local {
+    const fn new() -> Self {
+        let [last, next, random] = [const { AtomicU64::new(0) }; 3];
+        Self { last, next, random, taking: AtomicBool::new(false) }
+    }
+
+    /// Takes points, unless this interrupts who does so: `None`. Not atomic, because who interrupts this has ended before it goes on.
+    fn alone<R>(&self, take: impl FnOnce(&Self) -> R) -> Option<R> {
+        if self.taking.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.taking.store(true, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        let taken = take(self);
+        compiler_fence(Ordering::SeqCst);
+        self.taking.store(false, Ordering::Relaxed);
+        Some(taken)
+    }
+
     /// The samples that are due at `busy`.
     fn due(&self, region: &Region, busy: u64) -> Option<Due> {
         if !control::sampling() {
             self.next.store(0, Ordering::Relaxed);
             return None;
         }
-        let period = region.tsc_hz / u64::from(control::rate().max(1));
+        self.passed(region.tsc_hz / u64::from(control::rate().max(1)), busy)
+    }
+
+    /// The points up to `busy`, which are a jittered period apart.
+    fn passed(&self, period: u64, busy: u64) -> Option<Due> {
         let mut next = self.next.load(Ordering::Relaxed);
         // A rate that went up does not wait for a point of the old one.
         if next == 0 || next > busy.saturating_add(period.saturating_mul(2)) {
@@ -137,5 +160,31 @@ impl Local {
 
     fn distance(&self, period: u64) -> u64 {
         sample::jittered(period, &self.random).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a jitter begins with asks for the time.
+    #[unsafe(no_mangle)]
+    extern "Rust" fn uniprof_platform_now() -> u64 {
+        1
+    }
+
+    #[test]
+    fn who_interrupts_a_poll_leaves_its_points_to_it() {
+        let local = Local::new();
+        assert!(local.passed(1_000, 5_000).is_none(), "the first one only begins");
+        let points = local.alone(|local| {
+            // An interrupt polls before this has noted what it takes.
+            assert!(local.alone(|local| local.passed(1_000, 15_001)).is_none());
+            local.passed(1_000, 15_000).map(|due| due.points)
+        });
+        let points = points.flatten().expect("they are due");
+        assert!((8..=12).contains(&points), "{points}");
+        assert!(local.alone(|local| local.passed(1_000, 15_000)).flatten().is_none(), "they are taken");
+        assert!(local.alone(|local| local.passed(1_000, 25_000)).flatten().is_some(), "and others come");
     }
 }
