@@ -23,7 +23,7 @@ fn told(section: &[u8], args: &[u64]) -> (Vec<u8>, usize, u64, Vec<u8>, u64) {
         panic!("{values:?}")
     };
     assert_eq!(second.total as u64, LONGEST as u64 - number, "the length before it was cut");
-    (first.kept.bytes().collect(), first.total as usize, number, second.kept.bytes().collect(), last)
+    (first.kept.bytes().collect(), first.total, number, second.kept.bytes().collect(), last)
 }
 
 #[test]
