@@ -2,8 +2,7 @@
 
 use uniprof_probes as probe;
 use uniprof_wire::layout::RingKind;
-use uniprof_wire::record::{MAX_ARG_BYTES, Record, Records};
-use uniprof_wire::ring::{self, Block, Source};
+use uniprof_wire::record::{MAX_ARG_BYTES, Record};
 use uniprof_wire::site::{self, Value};
 
 mod machine;
@@ -37,28 +36,15 @@ fn texts_of_every_length_come_whole_and_so_does_what_follows() {
     assert_eq!(unsafe { probe::init(config) }, probe::Status::On);
     let bytes: [u8; LONGEST] = core::array::from_fn(|i| b'0' + (i % 75) as u8);
     let text = core::str::from_utf8(&bytes).expect("ASCII");
-    let mut out = vec![0; machine::header().geometry.ring().sub_buffer_words()];
-    let mut position = 0;
     for len in 0..=LONGEST {
         let rest = &bytes[len..];
         probe::event!("texts", first: str = &text[..len], len = len, second: bytes = rest, last = !0_u64);
-        let header = machine::header();
-        let words = machine::ring(RingKind::Events);
-        let found = loop {
-            match ring::read_block(&words, header.geometry.ring(), Source::Live, position, &mut out) {
-                Block::Copied { start, end, .. } => {
-                    position = end;
-                    let block = &out[..(end - start) as usize];
-                    // A block may be what fills the end of a sub-buffer, and no record.
-                    if let Some(found) = Records::new(block, start, header.salt()).next() {
-                        let Ok(Record::Event(event)) = found.record else { panic!("{:?}", found.record) };
-                        break told(machine::section(), event.args);
-                    }
-                }
-                other => panic!("{other:?} at {len}"),
-            }
-        };
+        let mut found = None;
+        machine::drain(RingKind::Events, |record| {
+            let Record::Event(event) = record else { panic!("{record:?}") };
+            found = Some(told(machine::section(), event.args));
+        });
         let kept = |bytes: &[u8]| bytes[..bytes.len().min(MAX_ARG_BYTES)].to_vec();
-        assert_eq!(found, (kept(&bytes[..len]), len, len as u64, kept(rest), !0), "{len}");
+        assert_eq!(found, Some((kept(&bytes[..len]), len, len as u64, kept(rest), !0)), "{len}");
     }
 }
