@@ -59,15 +59,10 @@ impl Selection {
         };
         let mut patterns: Vec<String> = self.each().filter(without).map(str::to_owned).collect();
         // A name may be on by a wider pattern: then it is taken out of that.
-        let is_on = |name: &str| {
-            let words = patterns.iter().map(String::as_str).rev();
-            let mut matching = words
-                .filter(|known| pattern::matches(known.trim_start_matches('-').as_bytes(), name.as_bytes()));
-            matching.next().is_some_and(|known| !known.starts_with('-'))
-        };
+        let left = Self { classes, patterns: patterns.join(",") };
         let more: Vec<String> = match on {
             true => one.each().map(str::to_owned).collect(),
-            false => one.each().filter(|name| is_on(name)).map(|name| format!("-{name}")).collect(),
+            false => one.each().filter(|name| left.has(name)).map(|name| format!("-{name}")).collect(),
         };
         patterns.extend(more);
         let text = patterns.join(",");
@@ -104,6 +99,16 @@ impl Selection {
             ));
         }
         Ok(Self { classes, patterns })
+    }
+
+    /// Whether a class, or an event site, of that name is among it.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        if let Some(bits) = bits(name) {
+            return self.classes & bits != 0;
+        }
+        let matches =
+            |known: &str| pattern::matches(known.trim_start_matches('-').as_bytes(), name.as_bytes());
+        self.each().filter(|known| matches(known)).last().is_some_and(|known| !known.starts_with('-'))
     }
 
     fn each(&self) -> impl Iterator<Item = &str> {

@@ -37,7 +37,7 @@ use crate::{interrupt, options};
 
 const EXAMPLES: &str = "\
 Examples:
-  uniprof attach                                the only guest that runs here
+  uniprof attach                                the only guest of ours, or the only one that runs here
   uniprof attach web -F 499 -e +off-cpu         asked to sample more, and to record where threads wait
   uniprof attach r.uniprof                      a recording, replayed
   uniprof top web --once                        one look as text, after a second
@@ -49,7 +49,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A running guest, a recording, a dump, or `sample`; left out, the only guest that runs here
+    /// A running guest, a recording, a dump, or `sample`; left out, the only guest of ours, or the only one that runs here
     #[arg(value_name = "TARGET|INPUT")]
     target: Option<String>,
     /// Samples per second and vCPU that a guest is asked for [default: 99]

@@ -118,7 +118,7 @@ fn print(checks: &[Check]) -> anyhow::Result<()> {
         let found = output::printable(&check.found);
         writeln!(out, "{:<3}  {:<width$}  {found}", if check.ok { "yes" } else { "no" }, check.name)?;
         if let Some(mend) = &check.mend {
-            writeln!(out, "{:1$}mend: {mend}", "", width + 7)?;
+            writeln!(out, "{:1$}mend: {2}", "", width + 7, output::printable(mend))?;
         }
     }
     Ok(out.flush()?)

@@ -11,7 +11,7 @@ use uniprof_tui::picture::{Can, Fate, Kind, Listing, Picture, Shown, Span, Subje
 use uniprof_tui::{Answer, Request};
 use uniprof_wire::record::Class;
 
-use super::cost::Cost;
+use super::cost::{Cost, thread_time};
 use super::ending;
 use super::inside::{Code, Inside};
 use super::model::Model;
@@ -24,9 +24,12 @@ use crate::values::PathMap;
 
 /// Samples per second and vCPU that are asked for where nobody says how many.
 pub(super) const RATE: u32 = 99;
-/// Time between two pictures, at least; and how many times as long as making one took.
-const PICTURE_EVERY: Duration = Duration::from_millis(300);
-const PICTURE_TIMES: u32 = 12;
+/// Time between two pictures, at least; and how many times the CPU time that making one took, so that pictures take a sixteenth of a CPU
+/// at the most. (Not the time that passed: others who use the CPU would make it worse than it is.)
+const PICTURE_EVERY: Duration = Duration::from_millis(100);
+const PICTURE_TIMES: u32 = 16;
+/// The first pictures, which name most of the functions, say nothing of what the next take.
+const FIRST_PICTURES: u64 = 3;
 /// The longest time between two pictures of a guest that runs.
 const PICTURE_LATEST: Duration = Duration::from_secs(2);
 
@@ -168,9 +171,10 @@ impl Engine {
             }
             // Who is slow to look gets fewer pictures, not old ones.
             if Instant::now() >= due && answers.is_empty() {
-                let began = Instant::now();
+                let began = thread_time();
                 let picture = self.picture();
-                due = Instant::now() + (began.elapsed() * PICTURE_TIMES).clamp(PICTURE_EVERY, PICTURE_LATEST);
+                let took = if self.number > FIRST_PICTURES { thread_time() - began } else { Duration::ZERO };
+                due = Instant::now() + (took * PICTURE_TIMES).clamp(PICTURE_EVERY, PICTURE_LATEST);
                 let listing = self.listing();
                 let answer = Answer::Picture(Arc::new(picture));
                 if [Some(answer), listing].into_iter().flatten().any(|answer| answers.send(answer).is_err()) {
@@ -279,12 +283,18 @@ impl Engine {
             on: on & class.bit() != 0,
         });
         let mut all: Vec<Switch> = classes.collect();
-        let Self { sites, model, .. } = self;
-        let known = sites.as_mut().map_or(&model.events.sites, |states| states.look());
+        let Self { sites, model, source, .. } = self;
+        let seen = sites.as_mut().map(source::SiteStates::look);
+        // Where memory is not seen: what the guest's image says, and what is asked for.
+        let asked = match source {
+            Source::Live(live) if seen.is_none() => Some(&live.wanted().events),
+            _ => None,
+        };
         // Several sites may share a name: one that is on is to be seen.
         let mut names: BTreeMap<&str, bool> = BTreeMap::new();
-        for site in known.iter() {
-            *names.entry(&site.name).or_default() |= site.enabled;
+        for site in seen.unwrap_or(&model.events.sites).iter() {
+            let is_asked_for = asked.is_some_and(|events| events.has(&site.name));
+            *names.entry(&site.name).or_default() |= site.enabled || is_asked_for;
         }
         all.extend(names.into_iter().map(|(name, on)| Switch { name: name.into(), is_class: false, on }));
         all.into()

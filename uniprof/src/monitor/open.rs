@@ -13,6 +13,7 @@ use super::inside::Inside;
 use super::keep::Keep;
 use super::model::Model;
 use super::source::{self, Live, Replay};
+use crate::command::record;
 use crate::config::Config;
 use crate::input::Input;
 use crate::options;
@@ -36,6 +37,7 @@ impl Engine {
         let images = profile::find_images(&head, &options.symbols, &Config::load()?)?;
         let symbols = symbols(&images);
         let mut model = Model::new(head.session, images);
+        record::check(options.events.as_ref(), || Ok(model.events.sites.clone()), &model.session.guest)?;
         model.keep = Some(Keep::default());
         live.begin(&mut model)?;
         let wanted = source::Wanted {
@@ -188,6 +190,6 @@ fn symbols(images: &profile::images::Images) -> Result<String, String> {
         .iter()
         .filter_map(|looked| looked.result.as_ref().err().map(|why| format!("{}: {why}", looked.place)));
     let looked: Vec<String> = looked.collect();
-    let places = if looked.is_empty() { String::new() } else { format!(" ({})", looked.join("; ")) };
-    Err(format!("no image of the guest was found{places}; name it with --kernel ELF"))
+    let places = if looked.is_empty() { String::new() } else { format!("; looked: {}", looked.join("; ")) };
+    Err(format!("no image of the guest was found, name it with --kernel ELF{places}"))
 }

@@ -174,6 +174,9 @@ impl Engine {
 
     /// Has a class or sites recorded, or no longer.
     fn record(&mut self, what: &str, on: bool) -> Answer {
+        if let Some(why) = self.stays_on(what).filter(|_| !on) {
+            return said(false, why);
+        }
         let sites = self.model.events.sites.clone();
         let answer = self.ask(|wanted| {
             let events = wanted.events.with(what, on)?;
@@ -190,6 +193,22 @@ impl Engine {
             }
             answer => answer,
         }
+    }
+
+    /// Why it would do nothing to ask for something no longer.
+    fn stays_on(&self, what: &str) -> Option<String> {
+        let Source::Live(live) = &self.source else { return None };
+        if what == Class::Sample.name() {
+            return Some("samples are what is looked at here; the key - asks for fewer of them".into());
+        }
+        let is_class = Class::ALL.into_iter().any(|class| class.name() == what);
+        let is_site = self.model.events.sites.iter().any(|site| site.name == what);
+        let is_asked_for = live.wanted().events.has(what);
+        ((is_class || is_site) && !is_asked_for).then(|| {
+            format!(
+                "the guest records {what} by itself, or for somebody else: that can't be asked off from here"
+            )
+        })
     }
 
     fn show(&mut self, shown: Shown) -> anyhow::Result<()> {

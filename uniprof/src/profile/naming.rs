@@ -93,7 +93,9 @@ impl<'a> Naming<'a> {
         known.entry((address, kind, found)).or_insert_with(|| {
             let looked_up = kind.lookup(GuestVirtual(address)).0;
             let Some((image, resolution)) = images.resolve(GuestVirtual(address), kind) else {
-                let frame = Frame::unknown("[unknown: no image of the guest]").located(None, looked_up);
+                // The reason is said once, where the images are told of.
+                let name = format!("[unknown {looked_up:#x}]");
+                let frame = Frame::unknown(&name).located(None, looked_up);
                 return vec![builder.frame(frame)];
             };
             let file = image.and_then(|index| files.get(index).copied());
