@@ -335,7 +335,12 @@ impl ProfileBuilder {
     /// The profile of everything that was added.
     #[must_use]
     pub fn finish(mut self) -> Profile {
-        self.profile.timeline.sort_by_key(|sample| sample.at);
+        let Profile { frames, nodes, leaves, timeline, .. } = &mut self.profile;
+        timeline.sort_by_key(|sample| sample.at);
+        // A profile may be kept for long, and up to half of what these have room for is empty.
+        frames.shrink_to_fit();
+        nodes.shrink_to_fit();
+        leaves.shrink_to_fit();
         self.profile
     }
 }

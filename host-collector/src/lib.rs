@@ -51,6 +51,7 @@
 //! ```
 
 pub mod accounting;
+pub mod allocator;
 pub mod attach;
 pub mod cancel;
 pub mod capture;

@@ -174,7 +174,7 @@ impl Engine {
                 let began = thread_time();
                 let picture = self.picture();
                 let took = if self.number > FIRST_PICTURES { thread_time() - began } else { Duration::ZERO };
-                due = Instant::now() + (took * PICTURE_TIMES).clamp(PICTURE_EVERY, PICTURE_LATEST);
+                due = Instant::now() + pause_after(took);
                 let listing = self.listing();
                 let answer = Answer::Picture(Arc::new(picture));
                 if [Some(answer), listing].into_iter().flatten().any(|answer| answers.send(answer).is_err()) {
@@ -321,6 +321,11 @@ impl Engine {
         }
         notes
     }
+}
+
+/// How long nothing is drawn after a picture that took so long.
+pub(super) fn pause_after(picture: Duration) -> Duration {
+    (picture * PICTURE_TIMES).clamp(PICTURE_EVERY, PICTURE_LATEST)
 }
 
 /// What a guest that has crashed said last.

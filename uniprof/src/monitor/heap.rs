@@ -27,12 +27,15 @@ const MOST_EARLY: usize = 256;
 pub(super) struct Heap {
     records: Tail,
     /// By address, those that lived when the records begin, and when that is.
-    before: FxHashMap<u64, HeapEntry>,
+    before: Before,
     begin: u64,
     /// Addresses and times of frees that were older than the records, too, and whose allocation had not come.
     early: VecDeque<(u64, u64)>,
     look: Option<Look>,
 }
+
+/// Blocks by their address. A table has many places that are empty, and twice as many while it grows: those shall be small.
+type Before = FxHashMap<u64, Box<HeapEntry>>;
 
 /// What the table held after the record of a number.
 #[derive(Clone, Debug)]
@@ -120,7 +123,7 @@ impl Heap {
             torn: 0,
         };
         if !self.before.is_empty() {
-            each(Step::Look(&known(&mut self.before.values())));
+            each(Step::Look(&known(&mut self.before.values().map(|entry| &**entry))));
         }
         let mut look = self.look.as_ref().filter(|look| look.tsc <= end);
         self.records.oldest_first(|kept| {
@@ -154,12 +157,12 @@ impl Heap {
     }
 }
 
-fn by_address(entries: Vec<HeapEntry>) -> FxHashMap<u64, HeapEntry> {
-    entries.into_iter().map(|entry| (entry.address.0, entry)).collect()
+fn by_address(entries: Vec<HeapEntry>) -> Before {
+    entries.into_iter().map(|entry| (entry.address.0, Box::new(entry))).collect()
 }
 
 /// What a record that is not kept any more changes in what lived before those that are.
-fn age(before: &mut FxHashMap<u64, HeapEntry>, early: &mut VecDeque<(u64, u64)>, gone: &Record<'_>) {
+fn age(before: &mut Before, early: &mut VecDeque<(u64, u64)>, gone: &Record<'_>) {
     match gone {
         Record::Allocation(block) => {
             let freed = |(address, tsc): &(u64, u64)| *address == block.address.0 && *tsc >= block.tsc;
@@ -174,12 +177,11 @@ fn age(before: &mut FxHashMap<u64, HeapEntry>, early: &mut VecDeque<(u64, u64)>,
                     thread: block.thread,
                     callers: HeapCallers::new(block.callers.frames),
                 };
-                before.insert(block.address.0, entry);
+                before.insert(block.address.0, Box::new(entry));
             }
         }
         Record::Free(free) => {
-            let is_of = |entry: &HeapEntry| entry.tsc <= free.tsc;
-            if before.get(&free.address.0).is_some_and(is_of) {
+            if before.get(&free.address.0).is_some_and(|entry| entry.tsc <= free.tsc) {
                 before.remove(&free.address.0);
             } else {
                 if early.len() >= MOST_EARLY {

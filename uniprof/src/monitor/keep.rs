@@ -5,8 +5,8 @@ use std::path::Path;
 
 use uniprof_collector::recording::{Body, FileError, Message, RecordingFile, SessionInfo};
 
-/// Bytes of messages that are kept.
-const MOST: usize = 16 << 20;
+/// Bytes of messages that are kept: four seconds of 50,000 events a second, minutes of a guest that does less.
+const MOST: usize = 12 << 20;
 
 /// The last messages of a guest that runs.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! All that is kept of a guest while somebody looks at it: aggregates, and the last minutes. Whatever the guest does, it takes no more than a
 //! fixed amount of memory.
 
+use uniprof_collector::allocator;
 use uniprof_collector::clock::Looks;
 use uniprof_collector::ledger::Ledger;
 use uniprof_collector::live_blocks::LiveBlocks;
@@ -74,6 +75,8 @@ impl State {
 impl Model {
     /// Of a guest of which nothing has come yet.
     pub(super) fn new(session: SessionInfo, mut images: Images) -> Self {
+        // Pictures come and go.
+        allocator::give_back_early();
         images.keep_at_most(MOST_ADDRESSES);
         let clock = Clock { tsc_hz: session.tsc_hz, ..Clock::default() };
         let sites = Sites::of(images.symbolizers().map(|(_, symbolizer)| &**symbolizer.image()));

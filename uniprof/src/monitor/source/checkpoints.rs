@@ -11,8 +11,9 @@ use crate::monitor::model::{Model, State};
 
 /// Bytes of the recording from one to the next, at least: they are read in a few hundredths of a second.
 const SPAN: u64 = 4 << 20;
-/// Bytes that all take together, at most; and how many there are.
-const MOST_BYTES: usize = 96 << 20;
+/// Bytes that all take together, at most: seven of a guest that fills everything, so that of a recording of 1 GB an eighth is read again. And how
+/// many there are.
+const MOST_BYTES: usize = 192 << 20;
 const MOST: usize = 32;
 
 /// The places.
