@@ -161,6 +161,32 @@ impl RingAccount {
         account
     }
 
+    /// What an account that goes on from here has to begin with, for [`RingAccount::from_here`]; and whether all of the ring up to here has come.
+    ///
+    /// What became of words that did not come is found out at the next comparison. For an account that takes place after this point to call that
+    /// a loss, too, its beginning lies a lap before, so that they are skipped again.
+    #[must_use]
+    pub fn here(&self) -> (Counters, Vec<u64>, bool) {
+        let is_whole = self
+            .slots
+            .iter()
+            .all(|slot| slot.counted.is_some() && !(slot.skipped || slot.damaged || slot.unreadable));
+        let head = match is_whole && !self.gap {
+            true => self.position,
+            false => self.position.saturating_sub(self.geometry.ring_words() as u64),
+        };
+        let mut refused = self.refused_before.unwrap_or_default();
+        for (refused, tally) in refused.iter_mut().zip(&self.tallies) {
+            *refused = refused.wrapping_add(tally.refused);
+        }
+        let counted = |slot: &Slot| {
+            let mut counted = slot.counted.unwrap_or_default();
+            counted.iter_mut().zip(slot.decoded).for_each(|(sum, more)| *sum = sum.wrapping_add(more));
+            counted
+        };
+        (Counters { head, refused }, self.slots.iter().flat_map(counted).collect(), is_whole && !self.gap)
+    }
+
     /// Where the next block is expected to start.
     #[must_use]
     pub const fn position(&self) -> u64 {

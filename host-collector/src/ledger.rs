@@ -144,6 +144,15 @@ impl Ledger {
         self.rings.iter().filter(|(_, open)| !open.settled).map(|(ring, _)| *ring)
     }
 
+    /// What a recording that begins here has to tell of each ring first, so that what came before does not count in it; and whether all of the ring up
+    /// to here has come. Rings of which nothing has come are read from the guest's start.
+    pub fn beginnings(&self) -> impl Iterator<Item = (RingCounters<'static>, bool)> {
+        self.rings.iter().map(|(&ring, open)| {
+            let (Counters { head, refused }, slots, is_whole) = open.account.here();
+            (RingCounters { ring, head, last: false, refused, slots: slots.into() }, is_whole)
+        })
+    }
+
     /// Messages that could not be placed, because the one that introduces their ring is missing.
     #[must_use]
     pub const fn unplaced(&self) -> u64 {

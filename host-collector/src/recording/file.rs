@@ -134,14 +134,6 @@ impl RecordingFile {
         Ok(())
     }
 
-    /// Says that messages are missing here; see [`Writer::skip`].
-    pub fn skip(&mut self) -> Result<(), FileError> {
-        self.with(|writer| {
-            writer.skip();
-            Ok(())
-        })
-    }
-
     /// See [`Writer::flush_if_due`].
     pub fn flush_if_due(&mut self) -> Result<(), FileError> {
         let before = self.saved();

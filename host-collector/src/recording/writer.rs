@@ -135,12 +135,6 @@ impl<W: Write> Writer<W> {
         self.flush_if_due()
     }
 
-    /// Says that messages are missing here, which readers tell as [`crate::recording::Item::Gap`]: of a part of something longer the records
-    /// before it are not lost.
-    pub fn skip(&mut self) {
-        self.sequence = self.sequence.wrapping_add(1);
-    }
-
     /// Closes the open chunk where it has been open for a second. Call it when there is nothing to write for a while.
     pub fn flush_if_due(&mut self) -> Result<(), RecordError> {
         match self.open_since {

@@ -10,6 +10,7 @@
 
 mod clock;
 mod cost;
+mod cut;
 mod ending;
 mod engine;
 mod events;

@@ -100,7 +100,7 @@ impl Model {
         let Self { ledger, images, events, seen, looks, keep, puzzle, .. } = self;
         looks.feed(message);
         looks.bound(MOST_PAIRS);
-        keep.iter_mut().for_each(|keep| keep.take(message));
+        keep.iter_mut().for_each(|keep| keep.make_room(ledger));
         let restarts = ledger.restarts();
         match &message.body {
             Body::Clock(pair) => seen.clock.take_pair(pair),
@@ -111,6 +111,7 @@ impl Model {
                 if ledger.restarts() != restarts {
                     *seen = Seen::default();
                     events.restart();
+                    keep.iter_mut().for_each(|keep| *keep = Keep::default());
                 }
                 if let Some(tables) = ledger.tables() {
                     seen.clock.take_tables(tables);
@@ -121,6 +122,7 @@ impl Model {
                 seen.record(ring.vcpu.into(), &record, &mut Way { puzzle, images, events });
             }),
         }
+        keep.iter_mut().for_each(|keep| keep.take(message, seen.clock.now));
     }
 
     /// The latest sign of life of that vCPU which has shown none for the longest.

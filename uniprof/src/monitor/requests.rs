@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use uniprof_collector::cancel::Cancel;
-use uniprof_collector::clock::HostTime;
-use uniprof_tui::picture::{Shown, Span};
+use uniprof_tui::picture::Shown;
 use uniprof_tui::{Answer, Request, SaveAs};
 use uniprof_wire::record::Class;
 
+use super::cut::Cut;
 use super::engine::{Engine, Listed, Source};
 use super::inside::Code;
-use super::span::Reach;
+use super::span::{QUARTERS, Reach};
 use super::{listing, picture, save, source};
 use crate::attachment;
 use crate::command::attach::once;
@@ -104,21 +104,40 @@ impl Engine {
     }
 
     fn save_recording(&mut self, path: &Path) -> anyhow::Result<String> {
-        let Some(keep) = &self.model.keep else {
+        let closing = match &mut self.source {
+            Source::Live(live) => live.count(&mut self.model)?,
+            _ => Vec::new(),
+        };
+        let model = &self.model;
+        let Some(keep) = &model.keep else {
             anyhow::bail!("this is a file already: what it holds can be copied");
         };
-        let seconds = match self.wanted.span {
-            Span::Last(seconds) => seconds,
-            _ => f64::INFINITY,
-        };
-        let now = HostTime::now().monotonic_ns;
-        let from = now.saturating_sub((seconds * 1e9) as u64);
-        let symbolizer = self.model.images.symbolizers().next();
-        let symbols = symbolizer.map(|(_, one)| attachment::pack(one.image(), &self.model.session.kernel));
-        let mut session = self.model.session.clone();
+        let (clock, quarters) = (model.seen.clock, self.reach().quarters());
+        let moment = |quarter: u64| clock.tsc(quarter as f64 / QUARTERS as f64);
+        let symbolizer = model.images.symbolizers().next();
+        let symbols = symbolizer.map(|(_, one)| attachment::pack(one.image(), &model.session.kernel));
+        let mut session = model.session.clone();
         session.tool = concat!("uniprof ", env!("CARGO_PKG_VERSION")).into();
-        let bytes = keep.write(path, &session, from, &symbols.unwrap_or_default())?;
-        Ok(format!(": {:.1} MB, what came last", bytes as f64 / 1e6))
+        let until = match self.wanted.shown {
+            Shown::Now => u64::MAX,
+            Shown::At(_) => moment(quarters.end),
+        };
+        let from = if quarters.start == 0 { 0 } else { moment(quarters.start) };
+        let heap = &model.seen.waits.heap;
+        let cut = Cut {
+            window: from..until,
+            closing: &closing,
+            heap,
+            session,
+            symbols: symbols.unwrap_or_default(),
+        };
+        let written = cut.write(keep, path)?;
+        Ok(format!(
+            ": {:.1} MB, from {:.1} s to {:.1} s after boot",
+            written.bytes as f64 / 1e6,
+            clock.seconds(written.from),
+            clock.seconds(written.until)
+        ))
     }
 
     /// Takes a core, aside: that may take seconds.

@@ -1,5 +1,7 @@
 //! Over which quarters of a second sums go, and how much each counts.
 
+use std::ops::Range;
+
 use uniprof_tui::picture::Span;
 
 /// Quarters of a second in a second.
@@ -41,6 +43,16 @@ impl Reach {
     /// Its last quarter.
     pub(super) fn last(&self) -> u64 {
         self.last
+    }
+
+    /// All quarters that count.
+    pub(super) fn quarters(&self) -> Range<u64> {
+        let end = self.last.saturating_add(1);
+        let most = match self.span {
+            Span::All => u64::MAX,
+            span => (whole(span) * QUARTERS as f64).ceil().max(1.0) as u64,
+        };
+        end.saturating_sub(most)..end
     }
 
     /// How much a quarter counts, 0 to 1; `None` where it does not at all.

@@ -10,6 +10,7 @@ use uniprof_collector::drain::{Begin, Drainer, Pace};
 use uniprof_collector::guests::{GuestEntry, Witness, process_ending};
 use uniprof_collector::memory::find_region;
 use uniprof_collector::port::Port;
+use uniprof_collector::recording::{Body, Message, RingCounters};
 use uniprof_wire::record::Class;
 use uniprof_wire::ring::Source;
 use uniprof_wire::tables::ControlRequest;
@@ -150,6 +151,27 @@ impl Live {
             drainer.finish(Source::Dead, &mut |message| model.feed(&message))?;
         }
         Ok(())
+    }
+
+    /// Reads what is new, up to a moment of which all counters of the rings are known, and returns these. Rings that are written to without pause have
+    /// none, nor has a guest that is seen through a port.
+    pub(crate) fn count(&mut self, model: &mut Model) -> anyhow::Result<Vec<RingCounters<'static>>> {
+        let mut all = Vec::new();
+        if let Reader::Memory { drainer, .. } = &mut self.reader {
+            drainer.finish(Source::Live, &mut |message| match message.body {
+                // Reading goes on: that is not the account's end.
+                Body::Counters(_) => all.extend(counters(message)),
+                _ => model.feed(&message),
+            })?;
+        }
+        Ok(all)
+    }
+}
+
+fn counters(message: Message<'_>) -> Option<RingCounters<'static>> {
+    match message.into_owned().body {
+        Body::Counters(counters) => Some(counters),
+        _ => None,
     }
 }
 
