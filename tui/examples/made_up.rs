@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use uniprof_flamegraph::{Amount, Frame, Owner, Profile, ProfileBuilder};
-use uniprof_tui::picture::{Can, Fate, Kind, Overview, Picture, Span, Subject, Time, VcpuNow};
+use uniprof_tui::picture::{Can, Fate, Kind, Overview, Picture, Shorter, Span, Subject, Time, VcpuNow};
 use uniprof_tui::{Answer, Options, Request, TuiError};
 
 fn main() -> Result<(), TuiError> {
@@ -65,6 +65,7 @@ fn picture(number: u64, at: f64) -> Picture {
         fate: Fate::Runs,
         overview: Overview { vcpus: vec![vcpu], ..Overview::default() },
         cpu: Ok(Arc::new(profile(number))),
+        shorter: Shorter::default(),
         off_cpu: Err(why()),
         locks: Err(why()),
         heap: Err(why()),

@@ -43,6 +43,8 @@ pub struct Picture {
     pub overview: Overview,
     /// What ran: of samples within the span, at most some ten thousand stacks.
     pub cpu: Known<Arc<Profile>>,
+    /// Where the following three go over less than the span.
+    pub shorter: Shorter,
     /// Where threads waited, within the span.
     pub off_cpu: Known<Arc<Profile>>,
     /// Whom they waited for, within the span.
@@ -63,6 +65,15 @@ pub struct Picture {
     pub rate: u32,
     /// What a person has to know: a wrong ELF file, a guest inconsistent.
     pub notes: Arc<[String]>,
+}
+
+/// Over how much time figures of waits go and why, where that is less than the span, such as `of the last 12.3 s: older waits are not kept`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shorter {
+    /// Of [`Picture::off_cpu`].
+    pub off_cpu: Option<String>,
+    /// Of [`Picture::locks`] and [`Picture::lock_rows`].
+    pub locks: Option<String>,
 }
 
 /// Something that can be recorded or not.

@@ -44,6 +44,15 @@ impl Measure {
             Self::Heap => &picture.heap,
         }
     }
+
+    /// Over how much less than the span it goes, and why.
+    pub(crate) fn shorter(self, picture: &Picture) -> Option<&str> {
+        match self {
+            Self::OffCpu => picture.shorter.off_cpu.as_deref(),
+            Self::Locks => picture.shorter.locks.as_deref(),
+            Self::Cpu | Self::Heap => None,
+        }
+    }
 }
 
 /// Which table of a profile.

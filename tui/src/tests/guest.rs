@@ -264,6 +264,7 @@ pub(super) fn picture(number: u64) -> Picture {
         fate: Fate::Runs,
         overview: overview(),
         cpu: Ok(Arc::new(profile(Measured::Cpu, CPU))),
+        shorter: Shorter::default(),
         off_cpu: Ok(Arc::new(profile(
             Measured::OffCpu,
             &[

@@ -79,6 +79,10 @@ pub(super) fn heading(canvas: &mut Canvas<'_>, area: Rect, state: &State, pictur
     }
     let total = measured_words(state, picture);
     x = canvas.say(x + 1, area.y, area.right().saturating_sub(x + 1), &total, Role::Dim);
+    if let (true, Some(shorter)) = (state.measure.of(picture).is_ok(), state.measure.shorter(picture)) {
+        let room = area.right().saturating_sub(x + 1);
+        x = canvas.say(x + 1, area.y, room, shorter, Role::Warning);
+    }
     if state.search.is_on() {
         let found = help::matched(state);
         canvas.say(x + 2, area.y, area.right().saturating_sub(x + 2), &found, Role::Match);

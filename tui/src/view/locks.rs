@@ -21,6 +21,13 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
     };
     let below = 4.min(area.height / 3);
     let body = Rect { height: area.height - below, ..area };
+    let body = match &picture.shorter.locks {
+        Some(shorter) => {
+            canvas.say(body.x + 1, body.y, body.width.saturating_sub(2), shorter, Role::Warning);
+            Rect { y: body.y + 1, height: body.height.saturating_sub(1), ..body }
+        }
+        None => body,
+    };
     let wide = area.width >= 100;
     let columns = [
         paths(if wide { 0 } else { 18 }),

@@ -21,6 +21,8 @@ mod inside;
 mod keep;
 mod listing;
 mod model;
+#[cfg(test)]
+mod moments;
 mod open;
 mod picture;
 mod pulse;

@@ -41,6 +41,8 @@ pub(super) struct Model {
     pub(super) looks: Looks,
     /// What came last, of a guest that runs.
     pub(super) keep: Option<Keep>,
+    /// Whether it has ended, as far as is known: its last quarter of a second, too, is over then.
+    pub(super) is_over: bool,
     puzzle: Puzzle,
 }
 
@@ -91,6 +93,7 @@ impl Model {
             seen,
             looks,
             keep: None,
+            is_over: false,
             puzzle: Puzzle::default(),
         }
     }
@@ -205,6 +208,7 @@ impl Seen {
             _ => None,
         });
         self.crash = self.crash.or(crashes.min_by_key(|crash| crash.tsc));
+        self.waits.take_tables(tables);
         self.history.take(tables, self.clock.quarter(self.clock.now), ledger);
     }
 

@@ -16,10 +16,12 @@ pub(super) const KEPT_QUARTERS: usize = KEPT_SECONDS * QUARTERS as usize;
 pub(super) struct Reach {
     span: Span,
     last: u64,
+    /// Whether the last is over.
+    is_whole: bool,
 }
 
 impl Reach {
-    /// The quarters of `span` up to and with `last`.
+    /// The quarters of `span` up to and with `last`, which may have only begun.
     pub(super) fn new(span: Span, last: u64) -> Self {
         let span = match span {
             // What is no length is none that anybody could mean.
@@ -27,7 +29,18 @@ impl Reach {
             Span::Decay(seconds) if seconds.is_nan() || seconds <= 0.0 => Span::Decay(1.0),
             span => span,
         };
-        Self { span, last }
+        Self { span, last, is_whole: false }
+    }
+
+    /// The same, all of which are over.
+    pub(super) fn whole(span: Span, last: u64) -> Self {
+        Self { is_whole: true, ..Self::new(span, last) }
+    }
+
+    /// The quarters of the last second that is over: rates are of these.
+    pub(super) fn second(&self) -> Range<u64> {
+        let end = self.last.saturating_add(self.is_whole.into());
+        end.saturating_sub(QUARTERS)..end
     }
 
     /// Whether it goes back to the beginning, evenly.

@@ -13,7 +13,7 @@ use uniprof_wire::site::SiteKind;
 use self::durations::Durations;
 use self::past::Past;
 pub(super) use self::tail::Tail;
-use super::span::{QUARTERS, Reach};
+use super::span::Reach;
 use crate::command::trace::told;
 use crate::sites::Sites;
 
@@ -216,8 +216,7 @@ impl Events {
         } else {
             self.past.within(reach)
         };
-        // The last quarter has only begun, so the rate is of the four before it.
-        let second = last.saturating_sub(QUARTERS)..last;
+        let second = reach.second();
         let rate = |index| second.clone().map(|quarter| self.past.count(quarter, index)).sum();
         let mut names: Vec<EventName> = sums
             .iter()

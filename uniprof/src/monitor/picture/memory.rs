@@ -13,7 +13,6 @@ use crate::monitor::growth::rate;
 use crate::monitor::heap::Sum;
 use crate::monitor::inside::MOST_SITES;
 use crate::monitor::model::Model;
-use crate::monitor::span::QUARTERS;
 use crate::profile::images::Images;
 
 /// Seconds of history.
@@ -27,15 +26,14 @@ pub(super) fn memory(
     seen: &[HeapSite],
 ) -> Known<Arc<Memory>> {
     let sites = if seen.is_empty() { sites(model, window) } else { seen.to_vec() };
-    let history = &model.seen.history;
-    let second = moment.quarter / QUARTERS;
+    let (history, second) = (&model.seen.history, moment.second());
     let none = || "the guest does not count its heap: its kernel has to tell the probes of it".to_owned();
-    let now = history.at(second).ok_or_else(none)?;
+    let now = moment.now.as_ref().ok_or_else(none)?;
     let (totals, _) = heap::counters(&now.tables.vcpus);
     if totals.allocated_blocks == 0 && sites.is_empty() {
         return Err(none());
     }
-    let allocated_rate = history.earlier_than(now, model.seen.clock.tsc_hz).map_or(0.0, |earlier| {
+    let allocated_rate = moment.earlier.as_ref().map_or(0.0, |earlier| {
         let before = heap::counters(&earlier.tables.vcpus).0.allocated_bytes;
         let seconds = model.seen.clock.span(now.tsc.saturating_sub(earlier.tsc));
         totals.allocated_bytes.saturating_sub(before) as f64 / seconds.max(1e-9)

@@ -8,8 +8,10 @@ mod waits;
 
 use std::sync::Arc;
 
-use uniprof_tui::picture::{Events, Fate, Known, Picture, Shown, Span, Subject, Switch, Time};
+use uniprof_tui::picture::{Events, Fate, Known, Picture, Shorter, Shown, Span, Subject, Switch, Time};
+use uniprof_wire::record::Class;
 
+use super::history::{self, Look, Tallies};
 use super::inside;
 use super::model::Model;
 use super::span::{QUARTERS, Reach};
@@ -40,18 +42,63 @@ pub(super) struct Around<'a> {
 
 /// The moment that a picture is of.
 struct Moment {
-    quarter: u64,
     reach: Reach,
+    /// How the guest's tables looked, and about a second before.
+    now: Option<Look>,
+    earlier: Option<Look>,
+    /// What had become of the records of each class.
+    tallies: Tallies,
 }
 
-/// The span that is wanted.
+impl Moment {
+    fn new(model: &mut Model, wanted: Wanted) -> Self {
+        let (reach, clock) = (reach(model, wanted), model.seen.clock);
+        let at = match wanted.shown {
+            Shown::Now => None,
+            // A time that a float has held is a little off.
+            Shown::At(at) => Some(clock.tsc(at).saturating_add(clock.tsc_hz / 1000)),
+        };
+        let [now, earlier] = model.seen.history.looks(at, clock.tsc_hz);
+        let tallies = match &now {
+            // What came since the look has come.
+            _ if at.is_none() => history::tallies(&model.ledger),
+            Some(now) => *now.tallies,
+            None => Tallies::default(),
+        };
+        Self { reach, now, earlier, tallies }
+    }
+
+    /// The second that it is in.
+    fn second(&self) -> u64 {
+        self.reach.second().end / QUARTERS
+    }
+
+    /// The rate in effect.
+    fn rate(&self) -> u32 {
+        self.now.iter().flat_map(|now| &now.tables.vcpus).map(|vcpu| vcpu.rate).max().unwrap_or(0)
+    }
+
+    /// Whether any vCPU records a class.
+    fn records(&self, class: Class) -> bool {
+        self.now.iter().flat_map(|now| &now.tables.vcpus).any(|vcpu| vcpu.classes & class.bit() != 0)
+    }
+}
+
+/// The span that is wanted. Sums over a fixed time, and those of a moment that is not the present, are of quarters that are over: what came in one
+/// that has only begun is too little, and would go on to grow.
 pub(super) fn reach(model: &Model, wanted: Wanted) -> Reach {
     let clock = &model.seen.clock;
-    let quarter = match wanted.shown {
-        Shown::Now => clock.quarter(clock.now),
-        Shown::At(at) => clock.quarter(clock.tsc(at).min(clock.now)),
+    let now = clock.quarter(clock.now);
+    let (quarter, is_now) = match wanted.shown {
+        Shown::Now => (now, true),
+        Shown::At(at) => (clock.quarter(clock.tsc(at)).min(now), false),
     };
-    Reach::new(wanted.span, quarter)
+    let is_end = model.is_over && quarter == now;
+    if !is_end && (!is_now || matches!(wanted.span, Span::Last(_))) {
+        Reach::whole(wanted.span, quarter.saturating_sub(1))
+    } else {
+        Reach::new(wanted.span, quarter)
+    }
 }
 
 /// A picture of what the model knows.
@@ -60,22 +107,23 @@ pub(super) fn picture(model: &mut Model, wanted: Wanted, around: Around<'_>, num
     let now = clock.quarter(clock.now);
     let (first, last) = model.seen.history.range().unwrap_or((now / QUARTERS, now / QUARTERS));
     let kept = (first as f64, clock.seconds(clock.now).max(last as f64));
-    let (quarter, at, is_now) = match wanted.shown {
-        Shown::Now => (now, clock.seconds(clock.now), true),
+    let (at, shown) = match wanted.shown {
+        Shown::Now => (clock.seconds(clock.now), Shown::Now),
         Shown::At(at) => {
             let at = if at.is_finite() { at.clamp(kept.0, kept.1) } else { kept.1 };
-            (clock.quarter(clock.tsc(at)), at, false)
+            (at, Shown::At(at))
         }
     };
-    let moment = Moment { quarter, reach: Reach::new(wanted.span, quarter) };
+    let is_now = shown == Shown::Now;
+    model.is_over = !around.runs && around.fate != Fate::Runs;
+    let moment = Moment::new(model, Wanted { shown, ..wanted });
     let (profile, samples) = cpu::profile(model, &moment.reach);
     let overview = overview::overview(model, &moment, samples, around.collector);
     let inside = around.inside.filter(|_| is_now);
     let threads = threads::threads(model, &moment, inside);
     let until = if is_now { u64::MAX } else { clock.tsc(at) };
     let window = waits::window(model, &moment, until);
-    let cpu = if samples > 0 { Ok(Arc::new(profile)) } else { Err(why_no_samples(model)) };
-    let rate = rate(model);
+    let cpu = if samples > 0 { Ok(Arc::new(profile)) } else { Err(why_no_samples(&moment)) };
     let wall_ns = model.looks.last().and_then(|map| map.wall(clock.tsc(at))).map(|wall| wall.ns);
     Picture {
         number,
@@ -91,15 +139,19 @@ pub(super) fn picture(model: &mut Model, wanted: Wanted, around: Around<'_>, num
         fate: around.fate,
         overview,
         cpu,
-        off_cpu: waits::profile(model, View::OffCpu, window),
-        locks: waits::profile(model, View::Locks, window),
-        heap: waits::profile(model, View::LiveHeap, window),
+        shorter: Shorter {
+            off_cpu: waits::shorter(model, View::OffCpu, window),
+            locks: waits::shorter(model, View::Locks, window),
+        },
+        off_cpu: waits::profile(model, &moment, View::OffCpu, window),
+        locks: waits::profile(model, &moment, View::Locks, window),
+        heap: waits::profile(model, &moment, View::LiveHeap, window),
         threads,
         events: events(model, &moment, until),
-        lock_rows: waits::locks(model, window),
+        lock_rows: waits::locks(model, &moment, window),
         memory: memory::memory(model, &moment, window, inside.map_or(&[], |inside| &inside.sites)),
         switches: around.switches,
-        rate,
+        rate: moment.rate(),
         notes: around.notes.into(),
     }
 }
@@ -112,20 +164,15 @@ fn events(model: &Model, moment: &Moment, until: u64) -> Known<Arc<Events>> {
     Ok(Arc::new(model.events.shown(&moment.reach, until, &model.seen.guest)))
 }
 
-/// The rate in effect.
-fn rate(model: &Model) -> u32 {
-    let tables = model.ledger.tables();
-    tables.and_then(|tables| tables.vcpus.iter().map(|vcpu| vcpu.rate).max()).unwrap_or(0)
-}
-
 /// Why there is nothing in the span.
-fn why_no_samples(model: &Model) -> String {
-    use uniprof_wire::record::Class;
-    let Some(tables) = model.ledger.tables() else { return "no record has come yet".into() };
-    if rate(model) == 0 {
+fn why_no_samples(moment: &Moment) -> String {
+    if moment.now.is_none() {
+        return "no record has come yet".into();
+    }
+    if moment.rate() == 0 {
         return "the guest's sampling is off: ask for a rate with -F 99".into();
     }
-    if tables.vcpus.iter().all(|vcpu| vcpu.classes & Class::Sample.bit() == 0) {
+    if !moment.records(Class::Sample) {
         return "the class of samples is off: switch it on with -e +samples".into();
     }
     "no samples in this span: the guest was idle, and idle time is not sampled".into()

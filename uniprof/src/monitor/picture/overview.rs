@@ -7,9 +7,8 @@ use uniprof_wire::record::Class;
 use uniprof_wire::tables::{ThreadState, VcpuStats};
 
 use super::Moment;
-use crate::monitor::history::Look;
+use crate::monitor::history::{Look, total};
 use crate::monitor::model::Model;
-use crate::monitor::span::QUARTERS;
 
 /// Seconds of history.
 const HISTORY: u64 = 60;
@@ -21,20 +20,20 @@ pub(super) fn overview(
     samples: u64,
     collector: Option<(f64, u64)>,
 ) -> Overview {
-    let seen = &model.seen;
-    let second = moment.quarter / QUARTERS;
-    let counts = seen.history.last_second(moment.quarter);
+    let history = &model.seen.history;
+    let whole = moment.reach.second();
+    let counts = history.sum(whole.clone());
     let mut overview = Overview {
         samples_rate: counts.samples as f64,
         events_rate: counts.others as f64,
         samples,
-        loss: loss(&model.ledger.total()),
+        loss: loss(&total(&moment.tallies)),
         collector,
-        history: seen.history.seconds(second, HISTORY),
+        history: history.seconds(&whole, HISTORY),
         ..Overview::default()
     };
-    let Some(now) = seen.history.at(second) else { return overview };
-    let earlier = seen.history.earlier_than(now, seen.clock.tsc_hz);
+    let Some(now) = &moment.now else { return overview };
+    let earlier = moment.earlier.as_ref();
     let tables = &now.tables;
     let states = || tables.threads.iter().filter_map(|slot| slot.entry()).map(|entry| entry.state_now());
     overview.threads = states().filter(|state| *state != ThreadState::Exited).count();
@@ -53,7 +52,7 @@ fn loss(total: &Tally) -> Loss {
 fn loss_rate(model: &Model, now: &Look, earlier: Option<&Look>) -> f64 {
     let Some(earlier) = earlier else { return 0.0 };
     let seconds = model.seen.clock.span(now.tsc.saturating_sub(earlier.tsc));
-    if seconds > 0.0 { now.lost.saturating_sub(earlier.lost) as f64 / seconds } else { 0.0 }
+    if seconds > 0.0 { now.lost().saturating_sub(earlier.lost()) as f64 / seconds } else { 0.0 }
 }
 
 /// The profiler's share of the vCPUs' time.

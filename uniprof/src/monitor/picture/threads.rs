@@ -10,7 +10,6 @@ use crate::command::core::ps::state_name;
 use crate::command::core::shares::Shares;
 use crate::monitor::inside;
 use crate::monitor::model::Model;
-use crate::monitor::span::QUARTERS;
 use crate::profile::naming;
 
 /// The threads at a moment, by id.
@@ -20,12 +19,10 @@ pub(super) fn threads(
     inside: Option<&inside::Seen>,
 ) -> Known<Arc<[ThreadRow]>> {
     let Model { images, seen, .. } = model;
-    let second = moment.quarter / QUARTERS;
-    let Some(now) = seen.history.at(second) else {
+    let Some(now) = &moment.now else {
         return Err("the guest's table of threads has not been seen yet".into());
     };
-    let earlier = seen.history.earlier_than(now, seen.clock.tsc_hz);
-    let shares = Shares::between(earlier.map(|look| &*look.tables), &now.tables);
+    let shares = Shares::between(moment.earlier.as_ref().map(|look| &*look.tables), &now.tables);
     let last = seen.stacks.last_of_threads(&moment.reach);
     let seconds = |ticks: u64| (seen.clock.tsc_hz > 0).then(|| seen.clock.span(ticks));
     let entries = now.tables.threads.iter().filter_map(|slot| slot.entry());

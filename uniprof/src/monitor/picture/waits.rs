@@ -9,19 +9,23 @@ use uniprof_symbolizer::AddressKind;
 use uniprof_tui::picture::{Known, LockRow, Span};
 use uniprof_wire::address::GuestVirtual;
 use uniprof_wire::record::Class;
-use uniprof_wire::tables::{ThreadState, WaitKind};
+use uniprof_wire::tables::{ThreadState, VcpuStats, WaitKind};
 
 use super::Moment;
-use crate::monitor::events::Tail;
 use crate::monitor::heap::Step;
+use crate::monitor::history::Look;
 use crate::monitor::model::Model;
 use crate::monitor::span::whole;
+use crate::monitor::waits::Waits;
+use crate::profile::figures::Vcpu;
 use crate::profile::images::Images;
 use crate::profile::not_running::{self, Records};
 use crate::profile::{Figures, View};
 
 /// Locks that are shown.
 const MOST_LOCKS: usize = 200;
+/// Why there is nothing of a moment.
+const NOT_KEPT: &str = "waits of so long ago are not kept";
 
 /// From when to when records count. Those that are kept limit it, too.
 pub(super) fn window(model: &Model, moment: &Moment, until: u64) -> Window {
@@ -36,8 +40,9 @@ pub(super) fn window(model: &Model, moment: &Moment, until: u64) -> Window {
 }
 
 /// The profile of a view within a window; why there is none.
-pub(super) fn profile(model: &mut Model, view: View, window: Window) -> Known<Arc<Profile>> {
-    let figures = figures(model, window);
+pub(super) fn profile(model: &mut Model, moment: &Moment, view: View, window: Window) -> Known<Arc<Profile>> {
+    let known = known(model, view, window);
+    let figures = figures(model, moment, known.unwrap_or(window));
     let Model { images, seen, .. } = model;
     let why_nothing = || figures.why_nothing(view).replace("record with -e", "switch on with e:");
     let is_empty = match view {
@@ -48,14 +53,15 @@ pub(super) fn profile(model: &mut Model, view: View, window: Window) -> Known<Ar
     if is_empty {
         return Err(why_nothing());
     }
+    let Some(window) = known else { return Err(NOT_KEPT.into()) };
     let mut records = Records::of(view);
     match view {
         View::LiveHeap => seen.waits.heap.until(window.end, |step| match step {
             Step::Look(blocks) => records.look(blocks),
             Step::Record(vcpu, record) => records.take(vcpu, record),
         }),
-        View::Locks => each_within(&seen.waits.locks, window, |vcpu, record| records.take(vcpu, record)),
-        _ => each_within(&seen.waits.off_cpu, window, |vcpu, record| records.take(vcpu, record)),
+        View::Locks => seen.waits.locks.each(window, |vcpu, record| records.take(vcpu, record)),
+        _ => seen.waits.off_cpu.each(window, |vcpu, record| records.take(vcpu, record)),
     }
     let profile = not_running::profile(records, &figures, images);
     if profile.total().samples == 0 {
@@ -64,38 +70,69 @@ pub(super) fn profile(model: &mut Model, view: View, window: Window) -> Known<Ar
     Ok(Arc::new(profile))
 }
 
-/// Records of a window.
-fn each_within(tail: &Tail, window: Window, mut each: impl FnMut(u32, &uniprof_wire::record::Record<'_>)) {
-    tail.oldest_first(|kept| {
-        if (window.begin..=window.end).contains(&kept.record.tsc()) {
-            each(kept.vcpu, &kept.record);
-        }
-    });
+/// The waits that a view is made of.
+fn waits(model: &Model, view: View) -> &Waits {
+    if view == View::Locks { &model.seen.waits.locks } else { &model.seen.waits.off_cpu }
 }
 
-fn figures(model: &Model, window: Window) -> Figures {
-    let mut figures = Figures { session: model.session.clone(), window: Some(window), ..Figures::default() };
-    figures.take(&model.ledger, false);
-    (figures.boot_tsc, figures.tsc_hz) = (model.seen.clock.boot_tsc, model.seen.clock.tsc_hz);
-    figures.threads.clone_from(&model.seen.guest.threads);
-    figures.seconds = model.seen.clock.span(window.end.saturating_sub(window.begin));
-    if let Some(tables) = model.ledger.tables() {
+/// The part of a window that a view can be of.
+fn known(model: &Model, view: View, window: Window) -> Option<Window> {
+    if view == View::LiveHeap { Some(window) } else { waits(model, view).known(window) }
+}
+
+/// Over how much less than the window a view goes, and why.
+pub(super) fn shorter(model: &Model, view: View, window: Window) -> Option<String> {
+    let clock = &model.seen.clock;
+    let waits = waits(model, view);
+    if waits.is_empty() {
+        return None;
+    }
+    let Some(known) = waits.known(window) else { return Some(NOT_KEPT.into()) };
+    // Nobody misses less than that.
+    if known.begin <= window.begin.saturating_add(clock.tsc_hz / 4) {
+        return None;
+    }
+    let seconds = clock.span(known.end - known.begin);
+    let why = if waits.has_gone() { "older waits are not kept" } else { "waits were not recorded before" };
+    Some(format!("of the last {seconds:.1} s: {why}"))
+}
+
+/// Those that profiles and their absence need.
+fn figures(model: &Model, moment: &Moment, window: Window) -> Figures {
+    let clock = &model.seen.clock;
+    let mut figures = Figures {
+        session: model.session.clone(),
+        seconds: clock.span(window.end.saturating_sub(window.begin)),
+        boot_tsc: clock.boot_tsc,
+        tsc_hz: clock.tsc_hz,
+        threads: model.seen.guest.threads.clone(),
+        window: Some(window),
+        ..Figures::default()
+    };
+    if let Some(Look { tables, .. }) = &moment.now {
         figures.last_threads = tables.threads.iter().filter_map(|slot| slot.entry()).collect();
         figures.last_vcpus.clone_from(&tables.vcpus);
+        let vcpu = |stats: &VcpuStats| Vcpu { rate: stats.rate, on: stats.classes, ..Vcpu::default() };
+        figures.vcpus = (0..).zip(tables.vcpus.iter().map(vcpu)).collect();
     }
+    // They are looked at together only.
+    figures.vcpus.entry(0).or_default().classes = moment.tallies;
     figures
 }
 
 /// The locks that somebody waits for, or has waited for within a window, those with the longest waits first.
-pub(super) fn locks(model: &mut Model, window: Window) -> Known<Arc<[LockRow]>> {
-    let Model { images, seen, ledger, .. } = model;
+pub(super) fn locks(model: &mut Model, moment: &Moment, window: Window) -> Known<Arc<[LockRow]>> {
+    let Model { images, seen, .. } = model;
     let mut rows: BTreeMap<GuestVirtual, LockRow> = BTreeMap::new();
     let (mut joined, mut stacks) = (Locks::default(), Stacks::default());
-    each_within(&seen.waits.locks, window, |vcpu, record| joined.record(vcpu, record, &mut stacks));
+    let known = seen.waits.locks.known(window);
+    if let Some(window) = known {
+        seen.waits.locks.each(window, |vcpu, record| joined.record(vcpu, record, &mut stacks));
+    }
     let ns = |ticks| seen.clock.nanoseconds(ticks);
     let mut longest_held: BTreeMap<GuestVirtual, (u64, Option<String>)> = BTreeMap::new();
     let mut last = None;
-    for blame in joined.finish(window.begin) {
+    for blame in joined.finish(known.unwrap_or(window).begin) {
         let lock = blame.wait.lock;
         let row = rows.entry(lock).or_insert_with(|| row(images, lock));
         let waited = ns(blame.wait.taken.saturating_sub(blame.wait.begin));
@@ -116,7 +153,7 @@ pub(super) fn locks(model: &mut Model, window: Window) -> Known<Arc<[LockRow]>> 
     for (lock, (_, name)) in longest_held {
         rows.entry(lock).and_modify(|row| row.held_in = name);
     }
-    let entries = ledger.tables().into_iter().flat_map(|tables| tables.threads.iter());
+    let entries = moment.now.iter().flat_map(|now| now.tables.threads.iter());
     for entry in entries.filter_map(|slot| slot.entry()) {
         if entry.wait == WaitKind::Lock && entry.state_now() == ThreadState::Blocked {
             let row = rows.entry(entry.waits_for).or_insert_with(|| row(images, entry.waits_for));
@@ -124,10 +161,7 @@ pub(super) fn locks(model: &mut Model, window: Window) -> Known<Arc<[LockRow]>> 
             row.holder = row.holder.or((entry.waits_on != 0).then_some(entry.waits_on));
         }
     }
-    let on = ledger
-        .tables()
-        .is_some_and(|tables| tables.vcpus.iter().any(|vcpu| vcpu.classes & Class::Lock.bit() != 0));
-    if rows.is_empty() && !on {
+    if rows.is_empty() && !moment.records(Class::Lock) {
         return Err(
             "no thread waits for a lock now, and waits are not recorded: switch on locks with e".into()
         );
