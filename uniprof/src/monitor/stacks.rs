@@ -3,6 +3,8 @@
 //! Every distinct stack is kept once. When they take too much memory, those that are rarest and have not been seen lately go, and what
 //! was sampled with them is counted together: it is in every total still.
 
+use std::collections::hash_map::Entry;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 use uniprof_flamegraph::{Amount, Owner, RawAmount, RawKey, RawPlace, RawStack, RawStacks};
 
@@ -32,6 +34,7 @@ pub(super) struct StackSums {
 /// What was sampled in a quarter of a second.
 #[derive(Clone, Debug, Default)]
 struct Quarter {
+    /// In the order in which each was sampled last.
     counts: Vec<(RawPlace, u32, u64)>,
     /// With stacks that are not told apart.
     others: Amount,
@@ -51,27 +54,45 @@ impl Quarter {
         self.counts.push((place, u32::try_from(amount.samples).unwrap_or(u32::MAX), amount.weight));
     }
 
-    /// One entry for each stack.
+    /// One entry for each stack, where it was sampled last: the last of a thread is the last one that is its.
     fn merge(&mut self) {
-        self.counts.sort_unstable_by_key(|(place, _, _)| *place);
-        self.counts.dedup_by(|from, into| {
-            let same = from.0 == into.0;
-            if same {
-                into.1 = into.1.saturating_add(from.1);
-                into.2 = into.2.saturating_add(from.2);
-            }
-            same
-        });
-    }
-
-    /// Counts the rarest together, where there are too many.
-    fn bound(&mut self, most: usize) {
-        if self.counts.len() > most {
-            self.counts.select_nth_unstable_by(most, |a, b| b.1.cmp(&a.1));
-            for (_, samples, weight) in self.counts.drain(most..) {
-                self.others += Amount { samples: samples.into(), weight };
+        let mut merged: Vec<(RawPlace, u32, u64)> = Vec::new();
+        let mut known: FxHashMap<RawPlace, usize> = FxHashMap::default();
+        for (place, samples, weight) in self.counts.iter().rev() {
+            match known.entry(*place) {
+                Entry::Occupied(at) => {
+                    let into = &mut merged[*at.get()];
+                    into.1 = into.1.saturating_add(*samples);
+                    into.2 = into.2.saturating_add(*weight);
+                }
+                Entry::Vacant(slot) => {
+                    slot.insert(merged.len());
+                    merged.push((*place, *samples, *weight));
+                }
             }
         }
+        merged.reverse();
+        self.counts = merged;
+    }
+
+    /// Counts the rarest together, where there are too many, and of those the ones that were not sampled lately.
+    fn bound(&mut self, most: usize) {
+        if self.counts.len() <= most {
+            return;
+        }
+        let mut ranks: Vec<(u32, usize)> =
+            self.counts.iter().enumerate().map(|(at, (_, samples, _))| (*samples, at)).collect();
+        let (_, first_out, _) = ranks.select_nth_unstable_by(most, |a, b| b.cmp(a));
+        let (first_out, mut at) = (*first_out, 0);
+        let others = &mut self.others;
+        self.counts.retain(|(_, samples, weight)| {
+            let stays = (*samples, at) > first_out;
+            at += 1;
+            if !stays {
+                *others += Amount { samples: u64::from(*samples), weight: *weight };
+            }
+            stays
+        });
     }
 
     fn close(&mut self, most: usize) {
@@ -278,10 +299,9 @@ impl StackSums {
         (sums.filter(|(_, amount)| amount.samples > 0).collect(), round(rest))
     }
 
-    /// The last stack of each thread that was sampled up to a moment, within a second or so.
-    pub(super) fn last_of_threads(&self, reach: &Reach) -> FxHashMap<u32, RawPlace> {
+    /// The last stack of each thread that was sampled up to and with a quarter, within a second or so.
+    pub(super) fn last_of_threads(&self, until: u64) -> FxHashMap<u32, RawPlace> {
         let mut last = FxHashMap::default();
-        let until = reach.last();
         for (_, quarter) in self.quarters.iter().rev().skip_while(|(number, _)| *number > until).take(8) {
             for (place, _, _) in quarter.counts.iter().rev() {
                 if let Some(stack) = self.stacks.get(*place) {
@@ -330,6 +350,28 @@ mod tests {
         assert_eq!(told(&sums, Span::Last(f64::NAN), 19), [(3, 2), (1, 1)], "as a second");
         // Half a second is two quarters: what is ten quarters old counts a 32nd, and is rounded off.
         assert_eq!(told(&sums, Span::Decay(0.5), 20), [(1, 1), (3, 1)]);
+    }
+
+    #[test]
+    fn the_last_stack_of_a_thread_is_the_one_that_was_sampled_last() {
+        let mut sums = StackSums::default();
+        // In the first quarter the one that was known first is the last, and then one that is as rare as many others.
+        let known = [(0, 1, 10), (0, 2, 50), (0, 1, 11), (0, 1, 10), (0, 2, 51)];
+        let rare = (0..2 * MOST_IN_RECENT as u64).map(|frame| (1, 1, 1000 + frame));
+        for (quarter, thread, frame) in known.into_iter().chain(rare).chain([(1, 1, 11), (2, 2, 50)]) {
+            sums.add(quarter, key(thread), &[frame], one(1));
+        }
+        let told = |sums: &StackSums, until| {
+            let last = sums.last_of_threads(until);
+            [1, 2].map(|thread| sums.get(last[&thread]).unwrap().frames[0])
+        };
+        assert_eq!(told(&sums, 0), [10, 51]);
+        assert_eq!(told(&sums, 1), [11, 51]);
+        assert_eq!(told(&sums, 2), [11, 50]);
+        sums.add(1 + RECENT, key(3), &[9], one(1));
+        sums.add(2 + RECENT, key(3), &[9], one(1));
+        assert_eq!(sums.quarters.get(1).unwrap().counts.len(), MOST_IN_QUARTER);
+        assert_eq!(told(&sums, 1), [11, 51], "those that are put together are not the last");
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(super) struct Around<'a> {
 
 /// The moment that a picture is of.
 struct Moment {
+    /// The quarter of a second up to which something is known of it.
+    quarter: u64,
     reach: Reach,
     /// How the guest's tables looked, and about a second before.
     now: Option<Look>,
@@ -65,7 +67,8 @@ impl Moment {
             Some(now) => *now.tallies,
             None => Tallies::default(),
         };
-        Self { reach, now, earlier, tallies }
+        let quarter = if at.is_none() { clock.quarter(clock.now) } else { reach.last() };
+        Self { quarter, reach, now, earlier, tallies }
     }
 
     /// The second that it is in.

@@ -23,7 +23,7 @@ pub(super) fn threads(
         return Err("the guest's table of threads has not been seen yet".into());
     };
     let shares = Shares::between(moment.earlier.as_ref().map(|look| &*look.tables), &now.tables);
-    let last = seen.stacks.last_of_threads(&moment.reach);
+    let last = seen.stacks.last_of_threads(moment.quarter);
     let seconds = |ticks: u64| (seen.clock.tsc_hz > 0).then(|| seen.clock.span(ticks));
     let entries = now.tables.threads.iter().filter_map(|slot| slot.entry());
     let alive = entries.filter(|entry| entry.state != ThreadState::Exited);
