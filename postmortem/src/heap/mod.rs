@@ -12,8 +12,8 @@ use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_wire::tables::{HeapEntry, VcpuStats};
 
 pub use leaks::Leaks;
-pub use sites::{Site, asked_by};
-pub use sizes::SizeClass;
+pub use sites::{Site, asked_by, asked_from};
+pub use sizes::{SizeClass, stands_for};
 
 use crate::subject::Subject;
 

@@ -7,6 +7,7 @@ use uniprof_symbolizer::{AddressKind, FrameSource, UnwoundFrame};
 use uniprof_wire::address::GuestVirtual;
 use uniprof_wire::tables::HeapEntry;
 
+use super::stands_for;
 use crate::stacks::{StackFrame, frame};
 use crate::subject::Subject;
 use crate::verdict::{is_allocator, is_plumbing};
@@ -22,6 +23,8 @@ pub struct Site {
     pub sampled_blocks: u64,
     /// Their bytes.
     pub sampled_bytes: u64,
+    /// The blocks that they stand for.
+    pub estimated_blocks: u64,
     /// The bytes that they stand for.
     pub estimated_bytes: u64,
     /// TSC at the first of these allocations.
@@ -67,10 +70,16 @@ pub(super) fn of<'a>(subject: &mut Subject, entries: impl IntoIterator<Item = &'
 /// library; `None` where there is no stack.
 #[must_use]
 pub fn asked_by<'a>(names: &[&'a str]) -> Option<&'a str> {
+    names.get(asked_from(names)).copied()
+}
+
+/// The place of that function: what is before it is the allocator's own.
+#[must_use]
+pub fn asked_from(names: &[&str]) -> usize {
     // What a kernel puts between its allocator and the probes has any name.
     let entrance = names.iter().take(WRAPPERS).position(|name| is_allocator(name)).unwrap_or(0);
-    let own = names.iter().skip(entrance).find(|name| !is_plumbing(name));
-    own.or(names.last()).copied()
+    let own = names.iter().skip(entrance).position(|name| !is_plumbing(name));
+    own.map_or(names.len().saturating_sub(1), |own| entrance + own)
 }
 
 fn site(subject: &mut Subject, addresses: &[u64], mut blocks: Vec<&HeapEntry>) -> Site {
@@ -93,6 +102,7 @@ fn site(subject: &mut Subject, addresses: &[u64], mut blocks: Vec<&HeapEntry>) -
         frames,
         sampled_blocks: blocks.len() as u64,
         sampled_bytes: sum(|entry| entry.bytes),
+        estimated_blocks: sum(|entry| stands_for(entry.weight, entry.bytes)),
         estimated_bytes: sum(|entry| entry.weight),
         oldest_tsc: blocks.iter().map(|entry| entry.tsc).min().unwrap_or(0),
         newest_tsc: blocks.iter().map(|entry| entry.tsc).max().unwrap_or(0),

@@ -20,6 +20,12 @@ pub struct SizeClass {
     pub estimated_bytes: u64,
 }
 
+/// For how many blocks one stands that stands for `weight` bytes, and has `bytes` itself.
+#[must_use]
+pub fn stands_for(weight: u64, bytes: u64) -> u64 {
+    weight.checked_div(bytes).unwrap_or(1)
+}
+
 /// By powers of two, the smallest first; those without blocks are left out.
 pub(super) fn of(entries: &[HeapEntry]) -> Vec<SizeClass> {
     let mut classes: BTreeMap<u64, SizeClass> = BTreeMap::new();
@@ -35,7 +41,7 @@ pub(super) fn of(entries: &[HeapEntry]) -> Vec<SizeClass> {
         });
         class.sampled_blocks += 1;
         class.estimated_bytes = class.estimated_bytes.saturating_add(entry.weight);
-        let blocks = entry.weight.checked_div(entry.bytes).unwrap_or(1);
+        let blocks = stands_for(entry.weight, entry.bytes);
         class.estimated_blocks = class.estimated_blocks.saturating_add(blocks);
     }
     classes.into_values().collect()

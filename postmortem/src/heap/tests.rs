@@ -49,6 +49,7 @@ fn the_heap_is_told_by_size_and_by_stack_with_what_samples_stand_for() {
     assert_eq!(sizes, [(32, 200), (2048, 1)]);
     assert_eq!((heap.sites.len(), heap.other_sites, heap.other_bytes), (1, 1, 6000));
     assert_eq!((heap.sites[0].sampled_blocks, heap.sites[0].estimated_bytes), (2, 9800));
+    assert_eq!(heap.sites[0].estimated_blocks, 200);
     assert_eq!(heap.sites[0].frames[1].address, GuestVirtual(0x20));
 }
 
