@@ -63,6 +63,7 @@ fn picture(number: u64, at: f64) -> Picture {
         span: Span::All,
         subject: Arc::new(subject),
         fate: Fate::Runs,
+        culprit: None,
         overview: Overview { vcpus: vec![vcpu], ..Overview::default() },
         cpu: Ok(Arc::new(profile(number))),
         shorter: Shorter::default(),
@@ -74,7 +75,7 @@ fn picture(number: u64, at: f64) -> Picture {
         lock_rows: Err(why()),
         memory: Err(why()),
         switches: Arc::new([]),
-        rate: 99,
+        rate: Some(99),
         notes: Arc::new([]),
     }
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crate::picture::{Listing, Picture, Shown, Span};
 
+/// The most samples per second and vCPU that can be asked for: beyond, a guest would do little else.
+pub const HIGHEST_RATE: u32 = 20_000;
+
 /// What is wanted. Sent without waiting; each is answered by a [`Picture`] that shows it, or by an [`Answer`] of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {

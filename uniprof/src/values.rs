@@ -16,8 +16,7 @@ use uniprof_wire::record::MAX_SNAPSHOT_BYTES;
 pub(crate) struct Hertz(pub(crate) u32);
 
 impl Hertz {
-    /// Beyond this the guest would do little else.
-    const MOST: u32 = 20_000;
+    const MOST: u32 = uniprof_tui::HIGHEST_RATE;
 }
 
 impl FromStr for Hertz {

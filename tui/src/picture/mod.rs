@@ -39,6 +39,8 @@ pub struct Picture {
     pub subject: Arc<Subject>,
     /// What became of it.
     pub fate: Fate,
+    /// The thread on which it crashed, where it did.
+    pub culprit: Option<u32>,
     /// Figures of the whole guest.
     pub overview: Overview,
     /// What ran: of samples within the span, at most some ten thousand stacks.
@@ -61,8 +63,8 @@ pub struct Picture {
     pub memory: Known<Arc<Memory>>,
     /// Event sites by name and classes, and whether they are on; what can be switched.
     pub switches: Arc<[Switch]>,
-    /// The rate that is in effect, in samples per second and vCPU; 0 off.
-    pub rate: u32,
+    /// The rate that is in effect, in samples per second and vCPU; 0 off; `None` where nothing has told it yet.
+    pub rate: Option<u32>,
     /// What a person has to know: a wrong ELF file, a guest inconsistent.
     pub notes: Arc<[String]>,
 }

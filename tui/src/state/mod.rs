@@ -70,6 +70,8 @@ pub(crate) struct State {
     pub(crate) in_names: bool,
     pub(crate) locks: List,
     pub(crate) sites: List,
+    /// How far the stack of what is selected has been scrolled, and what that is.
+    stack: (Option<Key>, usize),
     pub(crate) source: List,
     pub(crate) instructions: List,
     pub(crate) lines: Lines,
@@ -79,6 +81,12 @@ pub(crate) struct State {
     /// The function whose lines are wanted, and its lines when they came.
     pub(crate) function: Option<String>,
     pub(crate) listing: Option<Arc<Listing>>,
+    /// The thread that the guest crashed on, once it has been shown.
+    pub(crate) culprit: Option<u32>,
+    /// The rate that was asked for last, until it is in effect.
+    pub(crate) asked_rate: Option<u32>,
+    /// The rows of the functions' table with the most of their own, the most first.
+    pub(crate) heaviest: Vec<u32>,
     /// A function to be found among the roots of the callers' tree when that is ready.
     pub(crate) reveal: Option<String>,
     /// The pane that Esc goes back to from the lines.
@@ -242,6 +250,29 @@ impl State {
         }
     }
 
+    /// Whose stack is shown.
+    fn stack_of(&self) -> Option<Key> {
+        let id = self.active_list().filter(|id| matches!(id, ListId::Threads | ListId::Sites))?;
+        Some(self.key(id, self.list(id).row()?))
+    }
+
+    /// The first frame to show of the selected one's stack.
+    pub(crate) fn stack_offset(&self) -> usize {
+        let (of, offset) = &self.stack;
+        if *of == self.stack_of() { *offset } else { 0 }
+    }
+
+    /// Shows frames further down or up; the drawing says where that ends.
+    pub(crate) fn scroll_stack(&mut self, by: isize) {
+        // Whose stack one reads stays selected, whatever others do.
+        if let Some(id) = self.active_list()
+            && let Some(cursor) = self.list(id).cursor()
+        {
+            self.select_at(id, cursor);
+        }
+        self.stack = (self.stack_of(), self.stack_offset().saturating_add_signed(by));
+    }
+
     /// Takes note of what was drawn.
     pub(crate) fn drawn(&mut self, screen: Screen) {
         for (id, offset, page) in &screen.lists {
@@ -260,6 +291,9 @@ impl State {
             }
             (Some(Popup::Help { offset }), Some((drawn, _))) => *offset = drawn,
             _ => {}
+        }
+        if let Some(first) = screen.stack {
+            self.stack = (self.stack_of(), first);
         }
         self.screen = screen;
     }

@@ -25,7 +25,7 @@ pub(crate) mod columns {
             ListId::Threads => &["id", "name", "state", "vcpu", "CPU", "time", "since", "waits for"],
             ListId::EventNames => &["name", "kind", "count", "per s", "p50", "p99", "max"],
             ListId::Locks => &["lock", "held by", "waiting", "waits", "waited", "longest", "held in"],
-            ListId::Sites => &["bytes", "blocks", "growth", "function"],
+            ListId::Sites => &["≈bytes", "≈blocks", "growth", "function"],
             ListId::EventTail | ListId::Source | ListId::Instructions => &[],
         }
     }
@@ -50,6 +50,9 @@ pub(crate) mod columns {
     }
 }
 
+/// More functions than the overview has lines for.
+const MOST_HEAVY: usize = 200;
+
 /// The figures of a picture that tables show.
 enum Rows<'a> {
     Functions(&'a [FunctionRow]),
@@ -69,6 +72,7 @@ impl State {
                 if let Some(functions) = self.function_table().cloned() {
                     self.palette.learn_functions(&functions);
                     self.arrange(ListId::Functions);
+                    self.heaviest = heaviest(&functions.rows);
                     let found = functions.rows.iter().filter(|row| self.search.matches(&row.name));
                     self.matched = found.map(|row| row.own).sum();
                 }
@@ -250,6 +254,18 @@ impl State {
             Rows::Other => Ordering::Equal,
         }
     }
+}
+
+/// The rows with the most of their own, however the table is sorted.
+fn heaviest(rows: &[FunctionRow]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+    let before = |a: &u32, b: &u32| functions(columns::OWN, &rows[*b as usize], &rows[*a as usize]);
+    if order.len() > MOST_HEAVY {
+        order.select_nth_unstable_by(MOST_HEAVY, before);
+        order.truncate(MOST_HEAVY);
+    }
+    order.sort_by(before);
+    order
 }
 
 fn functions(column: usize, a: &FunctionRow, b: &FunctionRow) -> Ordering {

@@ -22,6 +22,8 @@ pub(crate) enum Target {
     Slider,
     /// A row of the popup.
     Switch(usize),
+    /// The stack of what is selected.
+    Stack,
     /// The popup itself: a click beside it closes it.
     Popup,
 }
@@ -37,6 +39,8 @@ pub(crate) struct Screen {
     pub(crate) tree: Option<(usize, usize)>,
     pub(crate) flame: Option<(usize, usize)>,
     pub(crate) popup: Option<(usize, usize)>,
+    /// The first frame of the stack that was drawn.
+    pub(crate) stack: Option<usize>,
 }
 
 impl Screen {

@@ -195,7 +195,7 @@ fn memory() -> Memory {
     Memory {
         live_bytes: Some(44_564_480),
         heap_bytes: Some(128 << 20),
-        allocated_rate: 3_200_000.0,
+        allocated_rate: Some(3_200_000.0),
         sites: vec![
             site("kv::store::Map<K, V>::put", 81_200, 38_900_000, 120_000.0),
             site("net::tcp::Socket::new", 64, 4_200_000, 0.0),
@@ -262,6 +262,7 @@ pub(super) fn picture(number: u64) -> Picture {
             can: Can { control: Ok(()), core: Ok(()) },
         }),
         fate: Fate::Runs,
+        culprit: None,
         overview: overview(),
         cpu: Ok(Arc::new(profile(Measured::Cpu, CPU))),
         shorter: Shorter::default(),
@@ -289,7 +290,7 @@ pub(super) fn picture(number: u64) -> Picture {
         ]
         .map(|(name, is_class, on)| Switch { name: name.into(), is_class, on })
         .into(),
-        rate: 999,
+        rate: Some(999),
         notes: ["no VM exit per event is possible under TCG: timings are not a processor's".to_owned()]
             .into(),
     }
@@ -310,7 +311,7 @@ pub(super) fn empty(number: u64) -> Picture {
         memory: Ok(Arc::new(Memory::default())),
         switches: Arc::new([]),
         notes: Arc::new([]),
-        rate: 0,
+        rate: Some(0),
         ..picture(number)
     }
 }

@@ -279,7 +279,7 @@ fn sums_go_over_the_next_span() {
 fn the_rate_is_changed_by_steps_and_by_number() {
     let mut drive = Drive::of(picture(1));
     drive.keys("+-");
-    assert_eq!(drive.asked, [Request::Rate(1999), Request::Rate(499)]);
+    assert_eq!(drive.asked, [Request::Rate(1999), Request::Rate(999)]);
     drive.keys("r12x\n");
     assert!(drive.shows("a number from 0"), "{}", drive.screen());
     assert_eq!(drive.asked.len(), 2, "a mistake asks for nothing");

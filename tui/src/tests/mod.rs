@@ -6,3 +6,4 @@ mod drive;
 mod guest;
 mod keys;
 mod panes;
+mod reading;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::Effect;
-use crate::state::{Message, State};
+use crate::state::{Key, ListId, Message, State};
 use crate::tables::Prepared;
 use crate::talk::{Answer, Request};
 
 pub(super) fn on_answer(state: &mut State, answer: Answer) -> Vec<Effect> {
     match answer {
         Answer::Picture(picture) => {
+            state.asked_rate = state.asked_rate.filter(|asked| picture.rate != Some(*asked));
             state.next = Some(Arc::clone(&picture));
             state.latest = Some(picture);
             if !is_wanted(state) {
@@ -22,7 +23,12 @@ pub(super) fn on_answer(state: &mut State, answer: Answer) -> Vec<Effect> {
                 state.refresh();
             }
         }
-        Answer::Said { done, text } => state.message = Some(Message { done, text }),
+        Answer::Said { done, text } => {
+            if !done {
+                state.asked_rate = None;
+            }
+            state.message = Some(Message { done, text });
+        }
     }
     Vec::new()
 }
@@ -39,7 +45,15 @@ pub(super) fn on_prepared(state: &mut State, prepared: Arc<Prepared>) -> Vec<Eff
         return Vec::new();
     }
     let first = state.shown.is_none();
+    let culprit = prepared.picture.culprit;
     state.shown = Some(prepared);
+    if let Some(thread) = culprit.filter(|thread| state.culprit != Some(*thread)) {
+        state.culprit = culprit;
+        // Whoever looks at another thread goes on doing so.
+        if state.threads.selected.is_none() {
+            state.select_key(ListId::Threads, Key::Number(thread.into()));
+        }
+    }
     state.refresh();
     // A program that was told a function before it had a picture.
     match (&state.function, first) {

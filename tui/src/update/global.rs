@@ -4,10 +4,10 @@ use ratatui::crossterm::event::KeyCode;
 
 use super::{Effect, search, time};
 use crate::state::{Pane, Popup, Prompt, Purpose, State, Switches};
-use crate::talk::Request;
+use crate::talk::{HIGHEST_RATE, Request};
 
 /// Rates that `+` and `-` go through: odd ones, that don't beat with timers.
-const RATES: [u32; 11] = [1, 9, 49, 99, 249, 499, 999, 1999, 2999, 4999, 9999];
+const RATES: [u32; 12] = [1, 9, 49, 99, 249, 499, 999, 1999, 2999, 4999, 9999, HIGHEST_RATE - 1];
 
 pub(super) fn on_key(state: &mut State, code: KeyCode) -> Vec<Effect> {
     match code {
@@ -92,19 +92,27 @@ fn change_rate(state: &mut State, up: bool) -> Vec<Effect> {
     if !can_control(state) {
         return Vec::new();
     }
-    let now = state.newest().map_or(0, |picture| picture.rate);
+    // What was asked for is not in effect at once.
+    let told = state.newest().and_then(|picture| picture.rate);
+    let now = state.asked_rate.or(told).unwrap_or(0);
     let next = if up {
         RATES.into_iter().find(|rate| *rate > now)
     } else {
         RATES.into_iter().rev().find(|rate| *rate < now)
     };
     match next {
-        Some(rate) => {
-            state.say(true, format!("asked for {rate} samples a second and vCPU"));
-            vec![Effect::Ask(Request::Rate(rate))]
+        Some(rate) => ask_for(state, rate),
+        None => {
+            state.say(false, format!("rates go from {} to {HIGHEST_RATE}; r with 0 ends sampling", RATES[0]));
+            Vec::new()
         }
-        None => Vec::new(),
     }
+}
+
+pub(super) fn ask_for(state: &mut State, rate: u32) -> Vec<Effect> {
+    state.asked_rate = Some(rate);
+    state.say(true, format!("asked for {rate} samples a second and vCPU"));
+    vec![Effect::Ask(Request::Rate(rate))]
 }
 
 fn choose_switches(state: &mut State) {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent};
 
-use crate::state::{Message, State};
+use crate::state::{Message, Pane, State};
 use crate::tables::Prepared;
 use crate::talk::{Answer, Request};
 
@@ -75,10 +75,20 @@ fn on_key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
     if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
         return Vec::new();
     }
-    if let Some(effects) = panes::on_key(state, key.code) {
+    let code = match key.code {
+        KeyCode::Down if shifted(state, key) => KeyCode::Char('J'),
+        KeyCode::Up if shifted(state, key) => KeyCode::Char('K'),
+        code => code,
+    };
+    if let Some(effects) = panes::on_key(state, code) {
         return effects;
     }
-    global::on_key(state, key.code)
+    global::on_key(state, code)
+}
+
+/// Whether an arrow moves in the stack rather than in the table.
+fn shifted(state: &State, key: KeyEvent) -> bool {
+    key.modifiers.contains(KeyModifiers::SHIFT) && matches!(state.pane, Pane::Threads | Pane::Memory)
 }
 
 impl State {

@@ -69,7 +69,7 @@ fn click(state: &mut State, x: u16, y: u16) -> Vec<Effect> {
         }
         Target::Measure(measure) => panes::set_measure(state, measure),
         Target::Slider => return slide(state, area, x),
-        Target::Switch(_) | Target::Popup => {}
+        Target::Switch(_) | Target::Popup | Target::Stack => {}
     }
     Vec::new()
 }
@@ -110,6 +110,10 @@ fn wheel(state: &mut State, event: MouseEvent, code: KeyCode) -> Vec<Effect> {
         && state.pane != crate::state::Pane::Overview
     {
         state.step(list, if code == KeyCode::Up { -(NOTCH as isize) } else { NOTCH as isize });
+        return Vec::new();
+    }
+    if state.popup.is_none() && matches!(state.screen.at(event.column, event.row), Some((_, Target::Stack))) {
+        state.scroll_stack(if code == KeyCode::Up { -(NOTCH as isize) } else { NOTCH as isize });
         return Vec::new();
     }
     for _ in 0..NOTCH {

@@ -48,6 +48,14 @@ fn in_functions(state: &mut State, code: KeyCode) -> Option<Vec<Effect>> {
 fn in_other(state: &mut State, code: KeyCode) -> Option<Vec<Effect>> {
     match code {
         KeyCode::Enter | KeyCode::Char('d') => Some(global::show_lines(state, state.selected_function())),
+        KeyCode::Char('J') if state.pane != Pane::Locks => {
+            state.scroll_stack(1);
+            nothing_more()
+        }
+        KeyCode::Char('K') if state.pane != Pane::Locks => {
+            state.scroll_stack(-1);
+            nothing_more()
+        }
         // From a thread to the one that holds what it waits for.
         KeyCode::Char('w') if state.pane == Pane::Threads => {
             let rows = state.picture()?.threads.as_ref().ok()?;

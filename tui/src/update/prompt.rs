@@ -2,12 +2,9 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{Effect, search};
+use super::{Effect, global, search};
 use crate::state::{Popup, Prompt, Purpose, Search, State};
-use crate::talk::Request;
-
-/// Rates above are no rate of a profiler.
-const HIGHEST_RATE: u32 = 50_000;
+use crate::talk::{HIGHEST_RATE, Request};
 
 pub(super) fn on_key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
     let Some(prompt) = &mut state.prompt else { return Vec::new() };
@@ -72,10 +69,7 @@ fn take(state: &mut State) -> Vec<Effect> {
         }
         Purpose::Filter => return vec![Effect::Ask(Request::Filter(text))],
         Purpose::Rate => match text.parse::<u32>() {
-            Ok(rate) if rate <= HIGHEST_RATE => {
-                state.say(true, format!("asked for {rate} samples a second and vCPU"));
-                return vec![Effect::Ask(Request::Rate(rate))];
-            }
+            Ok(rate) if rate <= HIGHEST_RATE => return global::ask_for(state, rate),
             _ => {
                 prompt.mistake = Some(format!("a number from 0 (off) to {HIGHEST_RATE}"));
                 state.prompt = Some(prompt);

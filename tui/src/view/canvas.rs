@@ -183,6 +183,38 @@ pub(crate) fn wrap(text: &str, width: usize, ascii: bool) -> Vec<String> {
         } else {
             lines.push(word.to_owned());
         }
+        break_long(&mut lines, width, ascii);
     }
     lines
+}
+
+/// A sentence on at most so many lines; what is left over is in the last one, to be cut off there.
+pub(crate) fn wrap_at_most(text: &str, width: u16, most: u16, ascii: bool) -> Vec<String> {
+    let mut lines = wrap(text, width.into(), ascii);
+    let most = usize::from(most.max(1));
+    if lines.len() > most {
+        let rest = lines.split_off(most - 1).join(" ");
+        lines.push(rest);
+    }
+    lines
+}
+
+/// A word that no line has room for goes on in the next: names of functions are such.
+fn break_long(lines: &mut Vec<String>, width: usize, ascii: bool) {
+    while let Some(last) = lines.last_mut()
+        && cells(last, ascii) > width
+    {
+        let mut used = 0;
+        let fits = |(_, c): &(usize, char)| {
+            used += cells(c.encode_utf8(&mut [0; 4]), ascii);
+            used > width
+        };
+        match last.char_indices().find(fits) {
+            Some((at, _)) if at > 0 => {
+                let rest = last.split_off(at);
+                lines.push(rest);
+            }
+            _ => return,
+        }
+    }
 }

@@ -2,27 +2,26 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::Canvas;
+use super::canvas::{Canvas, wrap_at_most};
 use super::look::Role;
 use super::text::{clock, count, fit, percent, span_words};
 use super::{help, text};
 use crate::picture::{Fate, Kind, Picture, Span};
-use crate::state::{Pane, Prompt, Purpose, State, Target};
+use crate::state::{Message, Pane, Prompt, Purpose, State, Target};
 use crate::talk::SaveAs;
+
+/// Lines of a banner or a message at most, and for how many of the screen's rows there is one.
+const MOST_LINES: u16 = 4;
+const ROWS_FOR_A_LINE: u16 = 6;
 
 /// Draws it; gives what is left for the pane.
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) -> Rect {
     header(canvas, Rect { height: 1, ..area }, state);
     tabs(canvas, Rect { y: area.y + 1, height: 1, ..area }, state);
     let mut body = Rect { y: area.y + 2, height: area.height - 4, ..area };
-    if let Some((verdict, offer, bad)) = banner(state) {
-        let line = Rect { height: 1, ..body };
-        let style = canvas.look.banner(bad);
-        canvas.clear(line, style);
-        let room = line.width - offer.len() as u16 - 4;
-        canvas.text(line.x + 1, line.y, room, &verdict, style);
-        canvas.right(line.x, line.y, line.width - 1, offer, style);
-        body = Rect { y: body.y + 1, height: body.height - 1, ..body };
+    if let Some(banner) = banner(state) {
+        let lines = draw_banner(canvas, body, &banner);
+        body = Rect { y: body.y + lines, height: body.height - lines, ..body };
     }
     if has_slider(state) {
         body.height -= 1;
@@ -108,6 +107,44 @@ fn banner(state: &State) -> Option<(String, &'static str, bool)> {
     Some((verdict, offer, bad))
 }
 
+/// Draws a banner on as many lines as its words take, if there is room for them; gives how many those are.
+fn draw_banner(canvas: &mut Canvas<'_>, area: Rect, (verdict, offer, bad): &(String, &str, bool)) -> u16 {
+    let style = canvas.look.banner(*bad);
+    let room = area.width - offer.len() as u16 - 4;
+    let lines = wrap_at_most(verdict, room, few(area), canvas.look.ascii);
+    let height = lines.len() as u16;
+    canvas.clear(Rect { height, ..area }, style);
+    for (y, line) in (area.y..).zip(&lines) {
+        canvas.text(area.x + 1, y, room, line, style);
+    }
+    canvas.right(area.x, area.y, area.width - 1, offer, style);
+    height
+}
+
+/// A sentence that the status line has no room for, on lines above it.
+pub(super) fn message(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
+    let Some(message) = state.message.as_ref().filter(|message| !fits(message, area, canvas.look.ascii))
+    else {
+        return;
+    };
+    let role = if message.done { Role::Title } else { Role::Bad };
+    let lines = wrap_at_most(&message.text, area.width - 2, few(area), canvas.look.ascii);
+    let height = lines.len() as u16;
+    let place = Rect { y: area.bottom() - 1 - height, height, ..area };
+    canvas.clear(place, ratatui::style::Style::new());
+    for (y, line) in (place.y..).zip(&lines) {
+        canvas.say(place.x + 1, y, place.width - 2, line, role);
+    }
+}
+
+fn few(area: Rect) -> u16 {
+    (area.height / ROWS_FOR_A_LINE).min(MOST_LINES)
+}
+
+fn fits(message: &Message, area: Rect, ascii: bool) -> bool {
+    text::cells(&message.text, ascii) + 2 <= usize::from(area.width)
+}
+
 fn has_slider(state: &State) -> bool {
     state.kind() == Kind::Recording
         || state.paused
@@ -162,8 +199,9 @@ fn status(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
     let (mode, role) = mode(state, picture);
     let overview = &picture.overview;
     let rate = match picture.rate {
-        0 => "sampling off".into(),
-        rate => format!("{rate} Hz"),
+        None => "rate not known".into(),
+        Some(0) => "sampling off".into(),
+        Some(rate) => format!("{rate} Hz"),
     };
     let loss = match overview.loss.received + overview.loss.lost {
         0 => "loss 0".into(),
@@ -195,11 +233,10 @@ fn status(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
         let text = format!("/{} ", state.search.text());
         x = canvas.say(x, area.y, area.right().saturating_sub(x), &text, Role::Match);
     }
-    if let Some(message) = &state.message {
+    if let Some(message) = state.message.as_ref().filter(|message| fits(message, area, canvas.look.ascii)) {
         let role = if message.done { Role::Title } else { Role::Bad };
         // Over figures that are on other panes too, rather than cut off.
-        let needed =
-            text::cells(&message.text, canvas.look.ascii).min(usize::from(area.width) - 2) as u16 + 2;
+        let needed = text::cells(&message.text, canvas.look.ascii) as u16 + 2;
         let start = x.min(area.right() - needed);
         canvas.say(start, area.y, area.right() - start, &format!(" {} ", message.text), role);
     }
@@ -239,7 +276,8 @@ fn draw_prompt(canvas: &mut Canvas<'_>, area: Rect, state: &State, prompt: &Prom
     };
     let role = if prompt.mistake.is_some() { Role::Bad } else { Role::Dim };
     let room = area.right().saturating_sub(x) as usize;
-    let noted = (text::cells(&note, false) + 3).min(room / 2);
+    let free = room.saturating_sub(text::cells(&prompt.text, canvas.look.ascii) + 1);
+    let noted = (text::cells(&note, false) + 3).min(free.max(room / 2));
     // The end of what is typed is what one looks at.
     let mut typed = prompt.text.as_str();
     while text::cells(typed, canvas.look.ascii) + 1 > room - noted {

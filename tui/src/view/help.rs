@@ -52,16 +52,21 @@ pub(super) const fn of(pane: Pane) -> Keys {
             ("d", "source and instructions"),
             ("p", "CPU, off-CPU, locks, heap"),
         ],
-        Pane::Threads => {
-            &[("w", "to the thread that it waits for"), ("Enter", "source and instructions of where it is")]
-        }
+        Pane::Threads => &[
+            ("J K", "its stack further down, up; Shift with ↓ ↑ does the same"),
+            ("w", "to the thread that it waits for"),
+            ("Enter", "source and instructions of where it is"),
+        ],
         Pane::Events => &[
             ("f", "filter, as trace --filter takes it; empty: all"),
             ("v", "move in the names, or in the last events"),
             ("Enter", "in the names: only this one's events"),
         ],
         Pane::Locks => &[("w", "to the thread that holds it"), ("Enter", "source of where it was held")],
-        Pane::Memory => &[("Enter", "source and instructions of who asked for it")],
+        Pane::Memory => &[
+            ("J K", "the stack further down, up; Shift with ↓ ↑ does the same"),
+            ("Enter", "source and instructions of who asked for it"),
+        ],
         Pane::Source => &[
             ("h", "the line with the most hits, the next most, …"),
             ("v", "both, source, instructions"),
@@ -78,16 +83,19 @@ pub(super) fn hints(state: &State) -> Vec<(&'static str, &'static str)> {
         Pane::Functions => vec![("Enter", "source"), ("b", "callers"), ("o", "sort"), ("p", "profile")],
         Pane::Tree => vec![("→←", "fold"), ("i", "invert"), ("d", "source"), ("p", "profile")],
         Pane::Flame => vec![("Enter", "zoom"), ("Esc", "out"), ("d", "source"), ("p", "profile")],
-        Pane::Threads => vec![("w", "whom it waits for"), ("o", "sort")],
+        Pane::Threads => vec![("w", "whom it waits for"), ("JK", "stack"), ("o", "sort")],
         Pane::Events => vec![("f", "filter"), ("v", "names"), ("o", "sort")],
         Pane::Locks => vec![("w", "holder"), ("o", "sort")],
-        Pane::Memory => vec![("Enter", "source"), ("o", "sort")],
+        Pane::Memory => vec![("Enter", "source"), ("JK", "stack"), ("o", "sort")],
         Pane::Source => vec![("h", "hottest"), ("v", "view"), ("Esc", "back")],
     };
     hints.push(("/", "search"));
     match state.kind() {
         Kind::Live if state.fate().is_over() => {
-            hints.extend([("c", "core"), ("s", "save"), ("t", "span"), ("[]", "step")]);
+            // Of a VMM that is gone there is none to take.
+            let core = state.newest().is_some_and(|picture| picture.subject.can.core.is_ok());
+            hints.extend(core.then_some(("c", "core")));
+            hints.extend([("s", "save"), ("t", "span"), ("[]", "step")]);
         }
         Kind::Live => hints.extend([
             ("Space", if state.paused { "go on" } else { "pause" }),

@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 use super::canvas::Canvas;
 use super::look::Role;
 use super::nothing;
+use super::stack;
 use super::table::{figure, paths, table};
 use super::text::{bytes, count};
-use super::threads::frames_of;
 use crate::picture::Memory;
 use crate::state::{ListId, State};
 
@@ -29,6 +29,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
         let Some(site) = memory.sites.get(at) else { return Vec::new() };
         let role = if state.search.matches(&site.function) { Role::Match } else { Role::Plain };
         let growth = match site.growth_rate {
+            rate if rate.abs() < 0.5 => ("-".into(), plain),
             rate if rate > 0.0 => (format!("+{}/s", bytes(rate)), look.style(Role::Warning)),
             rate if rate < 0.0 => (format!("{}/s", bytes(rate)), plain),
             _ => ("-".into(), plain),
@@ -47,7 +48,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
     canvas.rule(below, below.y, "allocated by");
     let frames = Rect { x: below.x + 1, y: below.y + 1, width: below.width - 1, height: below.height - 1 };
     match state.sites.row().and_then(|row| memory.sites.get(row)) {
-        Some(site) => frames_of(canvas, frames, &site.stack, state),
+        Some(site) => stack::draw(canvas, frames, &site.stack, state),
         None => {
             canvas.say(
                 frames.x,
@@ -63,7 +64,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
 fn figures(canvas: &mut Canvas<'_>, area: Rect, memory: &Memory) {
     let live = memory.live_bytes.map_or("not counted".into(), |live| bytes(live as f64));
     let of = memory.heap_bytes.map_or(String::new(), |heap| format!(" of {}", bytes(heap as f64)));
-    let rate = format!("{}/s", bytes(memory.allocated_rate));
+    let rate = memory.allocated_rate.map_or("-".into(), |rate| format!("{}/s", bytes(rate)));
     let x = canvas.row(
         Rect { x: area.x + 1, width: area.width - 1, ..area },
         area.y,
@@ -95,4 +96,10 @@ fn figures(canvas: &mut Canvas<'_>, area: Rect, memory: &Memory) {
         most,
         Role::Key,
     );
+    if !memory.sites.is_empty() {
+        let sum = memory.sites.iter().fold(0_u64, |sum, site| sum.saturating_add(site.bytes));
+        let text =
+            format!("≈ estimated from the sampled blocks, in sum {}; live is counted", bytes(sum as f64));
+        canvas.say(area.x + 1, area.y + 2, area.width - 2, &text, Role::Dim);
+    }
 }

@@ -12,6 +12,7 @@ mod look;
 mod memory;
 mod overview;
 mod popups;
+mod stack;
 mod table;
 mod text;
 mod threads;
@@ -43,6 +44,7 @@ pub(crate) fn draw(state: &State, look: Look, buffer: &mut Buffer) -> Screen {
         None => waiting(&mut canvas, body, state),
         Some(_) => pane(&mut canvas, body, state),
     }
+    chrome::message(&mut canvas, area, state);
     if let Some(popup) = &state.popup {
         popups::draw(&mut canvas, area, state, popup);
     }
@@ -78,6 +80,12 @@ fn waiting(canvas: &mut Canvas<'_>, body: Rect, state: &State) {
         "Waiting for the first picture of the guest …"
     };
     canvas.say(body.x + 1, body.y + 1, body.width.saturating_sub(2), text, Role::Dim);
+}
+
+/// All keys and what they do, as the help has them.
+#[cfg(test)]
+pub(crate) fn every_key(state: &State) -> Vec<(&'static str, &'static str)> {
+    help::lines(state)
 }
 
 /// Says why a pane has nothing to show.

@@ -175,7 +175,7 @@ fn top(canvas: &mut Canvas<'_>, area: Rect, state: &State) {
         (Ok(_), None) => return,
         (Ok(_), Some(table)) => table,
     };
-    for (at, row) in state.functions.order.iter().take(body.height.into()).enumerate() {
+    for (at, row) in state.heaviest.iter().take(body.height.into()).enumerate() {
         let Some(row) = table.rows.get(*row as usize) else { continue };
         let y = body.y + at as u16;
         let own = share(row.own, table.total);

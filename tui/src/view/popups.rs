@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::Canvas;
+use super::canvas::{Canvas, wrap};
 use super::help;
 use super::look::Role;
 use crate::picture::Switch;
@@ -17,6 +17,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, state: &State, popup: &P
     }
 }
 
+const HELP_WIDTH: u16 = 90;
+
 /// A frame in the middle; gives what is inside.
 fn window(canvas: &mut Canvas<'_>, area: Rect, width: u16, height: u16, title: &str) -> Rect {
     let (width, height) = (width.min(area.width - 4), height.min(area.height - 4));
@@ -28,8 +30,15 @@ fn window(canvas: &mut Canvas<'_>, area: Rect, width: u16, height: u16, title: &
 }
 
 fn draw_help(canvas: &mut Canvas<'_>, area: Rect, state: &State, offset: usize) {
-    let lines = help::lines(state);
-    let inner = window(canvas, area, 90, lines.len() as u16 + 2, "Keys · any other key closes this");
+    let room = usize::from(HELP_WIDTH.min(area.width - 4) - 17);
+    let lines: Vec<(&str, String)> = help::lines(state)
+        .into_iter()
+        .flat_map(|(key, does)| {
+            let keys = std::iter::once(key).chain(std::iter::repeat(""));
+            keys.zip(wrap(does, room, canvas.look.ascii))
+        })
+        .collect();
+    let inner = window(canvas, area, HELP_WIDTH, lines.len() as u16 + 2, "Keys · any other key closes this");
     let page = inner.height as usize;
     let first = offset.min(lines.len().saturating_sub(page));
     canvas.screen.popup = Some((first, page));

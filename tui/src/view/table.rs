@@ -60,6 +60,11 @@ fn places(area: Rect, columns: &[Column]) -> Vec<(u16, u16)> {
     places
 }
 
+/// How many cells the last column has.
+pub(crate) fn room_of_the_last(area: Rect, columns: &[Column]) -> usize {
+    places(area, columns).last().map_or(0, |(_, width)| usize::from(*width))
+}
+
 /// Draws a table. `row` gives the cells of a row by its place in the picture.
 pub(crate) fn table(
     canvas: &mut Canvas<'_>,

@@ -34,6 +34,7 @@ fn in_ascii(c: char) -> char {
         '×' => 'x',
         '←' | '◀' => '<',
         '→' => '>',
+        '≈' => '~',
         'µ' => 'u',
         _ => '?',
     }
@@ -104,6 +105,21 @@ pub(crate) fn last_part(name: &str) -> &str {
     if start < name.len() { &name[start..] } else { name }
 }
 
+/// The last parts of a path of names, so many of them: two of `kv::store::Map<K, V>::get` are `Map<K, V>::get`.
+pub(crate) fn last_parts(name: &str, parts: usize) -> &str {
+    let mut rest = name;
+    let mut kept = name.len();
+    for _ in 0..parts {
+        let part = last_part(rest);
+        kept = rest.len() - part.len();
+        match rest[..kept].strip_suffix("::") {
+            Some(before) if !before.is_empty() => rest = before,
+            _ => break,
+        }
+    }
+    &name[kept..]
+}
+
 pub(crate) fn percent(share: f64) -> String {
     if !share.is_finite() {
         return "?".into();
@@ -138,6 +154,8 @@ pub(crate) fn bytes(value: f64) -> String {
     if !value.is_finite() {
         return "?".into();
     }
+    // Less than half a byte would be written with the sign of nothing.
+    let value = if value.abs() < 0.5 { 0.0 } else { value };
     let steps = [(f64::from(1 << 30), "GiB"), (f64::from(1 << 20), "MiB"), (1024.0, "KiB")];
     match steps.into_iter().find(|(step, _)| value.abs() >= *step) {
         Some((step, unit)) if value % step == 0.0 => format!("{:.0} {unit}", value / step),
@@ -243,6 +261,10 @@ mod tests {
         assert_eq!(last_part("f<fn(a::X) -> b::Y>"), "f<fn(a::X) -> b::Y>");
         assert_eq!(last_part("main"), "main");
         assert_eq!(last_part("odd::"), "odd::");
+        assert_eq!(last_parts("kv::store::Map<K, a::B>::get", 2), "Map<K, a::B>::get");
+        assert_eq!([1, 2, 9].map(|parts| last_parts("a::b::C", parts)), ["C", "b::C", "a::b::C"]);
+        assert_eq!([0, 1, 2].map(|parts| last_parts("main", parts)), ["", "main", "main"]);
+        assert_eq!(last_parts("::odd::", 3), "::odd::");
     }
 
     #[test]
@@ -254,5 +276,6 @@ mod tests {
         assert_eq!(utc(1_764_111_600_000_000_000), "2025-11-25 23:00:00 UTC");
         assert_eq!(utc(951_782_400_000_000_000), "2000-02-29 00:00:00 UTC");
         assert_eq!([512.0, 1536.0, 5e9].map(bytes), ["512 B", "1.5 KiB", "4.7 GiB"]);
+        assert_eq!([-0.0, -0.3, 0.4, -2.0].map(bytes), ["0 B", "0 B", "0 B", "-2 B"]);
     }
 }

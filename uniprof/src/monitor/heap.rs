@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_events::waits::{Blocks, Stacks};
+use uniprof_postmortem::heap::stands_for;
 use uniprof_wire::record::Record;
 use uniprof_wire::tables::{HEAP_FRAMES, HeapCallers, HeapEntry};
 
@@ -54,8 +55,8 @@ pub(super) enum Step<'a> {
 /// Blocks that were allocated by the same call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sum {
+    /// As many as the sampled ones stand for; bytes, too.
     pub(super) blocks: u64,
-    /// As many as they stand for.
     pub(super) bytes: u64,
 }
 
@@ -150,7 +151,7 @@ impl Heap {
         for block in blocks.finish().into_iter().filter(|block| block.lives) {
             let frames = block.stack.map_or(&[][..], |stack| stacks.get(stack).frames);
             let sum = sums.entry(frames[..frames.len().min(HEAP_FRAMES)].into()).or_default();
-            sum.blocks += 1;
+            sum.blocks = sum.blocks.saturating_add(stands_for(block.weight, block.bytes));
             sum.bytes = sum.bytes.saturating_add(block.weight);
         }
         sums

@@ -14,6 +14,7 @@ use uniprof_tui::picture::{Fate, HeapSite, Span};
 use uniprof_wire::address::GuestVirtual;
 
 use super::growth::Growth;
+use super::heap_sites as sites;
 
 /// How often is looked, and how many times as long as a look took is waited at least.
 const EVERY: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ pub(super) struct Seen {
     pub(super) sites: Vec<HeapSite>,
     /// What killed it, or what it is at, in a sentence.
     pub(super) fate: Option<Fate>,
+    /// The thread that it crashed on.
+    pub(super) culprit: Option<u32>,
     pub(super) remarks: Vec<String>,
 }
 
@@ -178,11 +181,13 @@ fn see(subject: &mut Subject, goes_on: bool) -> Seen {
         Some((id, doing))
     });
     let threads = threads.collect();
-    let fate = (!goes_on).then(|| fate(verdict::of(subject, &stacks, &locks).verdict));
+    let verdict = (!goes_on).then(|| verdict::of(subject, &stacks, &locks).verdict);
+    let culprit = verdict.as_ref().and_then(|verdict| verdict.thread_id);
+    let fate = verdict.map(fate);
     let how = heap::Options { most_sites: MOST_SITES, leaks: false, ..heap::Options::default() };
     let heap = heap::census(subject, &how);
-    let sites = heap.map(|heap| heap.sites.iter().map(site).collect()).unwrap_or_default();
-    Seen { threads, sites, fate, remarks: subject.remarks.clone() }
+    let sites = heap.map(|heap| sites::of(heap.sites.iter().map(site))).unwrap_or_default();
+    Seen { threads, sites, fate, culprit, remarks: subject.remarks.clone() }
 }
 
 /// What became of a guest that is dead.
@@ -199,13 +204,8 @@ fn fate(verdict: Verdict) -> Fate {
 }
 
 fn site(site: &heap::Site) -> HeapSite {
-    HeapSite {
-        function: site.function.clone(),
-        blocks: site.sampled_blocks,
-        bytes: site.estimated_bytes,
-        growth_rate: 0.0,
-        stack: site.frames.iter().map(|frame| frame.name().to_owned()).collect(),
-    }
+    let stack = site.frames.iter().map(|frame| frame.name().to_owned()).collect();
+    sites::site(stack, site.estimated_blocks, site.estimated_bytes, 0.0)
 }
 
 fn code(subject: &mut Subject, function: String, at: Option<u64>) -> Code {

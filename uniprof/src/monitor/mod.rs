@@ -16,6 +16,7 @@ mod engine;
 mod events;
 mod growth;
 mod heap;
+mod heap_sites;
 mod history;
 mod inside;
 mod keep;

@@ -133,7 +133,7 @@ fn figures_of_a_pause_are_those_of_its_moment() {
     };
     let lost = Class::ALL.len() as u64;
     let now = told(guest.seen(Span::Last(1.0), None));
-    assert_eq!((now.0, now.1.0, &now.3.waiters), (99, lost, &vec![1]));
+    assert_eq!((now.0, now.1.0, &now.3.waiters), (Some(99), lost, &vec![1]));
     let paused = told(guest.seen(Span::Last(1.0), Some(10_500)));
     assert_eq!(paused, now, "it stops where it was");
     // The same moment later.
@@ -145,9 +145,9 @@ fn figures_of_a_pause_are_those_of_its_moment() {
     assert_eq!(told(guest.seen(Span::Last(1.0), Some(10_500))), now);
     // Who comes back to it sees the last look before it.
     let present = told(guest.seen(Span::Last(1.0), None));
-    assert_eq!((present.0, present.1.0, present.3.waiters.len()), (999, 1000 * lost, 3));
+    assert_eq!((present.0, present.1.0, present.3.waiters.len()), (Some(999), 1000 * lost, 3));
     let back = told(guest.seen(Span::Last(1.0), Some(10_510)));
-    assert_eq!((back.0, back.1.0, back.3.waiters.len()), (99, lost, 1));
+    assert_eq!((back.0, back.1.0, back.3.waiters.len()), (Some(99), lost, 1));
     assert_eq!(told(guest.seen(Span::Last(1.0), Some(10_500))), now);
     // And when its looks are given up.
     (11..100).for_each(|second| guest.look(second * 1000));

@@ -47,7 +47,7 @@ fn title(picture: &Picture) -> Title {
     Title {
         guest: picture.subject.name.clone(),
         build_id: picture.subject.build_id.clone(),
-        rate: (picture.rate > 0).then(|| picture.rate.into()),
+        rate: picture.rate.filter(|rate| *rate > 0).map(f64::from),
         duration: duration.filter(|seconds| (0.0..1e9).contains(seconds)).map(Duration::from_secs_f64),
         samples: overview.samples,
         loss: Some(causes.collect()),

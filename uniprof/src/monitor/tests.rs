@@ -48,8 +48,12 @@ fn subject() -> Arc<Subject> {
 }
 
 pub(super) fn drawn(model: &mut Model, span: Span, shown: Shown) -> Picture {
+    drawn_of(Kind::Live, model, span, shown)
+}
+
+fn drawn_of(kind: Kind, model: &mut Model, span: Span, shown: Shown) -> Picture {
     let around = Around {
-        subject: subject(),
+        subject: Arc::new(Subject { kind, ..(*subject()).clone() }),
         fate: Fate::Runs,
         runs: true,
         speed: 1.0,
@@ -170,6 +174,26 @@ fn a_guest_that_boots_anew_begins_anew() {
 }
 
 #[test]
+fn what_has_ended_is_not_told_to_record_and_what_is_not_known_is_not_zero() {
+    let mut model = Model::new(SessionInfo::default(), Images::default());
+    assert_eq!(drawn(&mut model, Span::All, Shown::Now).rate, None, "its tables have not come");
+    model.feed(&message(region(1_000_000_000, 5, 3_000_000_000)));
+    for kind in [Kind::Live, Kind::Recording, Kind::Core] {
+        let drawn = drawn_of(kind, &mut model, Span::All, Shown::Now);
+        assert_eq!(drawn.rate, Some(0));
+        let reasons = [
+            drawn.lock_rows.map(|_| ()),
+            drawn.events.map(|_| ()),
+            drawn.off_cpu.map(|_| ()),
+            drawn.locks.map(|_| ()),
+        ];
+        for reason in reasons.map(Result::unwrap_err) {
+            assert_eq!(reason.contains("with e"), kind == Kind::Live, "{kind:?}: {reason}");
+        }
+    }
+}
+
+#[test]
 fn the_heap_of_a_recording_has_sites_that_say_what_its_flame_graph_says_and_how_they_grew() {
     const SECOND: u64 = 1_000_000_000;
     let mut model = Model::new(SessionInfo::default(), Images::default());
@@ -210,10 +234,13 @@ fn the_heap_of_a_recording_has_sites_that_say_what_its_flame_graph_says_and_how_
     };
     let site = |name: &str, blocks, bytes, growth| (name.to_owned(), blocks, bytes, growth);
     // The recording begins at 1 s: four seconds in all.
-    assert_eq!(sites(Span::All), [site("0xbbbb", 4, 12_000, 12_000.0), site("0xaaaa", 1, 1000, -1000.0)]);
+    assert_eq!(
+        sites(Span::All),
+        [site("0xbbbb", 1200, 12_000, 12_000.0), site("0xaaaa", 100, 1000, -1000.0)]
+    );
     assert_eq!(
         sites(Span::Last(1.0)),
-        [site("0xbbbb", 4, 12_000, 12_000.0), site("0xaaaa", 1, 1000, -4000.0)]
+        [site("0xbbbb", 1200, 12_000, 12_000.0), site("0xaaaa", 100, 1000, -4000.0)]
     );
     let before = drawn(&mut model, Span::Last(1.0), Shown::At(2.6)).memory.unwrap();
     let told: Vec<_> = before.sites.iter().map(|site| (site.bytes, site.growth_rate.round())).collect();

@@ -135,7 +135,7 @@ fn document(picture: &Picture) -> Document<'_> {
         fate,
         fate_text,
         at_seconds: picture.time.at,
-        rate: picture.rate,
+        rate: picture.rate.unwrap_or(0),
         overview: Overview {
             vcpus: overview
                 .vcpus
@@ -200,7 +200,7 @@ pub(crate) fn text(out: &mut dyn std::io::Write, picture: &Picture) -> anyhow::R
         output::printable(&subject.name),
         picture.time.at,
         overview.samples,
-        picture.rate,
+        picture.rate.unwrap_or(0),
         subject.transport
     )?;
     let percent = |share: f64| format!("{:.1} %", share * 100.0);

@@ -11,6 +11,7 @@ use uniprof_wire::address::GuestVirtual;
 use super::Moment;
 use crate::monitor::growth::rate;
 use crate::monitor::heap::Sum;
+use crate::monitor::heap_sites;
 use crate::monitor::inside::MOST_SITES;
 use crate::monitor::model::Model;
 use crate::profile::images::Images;
@@ -33,7 +34,7 @@ pub(super) fn memory(
     if totals.allocated_blocks == 0 && sites.is_empty() {
         return Err(none());
     }
-    let allocated_rate = moment.earlier.as_ref().map_or(0.0, |earlier| {
+    let allocated_rate = moment.earlier.as_ref().map(|earlier| {
         let before = heap::counters(&earlier.tables.vcpus).0.allocated_bytes;
         let seconds = model.seen.clock.span(now.tsc.saturating_sub(earlier.tsc));
         totals.allocated_bytes.saturating_sub(before) as f64 / seconds.max(1e-9)
@@ -66,18 +67,10 @@ fn sites(model: &mut Model, window: Window) -> Vec<HeapSite> {
     });
     sums.truncate(MOST_SITES);
     let site = |(callers, sum): (Box<[u64]>, Sum)| {
-        let stack = names(images, &callers);
-        let plain: Vec<&str> = stack.iter().map(String::as_str).collect();
         let then = before.get(&callers).map_or(0, |sum| sum.bytes);
-        HeapSite {
-            function: heap::asked_by(&plain).unwrap_or("[unknown: no stack]").to_owned(),
-            blocks: sum.blocks,
-            bytes: sum.bytes,
-            growth_rate: rate(sum.bytes, then, seconds),
-            stack,
-        }
+        heap_sites::site(names(images, &callers), sum.blocks, sum.bytes, rate(sum.bytes, then, seconds))
     };
-    sums.into_iter().map(site).collect()
+    heap_sites::of(sums.into_iter().map(site))
 }
 
 /// What is at return addresses, and inlined there, the innermost first.

@@ -8,7 +8,9 @@ mod waits;
 
 use std::sync::Arc;
 
-use uniprof_tui::picture::{Events, Fate, Known, Picture, Shorter, Shown, Span, Subject, Switch, Time};
+use uniprof_tui::picture::{
+    Events, Fate, Kind, Known, Overview, Picture, Shorter, Shown, Span, Subject, Switch, Time, VcpuNow,
+};
 use uniprof_wire::record::Class;
 
 use super::history::{self, Look, Tallies};
@@ -50,10 +52,12 @@ struct Moment {
     earlier: Option<Look>,
     /// What had become of the records of each class.
     tallies: Tallies,
+    /// Whether the guest can be told to record more.
+    is_live: bool,
 }
 
 impl Moment {
-    fn new(model: &mut Model, wanted: Wanted) -> Self {
+    fn new(model: &mut Model, wanted: Wanted, is_live: bool) -> Self {
         let (reach, clock) = (reach(model, wanted), model.seen.clock);
         let at = match wanted.shown {
             Shown::Now => None,
@@ -68,7 +72,7 @@ impl Moment {
             None => Tallies::default(),
         };
         let quarter = if at.is_none() { clock.quarter(clock.now) } else { reach.last() };
-        Self { quarter, reach, now, earlier, tallies }
+        Self { quarter, reach, now, earlier, tallies, is_live }
     }
 
     /// The second that it is in.
@@ -76,9 +80,9 @@ impl Moment {
         self.reach.second().end / QUARTERS
     }
 
-    /// The rate in effect.
-    fn rate(&self) -> u32 {
-        self.now.iter().flat_map(|now| &now.tables.vcpus).map(|vcpu| vcpu.rate).max().unwrap_or(0)
+    /// The rate in effect, where the guest's tables have been seen.
+    fn rate(&self) -> Option<u32> {
+        self.now.as_ref()?.tables.vcpus.iter().map(|vcpu| vcpu.rate).max()
     }
 
     /// Whether any vCPU records a class.
@@ -119,14 +123,14 @@ pub(super) fn picture(model: &mut Model, wanted: Wanted, around: Around<'_>, num
     };
     let is_now = shown == Shown::Now;
     model.is_over = !around.runs && around.fate != Fate::Runs;
-    let moment = Moment::new(model, Wanted { shown, ..wanted });
+    let moment = Moment::new(model, Wanted { shown, ..wanted }, around.subject.kind == Kind::Live);
     let (profile, samples) = cpu::profile(model, &moment.reach);
     let overview = overview::overview(model, &moment, samples, around.collector);
     let inside = around.inside.filter(|_| is_now);
     let threads = threads::threads(model, &moment, inside);
     let until = if is_now { u64::MAX } else { clock.tsc(at) };
     let window = waits::window(model, &moment, until);
-    let cpu = if samples > 0 { Ok(Arc::new(profile)) } else { Err(why_no_samples(&moment)) };
+    let cpu = if samples > 0 { Ok(Arc::new(profile)) } else { Err(why_no_samples(&moment, &overview)) };
     let wall_ns = model.looks.last().and_then(|map| map.wall(clock.tsc(at))).map(|wall| wall.ns);
     Picture {
         number,
@@ -138,6 +142,7 @@ pub(super) fn picture(model: &mut Model, wanted: Wanted, around: Around<'_>, num
             speed: around.speed,
         },
         span: wanted.span,
+        culprit: culprit(model, around.inside),
         subject: around.subject,
         fate: around.fate,
         overview,
@@ -159,24 +164,65 @@ pub(super) fn picture(model: &mut Model, wanted: Wanted, around: Around<'_>, num
     }
 }
 
+/// The thread that it crashed on, as its memory or it itself says.
+fn culprit(model: &Model, inside: Option<&inside::Seen>) -> Option<u32> {
+    let said = || model.seen.crash.map(|crash| crash.thread);
+    inside.and_then(|inside| inside.culprit).or_else(said)
+}
+
 /// Events of the span; why there is none.
 fn events(model: &Model, moment: &Moment, until: u64) -> Known<Arc<Events>> {
     if model.events.is_empty() {
-        return Err("no event has come: switch sites or classes on with e".into());
+        let why = if moment.is_live {
+            "no event has come: switch sites or classes on with e"
+        } else {
+            "no event has come"
+        };
+        return Err(why.into());
     }
     Ok(Arc::new(model.events.shown(&moment.reach, until, &model.seen.guest)))
 }
 
+/// From this share on a vCPU is idle: what is left are its timer's interrupts.
+const IDLE: f64 = 0.95;
+
 /// Why there is nothing in the span.
-fn why_no_samples(moment: &Moment) -> String {
+fn why_no_samples(moment: &Moment, overview: &Overview) -> String {
     if moment.now.is_none() {
         return "no record has come yet".into();
     }
-    if moment.rate() == 0 {
+    if moment.rate() == Some(0) {
         return "the guest's sampling is off: ask for a rate with -F 99".into();
     }
     if !moment.records(Class::Sample) {
         return "the class of samples is off: switch it on with -e +samples".into();
     }
-    "no samples in this span: the guest was idle, and idle time is not sampled".into()
+    none_of(&overview.vcpus).into()
+}
+
+/// The same of vCPUs that are sampled.
+fn none_of(vcpus: &[VcpuNow]) -> &'static str {
+    if vcpus.is_empty() || vcpus.iter().any(|vcpu| vcpu.idle < IDLE) {
+        return "no samples yet in this span";
+    }
+    "no samples in this span: the guest was idle, and idle time is not sampled"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_guest_that_was_idle_is_said_to_have_been() {
+        let vcpus = |shares: &[f64]| -> Vec<VcpuNow> {
+            shares
+                .iter()
+                .map(|idle| VcpuNow { idle: *idle, busy: 1.0 - idle, ..VcpuNow::default() })
+                .collect()
+        };
+        assert!(none_of(&vcpus(&[1.0, 0.98])).contains("was idle"));
+        for shares in [&[0.011][..], &[1.0, 0.5], &[]] {
+            assert_eq!(none_of(&vcpus(shares)), "no samples yet in this span", "{shares:?}");
+        }
+    }
 }

@@ -44,7 +44,11 @@ pub(super) fn profile(model: &mut Model, moment: &Moment, view: View, window: Wi
     let known = known(model, view, window);
     let figures = figures(model, moment, known.unwrap_or(window));
     let Model { images, seen, .. } = model;
-    let why_nothing = || figures.why_nothing(view).replace("record with -e", "switch on with e:");
+    // What has ended can't be told to record more.
+    let why_nothing = || {
+        let why = figures.why_nothing(view);
+        if moment.is_live { why.replace("record with -e", "switch on with e:") } else { why }
+    };
     let is_empty = match view {
         View::LiveHeap => seen.waits.heap.is_empty(),
         View::Locks => seen.waits.locks.is_empty(),
@@ -162,9 +166,12 @@ pub(super) fn locks(model: &mut Model, moment: &Moment, window: Window) -> Known
         }
     }
     if rows.is_empty() && !moment.records(Class::Lock) {
-        return Err(
-            "no thread waits for a lock now, and waits are not recorded: switch on locks with e".into()
-        );
+        let why = if moment.is_live {
+            "no thread waits for a lock now, and waits are not recorded: switch on locks with e"
+        } else {
+            "no thread waits for a lock at this moment, and waits were not recorded"
+        };
+        return Err(why.into());
     }
     let mut rows: Vec<LockRow> = rows.into_values().collect();
     rows.sort_by_key(|row| std::cmp::Reverse((row.waiters.len(), row.waited_ns)));
