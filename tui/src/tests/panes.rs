@@ -8,7 +8,7 @@ use ratatui::style::Color;
 use super::drive::{Drive, PLAIN};
 use super::guest::{empty, listing, picture};
 use crate::options::{Colours, Options};
-use crate::picture::{Fate, Kind, Picture, Subject, Time};
+use crate::picture::{Fate, Kind, Picture, Shorter, Subject, Time};
 use crate::state::Pane;
 use crate::talk::Answer;
 use crate::update::Input;
@@ -162,4 +162,19 @@ fn names_of_any_kind_leave_the_columns_where_they_are() {
         }
         golden(&format!("{}-names-80x24", pane.title().to_lowercase()), &drive);
     }
+}
+
+#[test]
+fn waits_of_less_than_the_span_say_of_which_time_they_are() {
+    let said = "of the last 12.3 s: older waits are not kept";
+    let shorter = Shorter { off_cpu: Some(said.into()), locks: Some(said.into()) };
+    let is_said = |pane, shorter: &Shorter| {
+        let mut drive = open(pane, (100, 30), PLAIN, Picture { shorter: shorter.clone(), ..picture(1) });
+        let before = drive.shows(said);
+        drive.keys("p");
+        (before, drive.shows(said))
+    };
+    assert_eq!(is_said(Pane::Functions, &shorter), (false, true), "what ran is whole");
+    assert_eq!(is_said(Pane::Locks, &shorter), (true, true));
+    assert_eq!(is_said(Pane::Locks, &Shorter::default()), (false, false));
 }
