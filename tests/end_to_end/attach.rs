@@ -110,6 +110,58 @@ fn a_guest_is_seen_changed_paused_and_outlived() {
     guest.wait(LIMIT);
 }
 
+/// A moment that stands, and the last of a guest that has ended: of both the recording has what is seen.
+#[test]
+fn what_is_seen_is_saved() {
+    let scene = Scene::with_guest();
+    let guest = start_line(&scene, "web", &["--vcpus", "2", "--", "workload=kv"]);
+    let terminal = Terminal::open(&scene, (80, 24), &[]);
+    terminal.run(&attach("web"));
+    terminal.until("samples of both vCPUs", |screen| {
+        screen.contains(" LIVE ") && screen.contains("Functions ─") && !screen.contains("CPU          0.0%")
+    });
+    let save = |key: &str, name: &str| {
+        terminal.text(&format!("s{key}"));
+        terminal.shows("a name is found");
+        terminal.text(name);
+        terminal.keys(&["Enter"]);
+        terminal.shows(&format!("wrote {name}"))
+    };
+    let samples = |name: &str| {
+        let ended = scene.run(&["report", name]).ok();
+        assert!(!ended.stderr.contains("damaged") && !ended.stderr.contains("missing"), "{}", ended.stderr);
+        let report = scene.run(&["report", name, "--json"]).ok().json();
+        (report["samples"].as_u64().expect("samples"), report["seconds"].as_f64().expect("a duration"))
+    };
+    terminal.text("tt");
+    terminal.shows("last 10 s");
+    terminal.text(" ");
+    terminal.shows(" PAUSED ");
+    // What comes meanwhile is not seen.
+    save("r", "now.uniprof");
+    sleep(Duration::from_secs(12));
+    save("r", "later.uniprof");
+    let (now, later) = (samples("now.uniprof"), samples("later.uniprof"));
+    assert!(now.0 > 0 && later.0.abs_diff(now.0) <= now.0 / 4 + 20, "{now:?} {later:?}");
+    save("t", "seen.txt");
+    terminal.text("st");
+    terminal.shows("a name is found");
+    terminal.text("seen.txt");
+    terminal.keys(&["Enter"]);
+    terminal.shows("wrote seen-2.txt");
+    terminal.text(" ");
+    terminal.shows(" LIVE ");
+    signal(scene.qemus()[0], Signal::KILL);
+    terminal.shows(" ENDED ");
+    sleep(Duration::from_secs(12));
+    save("r", "end.uniprof");
+    let end = samples("end.uniprof");
+    assert!(end.0 > 0, "{end:?}");
+    terminal.text("q");
+    terminal.until_prompt();
+    guest.wait(LIMIT);
+}
+
 /// What became of it stands on the screen, and goes when it goes on.
 #[test]
 fn a_guest_that_is_paused_or_wedged_is_said_to_be() {

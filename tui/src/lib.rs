@@ -51,4 +51,4 @@ pub use error::TuiError;
 pub use options::{Colours, Options};
 pub use run::{Outcome, run};
 pub use state::Pane;
-pub use talk::{Answer, HIGHEST_RATE, Request, SaveAs};
+pub use talk::{Answer, HIGHEST_RATE, Request, SaveAs, Seen};

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use uniprof_flamegraph::Measured;
+
 use crate::picture::{Listing, Picture, Shown, Span};
+use crate::state::Pane;
 
 /// The most samples per second and vCPU that can be asked for: beyond, a guest would do little else.
 pub const HIGHEST_RATE: u32 = 20_000;
@@ -32,11 +35,20 @@ pub enum Request {
     /// function or none is wanted.
     Listing(Option<String>),
     /// Writes what is seen to a file. Answered by [`Answer::Said`].
-    Save(SaveAs, Option<PathBuf>),
+    Save(SaveAs, Option<PathBuf>, Seen),
     /// Takes a core of a live guest. Answered by [`Answer::Said`].
     Core,
     /// Nothing more is wanted: what was asked of the guest is withdrawn.
     Quit,
+}
+
+/// What is on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The pane.
+    pub pane: Pane,
+    /// Which of a picture's profiles it shows, or belongs to it.
+    pub measured: Measured,
 }
 
 /// As what to save.
@@ -48,7 +60,7 @@ pub enum SaveAs {
     Svg,
     /// A page to explore.
     Html,
-    /// The screen's tables as text.
+    /// The tables as text, that of the pane first.
     Text,
 }
 

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ratatui::crossterm::event::KeyCode;
+use uniprof_flamegraph::Measured;
 
 use super::drive::Drive;
 use super::guest::{empty, listing, picture, with_cpu};
 use crate::picture::{Can, Fate, Kind, Picture, Shown, Span, Subject, Time};
 use crate::state::{ListId, Pane};
-use crate::talk::{Answer, Request, SaveAs};
+use crate::talk::{Answer, Request, SaveAs, Seen};
 use crate::update::Input;
 
 /// What is first in the functions' table, and what is selected.
@@ -407,10 +408,22 @@ fn lines_of_a_function_are_asked_for_and_shown() {
 fn what_is_seen_is_saved_as_one_wants() {
     let mut drive = Drive::of(picture(1));
     drive.keys("sh\n");
-    assert_eq!(drive.asked, [Request::Save(SaveAs::Html, None)]);
+    let seen = |pane, measured| Seen { pane, measured };
+    assert_eq!(drive.asked, [Request::Save(SaveAs::Html, None, seen(Pane::Overview, Measured::Cpu))]);
     drive.keys("srnight.uniprof\n");
     let path = Some(PathBuf::from("night.uniprof"));
-    assert_eq!(drive.asked.last(), Some(&Request::Save(SaveAs::Recording, path)));
+    let asked = Request::Save(SaveAs::Recording, path, seen(Pane::Overview, Measured::Cpu));
+    assert_eq!(drive.asked.last(), Some(&asked));
+    for (keys, pane, measured) in [
+        ("4psv\n", Pane::Flame, Measured::OffCpu),
+        ("ppsv\n", Pane::Flame, Measured::LiveHeap),
+        ("7sv\n", Pane::Locks, Measured::Locks),
+        ("8sv\n", Pane::Memory, Measured::LiveHeap),
+        ("5sv\n", Pane::Threads, Measured::Cpu),
+    ] {
+        drive.keys(keys);
+        assert_eq!(drive.asked.last(), Some(&Request::Save(SaveAs::Svg, None, seen(pane, measured))));
+    }
     drive.input(Input::Answer(Answer::Said { done: false, text: "disk full".into() }));
     assert!(drive.shows("disk full"));
 }

@@ -1,10 +1,12 @@
 //! A line of input.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use uniprof_flamegraph::Measured;
 
 use super::{Effect, global, search};
-use crate::state::{Popup, Prompt, Purpose, Search, State};
-use crate::talk::{HIGHEST_RATE, Request};
+use crate::state::{Pane, Popup, Prompt, Purpose, Search, State};
+use crate::tables::Measure;
+use crate::talk::{HIGHEST_RATE, Request, Seen};
 
 pub(super) fn on_key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
     let Some(prompt) = &mut state.prompt else { return Vec::new() };
@@ -78,8 +80,25 @@ fn take(state: &mut State) -> Vec<Effect> {
         Purpose::Save(kind) => {
             let path = (!text.is_empty()).then(|| text.into());
             state.say(true, "saving …");
-            return vec![Effect::Ask(Request::Save(kind, path))];
+            return vec![Effect::Ask(Request::Save(kind, path, seen(state)))];
         }
     }
     Vec::new()
+}
+
+/// What is on the screen.
+fn seen(state: &State) -> Seen {
+    let measure = match state.pane {
+        Pane::Functions | Pane::Tree | Pane::Flame => state.measure,
+        Pane::Locks => Measure::Locks,
+        Pane::Memory => Measure::Heap,
+        Pane::Overview | Pane::Threads | Pane::Events | Pane::Source => Measure::Cpu,
+    };
+    let measured = match measure {
+        Measure::Cpu => Measured::Cpu,
+        Measure::OffCpu => Measured::OffCpu,
+        Measure::Locks => Measured::Locks,
+        Measure::Heap => Measured::LiveHeap,
+    };
+    Seen { pane: state.pane, measured }
 }

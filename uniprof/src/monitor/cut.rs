@@ -284,6 +284,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_seen_of_a_time_that_is_over_is_kept_before_all_else() {
+        let mut keep = Keep::with_room(6 << 20);
+        keep.see(Some(10..12));
+        let words = vec![0; (1 << 20) / 8];
+        for now in 0..100 {
+            keep.make_room(&Ledger::new());
+            let body = Body::Histograms(words.as_slice().into());
+            keep.take(&Message { at: HostTime::default(), session: 0, body }, now);
+            keep.take(
+                &Message { at: HostTime::default(), session: 0, body: Body::Heap(Vec::new().into()) },
+                now,
+            );
+        }
+        let kept = keep.segments.iter().flat_map(|segment| &segment.messages).map(|kept| kept.now);
+        let mut kept: Vec<u64> = kept.collect();
+        kept.dedup();
+        assert!(kept.len() <= 8 && [10, 11, 99].iter().all(|now| kept.contains(now)), "{kept:?}");
+    }
+
+    #[test]
     fn what_is_not_kept_any_more_is_not_saved() {
         let model = watched(640 << 10);
         let dir = tempfile::tempdir().unwrap();

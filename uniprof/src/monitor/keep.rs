@@ -1,6 +1,7 @@
 //! The last messages as they came: what a recording of what is seen is made of.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use uniprof_collector::clock::HostTime;
 use uniprof_collector::ledger::Ledger;
@@ -17,6 +18,8 @@ pub(super) struct Keep {
     pub(super) segments: VecDeque<Segment>,
     bytes: usize,
     most: usize,
+    /// By the guest's clock, what is seen of a time that is over: kept before all else.
+    seen: Option<Range<u64>>,
 }
 
 /// Messages that follow on each other.
@@ -42,7 +45,7 @@ impl Default for Keep {
 
 impl Keep {
     pub(super) fn with_room(most: usize) -> Self {
-        Self { segments: VecDeque::from([Segment::default()]), bytes: 0, most }
+        Self { segments: VecDeque::from([Segment::default()]), bytes: 0, most, seen: None }
     }
 
     /// A message comes, after those of which `ledger` is the account.
@@ -57,8 +60,20 @@ impl Keep {
         self.segments.push_back(Segment { beginning, messages: Vec::new(), bytes });
         self.bytes += bytes;
         while self.bytes > self.most && self.segments.len() > 1 {
-            self.bytes -= self.segments.pop_front().map_or(0, |segment| segment.bytes);
+            let old = self.segments.len() - 1;
+            let first = self.segments.range(..old).position(|segment| !self.is_seen(segment)).unwrap_or(0);
+            self.bytes -= self.segments.remove(first).map_or(0, |segment| segment.bytes);
         }
+    }
+
+    /// What is seen of a time that is over; `None`: the present is seen.
+    pub(super) fn see(&mut self, seen: Option<Range<u64>>) {
+        self.seen = seen;
+    }
+
+    fn is_seen(&self, segment: &Segment) -> bool {
+        let (Some(seen), [first, .., last]) = (&self.seen, &segment.messages[..]) else { return false };
+        first.now < seen.end && seen.start <= last.now
     }
 
     /// Keeps a message; `now` is the latest that is known of the guest's clock after it.

@@ -35,6 +35,7 @@ mod slots;
 mod source;
 mod span;
 mod stacks;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod waits;

@@ -1,20 +1,20 @@
 //! What a person wants, and what comes of it.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use uniprof_collector::cancel::Cancel;
 use uniprof_tui::picture::Shown;
-use uniprof_tui::{Answer, Request, SaveAs};
+use uniprof_tui::{Answer, Request, SaveAs, Seen};
 use uniprof_wire::record::Class;
 
 use super::cut::Cut;
 use super::engine::{Engine, Listed, Source};
 use super::inside::Code;
 use super::span::{QUARTERS, Reach};
-use super::{listing, picture, save, source};
+use super::{listing, picture, save, source, tables};
 use crate::attachment;
-use crate::command::attach::once;
 use crate::command::dump;
 use crate::guest::Target;
 use crate::output;
@@ -22,7 +22,10 @@ use crate::output;
 impl Engine {
     pub(super) fn request(&mut self, request: Request) -> Option<Answer> {
         match request {
-            Request::Span(span) => self.wanted.span = span,
+            Request::Span(span) => {
+                self.wanted.span = span;
+                self.keep_what_is_seen();
+            }
             Request::Show(shown) => match self.show(shown) {
                 Ok(()) => {}
                 Err(error) => return Some(said(false, format!("{error:#}"))),
@@ -57,7 +60,7 @@ impl Engine {
                     }
                 }
             }
-            Request::Save(kind, path) => return Some(self.save(kind, path)),
+            Request::Save(kind, path, seen) => return Some(self.save(kind, path, seen)),
             Request::Core => return Some(self.core()),
             Request::Quit => {}
         }
@@ -86,21 +89,45 @@ impl Engine {
         Some(Answer::Listing(Arc::new(listing)))
     }
 
-    /// Writes what is seen to a file.
-    fn save(&mut self, kind: SaveAs, path: Option<PathBuf>) -> Answer {
-        let path = path.unwrap_or_else(|| save::free_name(&self.subject.name, kind));
+    /// Writes what is seen to a file, to none that is there.
+    fn save(&mut self, kind: SaveAs, path: Option<PathBuf>, seen: Seen) -> Answer {
+        let wanted = path.unwrap_or_else(|| save::name(&self.subject.name, kind));
+        let path = save::free(wanted.clone());
         let written = match kind {
             SaveAs::Recording => self.save_recording(&path),
-            SaveAs::Svg | SaveAs::Html => save::drawing(&self.picture(), kind, &path).map(|()| String::new()),
+            SaveAs::Svg | SaveAs::Html => {
+                save::drawing(&self.picture(), kind, seen.measured, &path).map(|()| String::new())
+            }
             SaveAs::Text => {
                 let picture = self.picture();
-                output::file(&path, |out| once::text(out, &picture)).map(|()| String::new())
+                output::file(&path, |out| tables::write(out, &picture, seen)).map(|()| String::new())
             }
         };
+        let there =
+            if path == wanted { String::new() } else { format!(" ({} was there already)", wanted.display()) };
         match written {
-            Ok(more) => said(true, format!("wrote {}{more}", path.display())),
+            Ok(more) => said(true, format!("wrote {}{there}{more}", path.display())),
             Err(error) => said(false, format!("{error:#}")),
         }
+    }
+
+    /// What is seen, by the guest's clock; to `u64::MAX` where that is the present.
+    fn window(&self) -> Range<u64> {
+        let (clock, quarters) = (self.model.seen.clock, self.reach().quarters());
+        let moment = |quarter: u64| clock.tsc(quarter as f64 / QUARTERS as f64);
+        let until = match self.wanted.shown {
+            Shown::Now => u64::MAX,
+            Shown::At(_) => moment(quarters.end),
+        };
+        (if quarters.start == 0 { 0 } else { moment(quarters.start) })..until
+    }
+
+    fn keep_what_is_seen(&mut self) {
+        // With the second that follows: a recording ends with the first message that is later.
+        let second = self.model.seen.clock.tsc_hz;
+        let window = self.window();
+        let seen = (window.end < u64::MAX).then(|| window.start..window.end.saturating_add(second));
+        self.model.keep.iter_mut().for_each(|keep| keep.see(seen.clone()));
     }
 
     fn save_recording(&mut self, path: &Path) -> anyhow::Result<String> {
@@ -112,20 +139,14 @@ impl Engine {
         let Some(keep) = &model.keep else {
             anyhow::bail!("this is a file already: what it holds can be copied");
         };
-        let (clock, quarters) = (model.seen.clock, self.reach().quarters());
-        let moment = |quarter: u64| clock.tsc(quarter as f64 / QUARTERS as f64);
+        let clock = model.seen.clock;
         let symbolizer = model.images.symbolizers().next();
         let symbols = symbolizer.map(|(_, one)| attachment::pack(one.image(), &model.session.kernel));
         let mut session = model.session.clone();
         session.tool = concat!("uniprof ", env!("CARGO_PKG_VERSION")).into();
-        let until = match self.wanted.shown {
-            Shown::Now => u64::MAX,
-            Shown::At(_) => moment(quarters.end),
-        };
-        let from = if quarters.start == 0 { 0 } else { moment(quarters.start) };
         let heap = &model.seen.waits.heap;
         let cut = Cut {
-            window: from..until,
+            window: self.window(),
             closing: &closing,
             heap,
             session,
@@ -233,6 +254,7 @@ impl Engine {
     fn show(&mut self, shown: Shown) -> anyhow::Result<()> {
         let Source::Replay(replay) = &mut self.source else {
             self.wanted.shown = shown;
+            self.keep_what_is_seen();
             return Ok(());
         };
         let at = match shown {

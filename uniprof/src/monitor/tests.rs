@@ -12,9 +12,10 @@ use uniprof_collector::cancel::Cancel;
 use uniprof_collector::clock::HostTime;
 use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_collector::recording::{Body, ClockPair, Message, RingCounters, RingId, SessionInfo};
+use uniprof_flamegraph::Measured;
 use uniprof_tui::picture::{Can, Listing};
 use uniprof_tui::picture::{Fate, Kind, Picture, Shown, Span, Subject};
-use uniprof_tui::{Answer, Request, SaveAs};
+use uniprof_tui::{Answer, Pane, Request, SaveAs, Seen};
 use uniprof_wire::address::{GuestPhysical, GuestVirtual};
 use uniprof_wire::layout::{Architecture, Geometry, RegionHeader, RingKind};
 use uniprof_wire::record::{
@@ -29,6 +30,8 @@ use super::{Engine, Options};
 use crate::input::Input;
 use crate::options;
 use crate::profile::images::Images;
+
+const FUNCTIONS: Seen = Seen { pane: Pane::Functions, measured: Measured::Cpu };
 
 /// Longer than anything here takes on a slow machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -222,6 +225,13 @@ fn the_heap_of_a_recording_has_sites_that_say_what_its_flame_graph_says_and_how_
     let free =
         FreeRecord { tsc: 5 * SECOND, thread: 1, address: GuestVirtual(0x1000), bytes: 10, weight: 1000 };
     model.record(1, &Record::Free(free));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("heap.svg");
+    let seen = drawn(&mut model, Span::All, Shown::Now);
+    super::save::drawing(&seen, SaveAs::Svg, Measured::LiveHeap, &path).unwrap();
+    let drawing = std::fs::read_to_string(&path).unwrap();
+    assert!(drawing.contains("test: 13.0 kB live bytes in 5 sampled blocks"), "{}", &drawing[..2000]);
+    assert!(super::save::drawing(&seen, SaveAs::Svg, Measured::Cpu, &path).is_err(), "there are no samples");
     let mut sites = |span| {
         let drawn = drawn(&mut model, span, Shown::Now);
         let memory = drawn.memory.unwrap();
@@ -353,13 +363,25 @@ fn a_recording_has_listings_and_is_saved_as_pictures_and_text() {
         (SaveAs::Text, "x.txt", "uniprof-sample-kernel: end-of-recording"),
     ] {
         let path = dir.path().join(name);
-        seat.ask(Request::Save(kind, Some(path.clone())));
+        seat.ask(Request::Save(kind, Some(path.clone()), FUNCTIONS));
         let (done, said) = seat.said();
         assert!(done, "{said}");
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.to_lowercase().starts_with(&begins.to_lowercase()), "{}", &text[..80]);
     }
-    for request in [Request::Save(SaveAs::Recording, None), Request::Core, Request::Rate(9)] {
+    // What is there stays; the table that is seen comes first.
+    let there = dir.path().join("x.txt");
+    let before = std::fs::read(&there).unwrap();
+    let threads = Seen { pane: Pane::Threads, ..FUNCTIONS };
+    seat.ask(Request::Save(SaveAs::Text, Some(there.clone()), threads));
+    let (_, said) = seat.said();
+    assert!(said.contains("x-2.txt") && said.contains("x.txt was there already"), "{said}");
+    assert_eq!(std::fs::read(there).unwrap(), before);
+    let place = |text: &[u8], word| String::from_utf8_lossy(text).find(word).expect(word);
+    let after = std::fs::read(dir.path().join("x-2.txt")).unwrap();
+    assert!(place(&before, "FUNCTION") < place(&before, "CPU TIME"));
+    assert!(place(&after, "CPU TIME") < place(&after, "FUNCTION"));
+    for request in [Request::Save(SaveAs::Recording, None, FUNCTIONS), Request::Core, Request::Rate(9)] {
         seat.ask(request);
         assert!(!seat.said().0);
     }

@@ -110,7 +110,9 @@ pub(super) fn print(picture: &Picture, json: bool) -> anyhow::Result<()> {
         return output::json(&document(picture));
     }
     let mut out = output::stdout();
-    text(&mut out, picture)?;
+    head(&mut out, picture)?;
+    functions(&mut out, picture)?;
+    threads(&mut out, picture)?;
     Ok(out.flush()?)
 }
 
@@ -189,8 +191,8 @@ fn fate(fate: &Fate) -> (&'static str, Option<&str>) {
     }
 }
 
-/// Writes a picture for people.
-pub(crate) fn text(out: &mut dyn std::io::Write, picture: &Picture) -> anyhow::Result<()> {
+/// Writes the figures of the whole guest for people.
+pub(crate) fn head(out: &mut dyn std::io::Write, picture: &Picture) -> anyhow::Result<()> {
     let (subject, overview) = (&*picture.subject, &picture.overview);
     let (fate, more) = fate(&picture.fate);
     let more = more.map(|text| format!(": {}", output::printable(text))).unwrap_or_default();
@@ -220,8 +222,7 @@ pub(crate) fn text(out: &mut dyn std::io::Write, picture: &Picture) -> anyhow::R
     for note in picture.notes.iter() {
         writeln!(out, "{}", output::printable(note))?;
     }
-    functions(out, picture)?;
-    threads(out, picture)
+    Ok(())
 }
 
 fn functions(mut out: &mut dyn std::io::Write, picture: &Picture) -> anyhow::Result<()> {
@@ -244,7 +245,8 @@ fn functions(mut out: &mut dyn std::io::Write, picture: &Picture) -> anyhow::Res
     Ok(())
 }
 
-fn threads(mut out: &mut dyn std::io::Write, picture: &Picture) -> anyhow::Result<()> {
+/// Writes the table of threads, after an empty line.
+pub(crate) fn threads(mut out: &mut dyn std::io::Write, picture: &Picture) -> anyhow::Result<()> {
     writeln!(out)?;
     let rows = match &picture.threads {
         Ok(rows) => rows,
