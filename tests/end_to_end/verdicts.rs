@@ -192,7 +192,8 @@ fn last_part(name: &str) -> String {
     name.get(start..).unwrap_or(name).to_owned()
 }
 
-/// Text with a place holder for each address, line number and time.
+/// Text with a place holder for each address, line number and time, and for how far a stack ran over: that depends on who called whom with
+/// how much.
 fn normal(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -211,6 +212,9 @@ fn normal(text: &str) -> String {
             // Of an instruction in a function; one to a register is followed by a bracket.
             let offset = if hex[end..].starts_with(']') { &rest[..3 + end] } else { "+OFFSET" };
             (offset.to_owned(), &hex[end..])
+        } else if let Some(after) = rest.strip_prefix(" bytes below") {
+            out.truncate(out.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+            ("SOME bytes below".to_owned(), after)
         } else {
             (first.to_string(), &rest[first.len_utf8()..])
         };

@@ -36,8 +36,8 @@ pub(super) fn threads(
             let sampled =
                 sampled.filter(|_| entry.state == ThreadState::Running || entry.state == ThreadState::Ready);
             let stack = sampled.map(|stack| naming::functions(images, &stack)).unwrap_or_default();
-            let is_off = !matches!(entry.state, ThreadState::Running);
-            // Where its stack is at rest, memory tells more than the last sample.
+            // Where its stack is at rest, memory tells more than the last sample; of a guest that is dead all are.
+            let is_off = !matches!(entry.state, ThreadState::Running) || !moment.is_live;
             let doing = inside
                 .and_then(|inside| inside.threads.get(&entry.id))
                 .filter(|_| is_off || stack.is_empty());
