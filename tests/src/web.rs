@@ -105,12 +105,22 @@ impl WebServer {
     /// Waits until the statistics are as wanted.
     pub fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let until = Instant::now() + PATIENCE;
-        // One connection for all: those that are over keep their place for a second.
-        let mut stream = self.connect();
-        let mut pending = Vec::new();
+        let ask = |stream: &mut TcpStream, pending: &mut Vec<u8>| {
+            stream.write_all(b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n")?;
+            read_answer(stream, pending)
+        };
+        // One connection for all, because those that are over keep their place for a second; another where the server had no room for it.
+        let (mut stream, mut pending) = (self.connect(), Vec::new());
         loop {
-            stream.write_all(b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n").expect("the server listens");
-            let answer = read_answer(&mut stream, &mut pending).expect("the server answers");
+            let answer = match ask(&mut stream, &mut pending) {
+                Ok(answer) => answer,
+                Err(error) => {
+                    assert!(Instant::now() < until, "{what}: {error}\n{}", self.guest.so_far());
+                    thread::sleep(Duration::from_millis(100));
+                    (stream, pending) = (self.connect(), Vec::new());
+                    continue;
+                }
+            };
             let stats = serde_json::from_slice(&answer.body).expect("the statistics are JSON");
             if wanted(&stats) {
                 return stats;
