@@ -24,10 +24,10 @@ use crate::values::PathMap;
 
 /// Samples per second and vCPU that are asked for where nobody says how many.
 pub(super) const RATE: u32 = 99;
-/// Time between two pictures, at least; and how many times the CPU time that making one took, so that pictures take a sixteenth of a CPU
+/// Time between two pictures, at least; and how many times the CPU time that making one took, so that pictures take a twentieth of a CPU
 /// at the most. (Not the time that passed: others who use the CPU would make it worse than it is.)
 const PICTURE_EVERY: Duration = Duration::from_millis(100);
-const PICTURE_TIMES: u32 = 16;
+const PICTURE_TIMES: u32 = 20;
 /// The first pictures, which name most of the functions, say nothing of what the next take.
 const FIRST_PICTURES: u64 = 3;
 /// The longest time between two pictures of a guest that runs.
