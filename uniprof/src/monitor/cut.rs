@@ -17,9 +17,9 @@ use uniprof_collector::ledger::Ledger;
 use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_collector::recording::{Body, Message, RecordingFile, RingCounters, RingId, SessionInfo};
 use uniprof_wire::record::Record;
-use uniprof_wire::tables::{HeapCallers, HeapEntry};
+use uniprof_wire::tables::HeapEntry;
 
-use super::heap::{Heap, Step};
+use super::heap::{Heap, Step, allocated};
 use super::keep::{Keep, Kept, beginning};
 
 /// How much later than the last a message may come that has records of before: one round of all rings, on a machine with much to do.
@@ -179,14 +179,7 @@ fn living(heap: &Heap, end: u64) -> LiveBlocks {
             freed.clear();
         }
         Step::Record(_, Record::Allocation(block)) => {
-            let entry = HeapEntry {
-                address: block.address,
-                bytes: block.bytes,
-                weight: block.weight,
-                tsc: block.tsc,
-                thread: block.thread,
-                callers: HeapCallers::new(block.callers.frames),
-            };
+            let entry = allocated(block);
             let known = blocks.entry(block.address.0).or_insert(entry);
             if known.tsc < entry.tsc {
                 *known = entry;

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use uniprof_collector::live_blocks::LiveBlocks;
 use uniprof_events::waits::{Blocks, Stacks};
 use uniprof_postmortem::heap::stands_for;
-use uniprof_wire::record::Record;
+use uniprof_wire::record::{AllocationRecord, Record};
 use uniprof_wire::tables::{HEAP_FRAMES, HeapCallers, HeapEntry};
 
 use super::events::Tail;
@@ -162,6 +162,18 @@ fn by_address(entries: Vec<HeapEntry>) -> Before {
     entries.into_iter().map(|entry| (entry.address.0, Box::new(entry))).collect()
 }
 
+/// A block as the record of its allocation tells it.
+pub(super) fn allocated(block: &AllocationRecord<'_>) -> HeapEntry {
+    HeapEntry {
+        address: block.address,
+        bytes: block.bytes,
+        weight: block.weight,
+        tsc: block.tsc,
+        thread: block.thread,
+        callers: HeapCallers::new(block.callers.frames),
+    }
+}
+
 /// What a record that is not kept any more changes in what lived before those that are.
 fn age(before: &mut Before, early: &mut VecDeque<(u64, u64)>, gone: &Record<'_>) {
     match gone {
@@ -170,14 +182,7 @@ fn age(before: &mut Before, early: &mut VecDeque<(u64, u64)>, gone: &Record<'_>)
             if let Some(at) = early.iter().position(freed) {
                 early.remove(at);
             } else if before.len() < MOST_BEFORE || before.contains_key(&block.address.0) {
-                let entry = HeapEntry {
-                    address: block.address,
-                    bytes: block.bytes,
-                    weight: block.weight,
-                    tsc: block.tsc,
-                    thread: block.thread,
-                    callers: HeapCallers::new(block.callers.frames),
-                };
+                let entry = allocated(block);
                 before.insert(block.address.0, Box::new(entry));
             }
         }
@@ -198,7 +203,7 @@ fn age(before: &mut Before, early: &mut VecDeque<(u64, u64)>, gone: &Record<'_>)
 #[cfg(test)]
 mod tests {
     use uniprof_wire::address::GuestVirtual;
-    use uniprof_wire::record::{AllocationRecord, Callers, FreeRecord, WalkEnd};
+    use uniprof_wire::record::{Callers, FreeRecord, WalkEnd};
 
     use super::*;
 
